@@ -1,0 +1,28 @@
+package blocktree.btmsg;
+
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideOutsideOfPackage;
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
+
+import com.tngtech.archunit.core.importer.ImportOption.DoNotIncludeTests;
+import com.tngtech.archunit.junit.AnalyzeClasses;
+import com.tngtech.archunit.junit.ArchTest;
+import com.tngtech.archunit.lang.ArchRule;
+
+/** Messages travel without knowing the store or the file system. */
+@AnalyzeClasses(packages = "blocktree.btmsg", importOptions = DoNotIncludeTests.class)
+class ArchitectureTest {
+
+    @ArchTest
+    static final ArchRule usesNoOtherModule = noClasses()
+            .should()
+            .dependOnClassesThat(resideInAPackage("blocktree..").and(resideOutsideOfPackage("blocktree.btmsg..")))
+            .allowEmptyShould(true);
+
+    @ArchTest
+    static final ArchRule knowsNoStoreOrMount = noClasses()
+            .should()
+            .dependOnClassesThat()
+            .resideInAnyPackage("org.rocksdb..", "jnr..", "ru.serce..")
+            .allowEmptyShould(true);
+}

@@ -1,0 +1,5 @@
+/** Multi-node, fault, tampering and conformance tests, written with the harness. */
+@NullMarked
+package blocktree.testharness;
+
+import org.jspecify.annotations.NullMarked;
