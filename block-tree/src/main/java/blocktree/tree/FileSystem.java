@@ -1,0 +1,152 @@
+package blocktree.tree;
+
+import java.nio.ByteBuffer;
+
+/**
+ * A POSIX file system addressed by inode, neutral to the library that mounts it.
+ *
+ * <p>Inode numbers are positive; {@link #ROOT_INODE} is the root. Names are bytes: 1 to 255 of them, neither '/' nor NUL. Every
+ * method may be called from many threads at once. Permission bits are checked by the kernel (mounts use {@code
+ * default_permissions}); this interface enforces what the kernel leaves to a file system: existence, kinds, emptiness, set-group-id
+ * inheritance, name and size limits, read-only views.
+ *
+ * <p>Every lookup, create, mkdir, mknod, symlink and link that returns {@link Attributes} adds one reference to that inode, which
+ * {@link #forget} takes back; an inode without references, handles and links may leave memory. A path-based binding that never
+ * forgets calls {@link #forget} at once after use.
+ */
+public interface FileSystem extends AutoCloseable {
+    long ROOT_INODE = 1;
+    int NAME_SIZE_MAX = 255;
+
+    /** The entry {@code name} of directory {@code parent}; NOT_FOUND when there is none. "." and ".." are not looked up here. */
+    Attributes lookup(long parent, Name name) throws FileSystemException;
+
+    /** Takes back {@code count} references. Never fails; unknown inodes are ignored. */
+    void forget(long inode, long count);
+
+    Attributes getAttributes(long inode) throws FileSystemException;
+
+    /** Changes what {@code change} names, and nothing else; ctime moves. Size changes need a regular file. */
+    Attributes setAttributes(Caller caller, long inode, AttributeChange change) throws FileSystemException;
+
+    /**
+     * Makes a regular file, fifo, socket or device node. {@code mode} holds the type (S_IFMT) and the permission bits with the umask
+     * already applied; {@code device} is the Linux device number for device nodes, else 0.
+     */
+    Attributes makeNode(Caller caller, long parent, Name name, int mode, long device) throws FileSystemException;
+
+    Attributes makeDirectory(Caller caller, long parent, Name name, int mode) throws FileSystemException;
+
+    /** Makes a symlink to {@code target}, 1 to 4095 bytes of any content but NUL. */
+    Attributes makeSymlink(Caller caller, long parent, Name name, byte[] target) throws FileSystemException;
+
+    byte[] readSymlink(long inode) throws FileSystemException;
+
+    /** Adds a name for a non-directory. */
+    Attributes link(long inode, long newParent, Name newName) throws FileSystemException;
+
+    void unlink(long parent, Name name) throws FileSystemException;
+
+    void removeDirectory(long parent, Name name) throws FileSystemException;
+
+    /** Renames with POSIX semantics; {@code mode} says what happens when the new name exists. */
+    void rename(long parent, Name name, long newParent, Name newName, RenameMode mode) throws FileSystemException;
+
+    /**
+     * Opens a regular file. The handle stays valid, and its inode readable and writable, until {@link #release}, whether or not the
+     * file is unlinked meanwhile.
+     */
+    long open(long inode, OpenMode mode) throws FileSystemException;
+
+    /** {@link #makeNode} of a regular file and {@link #open} in one step. EXISTS when the name is taken. */
+    Created create(Caller caller, long parent, Name name, int mode, OpenMode open) throws FileSystemException;
+
+    /**
+     * Reads from {@code offset} until {@code target} has no room or the file ends.
+     *
+     * @return bytes read; 0 at or behind the end
+     */
+    int read(long handle, long offset, ByteBuffer target) throws FileSystemException;
+
+    /** Writes all of {@code source} at {@code offset}, or at the end when the handle was opened with append. */
+    int write(long handle, long offset, ByteBuffer source) throws FileSystemException;
+
+    /** A descriptor was closed: reports a write error that is not reported yet. Does not sync. */
+    void flush(long handle) throws FileSystemException;
+
+    /** What was written through any handle of the inode, and every name needed to find it, is durable when this returns. */
+    void fsync(long handle, boolean dataOnly) throws FileSystemException;
+
+    /** Ends the handle. Never fails; unknown handles are ignored. */
+    void release(long handle);
+
+    /** The same promise as {@link #fsync}, for a directory and its entries. */
+    void fsyncDirectory(long inode) throws FileSystemException;
+
+    /** fallocate(2): {@code mode} 0, KEEP_SIZE (1), PUNCH_HOLE|KEEP_SIZE (3), ZERO_RANGE (16, 17); others NOT_SUPPORTED. */
+    void allocate(long handle, int mode, long offset, long sizeBytes) throws FileSystemException;
+
+    /** lseek(2) for data ({@code hole} false) or a hole; NO_DATA behind the end. */
+    long seek(long handle, long offset, boolean hole) throws FileSystemException;
+
+    /**
+     * Lists a directory, without "." and "..", from behind {@code cookie} (0: from the start) until {@code sink} says stop or nothing is left. Entries that
+     * exist during the whole listing appear exactly once, however the directory changes meanwhile.
+     */
+    void readDirectory(long inode, long cookie, DirectorySink sink) throws FileSystemException;
+
+    /** The inode of the directory that holds directory {@code inode}; the root is its own parent. */
+    long parent(long inode) throws FileSystemException;
+
+    /** The value; NO_DATA when the attribute is absent. Answered from memory for inodes with open handles. */
+    byte[] getExtendedAttribute(long inode, Name name) throws FileSystemException;
+
+    /** Sets a value of at most 65,536 bytes. */
+    void setExtendedAttribute(long inode, Name name, byte[] value, ExtendedAttributeMode mode) throws FileSystemException;
+
+    Name[] listExtendedAttributes(long inode) throws FileSystemException;
+
+    void removeExtendedAttribute(long inode, Name name) throws FileSystemException;
+
+    Statistics statistics() throws FileSystemException;
+
+    /** Writes everything back durably. */
+    void sync() throws FileSystemException;
+
+    /** Syncs and frees everything; later calls fail with CLOSED. */
+    @Override
+    void close() throws FileSystemException;
+
+    enum RenameMode {
+        REPLACE,
+        NO_REPLACE,
+        EXCHANGE
+    }
+
+    enum ExtendedAttributeMode {
+        SET,
+        CREATE,
+        REPLACE
+    }
+
+    /** How a regular file is opened. */
+    record OpenMode(boolean read, boolean write, boolean append, boolean truncate, boolean sync) {}
+
+    /** Who calls: the effective ids of the process, as the kernel passes them. */
+    record Caller(int uid, int gid) {}
+
+    record Created(Attributes attributes, long handle) {}
+
+    /** Sizes in bytes for statfs(2). */
+    record Statistics(long totalBytes, long freeBytes, long availableBytes, long inodeCount, long freeInodeCount, int blockSizeBytes) {}
+
+    /** Receives directory entries. */
+    interface DirectorySink {
+        /**
+         * @param cookie what to pass to continue behind this entry
+         * @param mode the type bits (S_IFMT) of the entry
+         * @return false when there was no room: this entry was not taken and the listing stops
+         */
+        boolean entry(Name name, long inode, int mode, long cookie);
+    }
+}
