@@ -1,0 +1,276 @@
+package blocktree.btmsg;
+
+import blocktree.btmsg.ControlProto.Empty;
+import blocktree.btmsg.ControlProto.FromNode;
+import blocktree.btmsg.ControlProto.Named;
+import blocktree.btmsg.ControlProto.ToNode;
+import com.google.protobuf.CodedOutputStream;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.protobuf.MessageLite;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/** Between the records that this package shows and the generated messages that it does not. */
+final class ControlCodec {
+    /** Of {@link FromNode} and {@link ToNode}: raised when a change would make an older peer misunderstand. */
+    static final int PROTOCOL_VERSION = 1;
+
+    private ControlCodec() {}
+
+    record Request(long id, ControlRequest request) {}
+
+    /** A message from a node: a reply, or an event. */
+    sealed interface Message {}
+
+    record Reply(long id, ControlReply reply) implements Message {}
+
+    record Event(ControlEvent event) implements Message {}
+
+    static byte[] encode(long id, ControlRequest request) {
+        ToNode.Builder message = ToNode.newBuilder().setId(id);
+        if (request instanceof ControlRequest.Hello hello) {
+            message.setHello(ControlProto.Hello.newBuilder().setVersion(hello.version()));
+        } else if (request instanceof ControlRequest.Status) {
+            message.setStatus(Empty.getDefaultInstance());
+        } else if (request instanceof ControlRequest.Mount mount) {
+            message.setMount(toProto(mount.mount()));
+        } else if (request instanceof ControlRequest.Unmount unmount) {
+            message.setUnmount(ControlProto.Unmount.newBuilder()
+                    .setMountPoint(unmount.mountPoint())
+                    .setForce(unmount.force()));
+        } else if (request instanceof ControlRequest.SnapshotCreate create) {
+            message.setSnapshotCreate(Named.newBuilder().setName(create.name()));
+        } else if (request instanceof ControlRequest.SnapshotList) {
+            message.setSnapshotList(Empty.getDefaultInstance());
+        } else if (request instanceof ControlRequest.SnapshotDelete delete) {
+            message.setSnapshotDelete(Named.newBuilder().setName(delete.name()));
+        } else if (request instanceof ControlRequest.Fsck fsck) {
+            message.setFsck(ControlProto.Fsck.newBuilder().setRepair(fsck.repair()));
+        } else if (request instanceof ControlRequest.Scrub) {
+            message.setScrub(Empty.getDefaultInstance());
+        } else if (request instanceof ControlRequest.Sync) {
+            message.setSync(Empty.getDefaultInstance());
+        } else if (request instanceof ControlRequest.Key) {
+            message.setKey(Empty.getDefaultInstance());
+        } else {
+            message.setStop(Empty.getDefaultInstance());
+        }
+        return frame(message.build());
+    }
+
+    static Request decodeRequest(byte[] body) throws ControlException {
+        ToNode message;
+        try {
+            message = ToNode.parseFrom(body);
+        } catch (InvalidProtocolBufferException e) {
+            throw malformed();
+        }
+        ControlRequest request = switch (message.getRequestCase()) {
+            case HELLO -> new ControlRequest.Hello(message.getHello().getVersion());
+            case STATUS -> new ControlRequest.Status();
+            case MOUNT -> new ControlRequest.Mount(fromProto(message.getMount()));
+            case UNMOUNT ->
+                new ControlRequest.Unmount(
+                        message.getUnmount().getMountPoint(),
+                        message.getUnmount().getForce());
+            case SNAPSHOT_CREATE ->
+                new ControlRequest.SnapshotCreate(message.getSnapshotCreate().getName());
+            case SNAPSHOT_LIST -> new ControlRequest.SnapshotList();
+            case SNAPSHOT_DELETE ->
+                new ControlRequest.SnapshotDelete(message.getSnapshotDelete().getName());
+            case FSCK -> new ControlRequest.Fsck(message.getFsck().getRepair());
+            case SCRUB -> new ControlRequest.Scrub();
+            case SYNC -> new ControlRequest.Sync();
+            case KEY -> new ControlRequest.Key();
+            case STOP -> new ControlRequest.Stop();
+            case REQUEST_NOT_SET -> throw malformed();
+        };
+        return new Request(message.getId(), request);
+    }
+
+    static byte[] encode(long id, ControlReply reply) {
+        FromNode.Builder message = FromNode.newBuilder().setId(id);
+        if (reply instanceof ControlReply.Welcome welcome) {
+            message.setWelcome(ControlProto.Welcome.newBuilder()
+                    .setVersion(welcome.version())
+                    .setNodeVersion(welcome.nodeVersion())
+                    .setPid(welcome.pid())
+                    .setTree(welcome.tree()));
+        } else if (reply instanceof ControlReply.Done) {
+            message.setDone(Empty.getDefaultInstance());
+        } else if (reply instanceof ControlReply.Failed failed) {
+            message.setFailed(ControlProto.Failed.newBuilder()
+                    .setExitCode(failed.exitCode())
+                    .setTried(failed.tried())
+                    .setFound(failed.found())
+                    .setRemedy(failed.remedy()));
+        } else if (reply instanceof ControlReply.Status status) {
+            ControlProto.Status.Builder builder = ControlProto.Status.newBuilder()
+                    .setNodeVersion(status.nodeVersion())
+                    .setPid(status.pid())
+                    .setStartedMillis(status.startedMillis())
+                    .setTree(status.tree())
+                    .setPrincipal(status.principal())
+                    .setDataDirectory(status.dataDirectory())
+                    .setState(status.state())
+                    .putAllCounters(status.counters());
+            status.mounts().forEach(mount -> builder.addMounts(toProto(mount)));
+            message.setStatus(builder);
+        } else if (reply instanceof ControlReply.Snapshots snapshots) {
+            ControlProto.Snapshots.Builder builder = ControlProto.Snapshots.newBuilder();
+            for (ControlReply.Snapshot snapshot : snapshots.snapshots()) {
+                builder.addSnapshots(ControlProto.Snapshot.newBuilder()
+                        .setName(snapshot.name())
+                        .setId(snapshot.id())
+                        .setTimeMillis(snapshot.timeMillis())
+                        .setPosition(snapshot.position()));
+            }
+            message.setSnapshots(builder);
+        } else if (reply instanceof ControlReply.Key key) {
+            message.setKey(ControlProto.Key.newBuilder()
+                    .setTree(key.tree())
+                    .setPrincipal(key.principal())
+                    .setProtection(key.protection()));
+        } else if (reply instanceof ControlReply.Progress progress) {
+            message.setProgress(ControlProto.Progress.newBuilder()
+                    .setPhase(progress.phase())
+                    .setDone(progress.done())
+                    .setTotal(progress.total()));
+        } else if (reply instanceof ControlReply.Finding finding) {
+            message.setFinding(ControlProto.Finding.newBuilder()
+                    .setSeverity(finding.severity())
+                    .setKind(finding.kind())
+                    .setSubject(finding.subject())
+                    .setDetail(finding.detail())
+                    .setRepaired(finding.repaired()));
+        } else {
+            message.setChecked(
+                    ControlProto.Checked.newBuilder().putAllCounters(((ControlReply.Checked) reply).counters()));
+        }
+        return frame(message.build());
+    }
+
+    static byte[] encode(ControlEvent event) {
+        ControlProto.Event.Builder builder = ControlProto.Event.newBuilder()
+                .setTimeMillis(event.timeMillis())
+                .setLevel(event.level())
+                .setName(event.name());
+        event.fields()
+                .forEach((key, value) -> builder.addFields(
+                        ControlProto.Field.newBuilder().setKey(key).setValue(value)));
+        return frame(FromNode.newBuilder().setEvent(builder).build());
+    }
+
+    static Message decodeMessage(byte[] body) throws ControlException {
+        FromNode message;
+        try {
+            message = FromNode.parseFrom(body);
+        } catch (InvalidProtocolBufferException e) {
+            throw malformed();
+        }
+        if (message.hasEvent()) {
+            return new Event(fromProto(message.getEvent()));
+        }
+        ControlReply reply = switch (message.getMessageCase()) {
+            case WELCOME ->
+                new ControlReply.Welcome(
+                        message.getWelcome().getVersion(),
+                        message.getWelcome().getNodeVersion(),
+                        message.getWelcome().getPid(),
+                        message.getWelcome().getTree());
+            case DONE -> new ControlReply.Done();
+            case FAILED ->
+                new ControlReply.Failed(
+                        message.getFailed().getExitCode(),
+                        message.getFailed().getTried(),
+                        message.getFailed().getFound(),
+                        message.getFailed().getRemedy());
+            case STATUS ->
+                new ControlReply.Status(
+                        message.getStatus().getNodeVersion(),
+                        message.getStatus().getPid(),
+                        message.getStatus().getStartedMillis(),
+                        message.getStatus().getTree(),
+                        message.getStatus().getPrincipal(),
+                        message.getStatus().getDataDirectory(),
+                        message.getStatus().getState(),
+                        message.getStatus().getMountsList().stream()
+                                .map(ControlCodec::fromProto)
+                                .toList(),
+                        message.getStatus().getCountersMap());
+            case SNAPSHOTS ->
+                new ControlReply.Snapshots(message.getSnapshots().getSnapshotsList().stream()
+                        .map(snapshot -> new ControlReply.Snapshot(
+                                snapshot.getName(), snapshot.getId(), snapshot.getTimeMillis(), snapshot.getPosition()))
+                        .toList());
+            case KEY ->
+                new ControlReply.Key(
+                        message.getKey().getTree(),
+                        message.getKey().getPrincipal(),
+                        message.getKey().getProtection());
+            case CHECKED -> new ControlReply.Checked(message.getChecked().getCountersMap());
+            case PROGRESS ->
+                new ControlReply.Progress(
+                        message.getProgress().getPhase(),
+                        message.getProgress().getDone(),
+                        message.getProgress().getTotal());
+            case FINDING ->
+                new ControlReply.Finding(
+                        message.getFinding().getSeverity(),
+                        message.getFinding().getKind(),
+                        message.getFinding().getSubject(),
+                        message.getFinding().getDetail(),
+                        message.getFinding().getRepaired());
+            case EVENT, MESSAGE_NOT_SET -> throw malformed();
+        };
+        return new Reply(message.getId(), reply);
+    }
+
+    private static ControlEvent fromProto(ControlProto.Event event) {
+        Map<String, String> fields = new LinkedHashMap<>();
+        event.getFieldsList().forEach(field -> fields.put(field.getKey(), field.getValue()));
+        return new ControlEvent(event.getTimeMillis(), event.getLevel(), event.getName(), fields);
+    }
+
+    private static ControlProto.Mount toProto(ControlMount mount) {
+        return ControlProto.Mount.newBuilder()
+                .setMountPoint(mount.mountPoint())
+                .setReadOnly(mount.readOnly())
+                .setAllowOther(mount.allowOther())
+                .setSubtree(mount.subtree())
+                .setShowSnapshots(mount.showSnapshots())
+                .build();
+    }
+
+    private static ControlMount fromProto(ControlProto.Mount mount) {
+        return new ControlMount(
+                mount.getMountPoint(),
+                mount.getReadOnly(),
+                mount.getAllowOther(),
+                mount.getSubtree(),
+                mount.getShowSnapshots());
+    }
+
+    /** Length and message. */
+    private static byte[] frame(MessageLite message) {
+        int size = message.getSerializedSize();
+        if (size > FrameDecoder.FRAME_SIZE_BYTES_MAX) {
+            throw new IllegalArgumentException("message of " + size + " bytes does not fit into a frame");
+        }
+        byte[] frame = new byte[CodedOutputStream.computeUInt32SizeNoTag(size) + size];
+        CodedOutputStream out = CodedOutputStream.newInstance(frame);
+        try {
+            out.writeUInt32NoTag(size);
+            message.writeTo(out);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return frame;
+    }
+
+    private static ControlException malformed() {
+        return new ControlException(ControlException.Code.PROTOCOL, "not a message of the control protocol");
+    }
+}

@@ -1,0 +1,96 @@
+package blocktree.btmsg;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.channels.Channels;
+import java.nio.channels.Pipe;
+import java.time.Duration;
+import java.util.Map;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+@Timeout(60)
+class StreamControlServerTest {
+    private static final Duration TIMEOUT = Duration.ofSeconds(20);
+
+    private final ControlHandler handler = new ControlHandler() {
+        @Override
+        public ControlReply.Welcome welcome() {
+            return new ControlReply.Welcome(ControlCodec.PROTOCOL_VERSION, "test", 1, "tree");
+        }
+
+        @Override
+        public ControlReply handle(ControlRequest request, Stream stream) {
+            return new ControlReply.Done();
+        }
+    };
+
+    @Test
+    void answersPublishesEventsAndEndsWithTheStream() throws Exception {
+        Pipe toNode = Pipe.open();
+        Pipe fromNode = Pipe.open();
+        BlockingQueue<ControlEvent> events = new LinkedBlockingQueue<>();
+        try (StreamControlServer server = new StreamControlServer(
+                Channels.newInputStream(toNode.source()), Channels.newOutputStream(fromNode.sink()), handler)) {
+            CompletableFuture<Void> served = CompletableFuture.runAsync(() -> serve(server));
+            ControlClient client = ControlClient.over(
+                    Channels.newInputStream(fromNode.source()), Channels.newOutputStream(toNode.sink()), events::add);
+            assertEquals("tree", client.greet(TIMEOUT).tree());
+            assertEquals(new ControlReply.Done(), client.call(new ControlRequest.Status(), TIMEOUT));
+
+            ControlEvent event = new ControlEvent(5, "INFO", "node_ready", Map.of("mount", "/mnt"));
+            server.publish(event);
+            assertEquals(event, events.poll(20, TimeUnit.SECONDS));
+
+            toNode.sink().close();
+            served.get(20, TimeUnit.SECONDS);
+        }
+    }
+
+    @Test
+    void aParentThatDoesNotReadLosesEventsAndCostsNoTime() {
+        OutputStream never = new OutputStream() {
+            @Override
+            public synchronized void write(int b) throws IOException {
+                try {
+                    wait();
+                } catch (InterruptedException e) {
+                    throw new IOException(e);
+                }
+            }
+        };
+        try (StreamControlServer server = new StreamControlServer(InputStream.nullInputStream(), never, handler)) {
+            for (int i = 0; i < 10_000; i++) {
+                server.publish(new ControlEvent(i, "INFO", "e", Map.of()));
+            }
+            assertTrue(server.eventsLostCount() > 5_000, "lost " + server.eventsLostCount());
+        }
+    }
+
+    @Test
+    void refusesGarbage() {
+        StreamControlServer server = new StreamControlServer(
+                new ByteArrayInputStream(new byte[] {2, 1, 1}), new ByteArrayOutputStream(), handler);
+        assertThrows(ControlException.class, server::serve);
+        server.close();
+    }
+
+    private static void serve(StreamControlServer server) {
+        try {
+            server.serve();
+        } catch (IOException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+}
