@@ -21,4 +21,14 @@ public final class BlockId extends Id {
     public static BlockId parse(String hex) {
         return new BlockId(fromHex(hex), 0);
     }
+
+    /** H("block", tree, domain id, creator, nonce): the id commits to all four, so nobody can take another's. */
+    public static BlockId derive(TreeId tree, DomainId domain, PrincipalId creator, byte[] nonce) {
+        return of(TaggedHash.of("block")
+                .add(tree)
+                .add(domain)
+                .add(creator)
+                .add(nonce)
+                .digest());
+    }
 }

@@ -1,5 +1,7 @@
 package blocktree.crypto;
 
+import org.jspecify.annotations.Nullable;
+
 /** Names a domain (docs/format.md, section 2). */
 public final class DomainId extends Id {
 
@@ -20,5 +22,15 @@ public final class DomainId extends Id {
     /** From 64 hexadecimal digits; throws IllegalArgumentException for anything else. */
     public static DomainId parse(String hex) {
         return new DomainId(fromHex(hex), 0);
+    }
+
+    /** H("domain", tree, parent, creator, nonce); the root domain has no parent. */
+    static DomainId derive(TreeId tree, @Nullable DomainId parent, PrincipalId creator, byte[] nonce) {
+        return of(TaggedHash.of("domain")
+                .add(tree)
+                .add(parent == null ? new byte[0] : parent.toBytes())
+                .add(creator)
+                .add(nonce)
+                .digest());
     }
 }

@@ -60,6 +60,10 @@ public final class SignedEnvelope {
         return body.clone();
     }
 
+    int bodySize() {
+        return body.length;
+    }
+
     /** The exact bytes of the envelope. */
     public byte[] toBytes() {
         return encoded.clone();
