@@ -89,4 +89,28 @@ final class Gcm {
             throw new IllegalStateException("AES-GCM does not open", e);
         }
     }
+
+    /** Ciphertext ‖ tag under a nonce that the caller drew, for a key that is used this once. */
+    byte[] seal(ZeroableKey key, byte[] onceNonce, byte[] aadSource, byte[] plaintext) {
+        try {
+            sealer.init(Cipher.ENCRYPT_MODE, key, new GCMParameterSpec(TAG_BITS, onceNonce));
+            sealer.updateAAD(aadSource);
+            return sealer.doFinal(plaintext);
+        } catch (GeneralSecurityException e) {
+            throw new IllegalStateException("AES-GCM does not seal", e);
+        }
+    }
+
+    /** Opens ciphertext ‖ tag; throws CORRUPT unless it is authentic. */
+    byte[] open(ZeroableKey key, byte[] givenNonce, byte[] aadSource, byte[] ciphertext) throws CryptoException {
+        try {
+            opener.init(Cipher.DECRYPT_MODE, key, new GCMParameterSpec(TAG_BITS, givenNonce));
+            opener.updateAAD(aadSource);
+            return opener.doFinal(ciphertext);
+        } catch (AEADBadTagException e) {
+            throw new CryptoException(CryptoException.Code.CORRUPT, "ciphertext is not authentic", e);
+        } catch (GeneralSecurityException e) {
+            throw new IllegalStateException("AES-GCM does not open", e);
+        }
+    }
 }
