@@ -2,7 +2,7 @@ package blocktree.crypto;
 
 import com.google.protobuf.ByteString;
 import com.google.protobuf.InvalidProtocolBufferException;
-import com.google.protobuf.MessageLite;
+import com.google.protobuf.Message;
 import com.google.protobuf.Parser;
 import java.util.Arrays;
 import java.util.List;
@@ -16,7 +16,7 @@ final class Wire {
      * Parses in canonical form only: ascending fields, shortest varints, no defaults, nothing unknown. Otherwise whoever holds a
      * record could write the same content with another id, and so escape a revocation.
      */
-    static <M extends MessageLite> M parse(Parser<M> parser, byte[] bytes, int sizeMax, String what)
+    static <M extends Message> M parse(Parser<M> parser, byte[] bytes, int sizeMax, String what)
             throws CryptoException {
         if (bytes.length > sizeMax) {
             throw new CryptoException(
@@ -28,7 +28,7 @@ final class Wire {
         } catch (InvalidProtocolBufferException e) {
             throw new CryptoException(CryptoException.Code.MALFORMED, what + " is not such a message", e);
         }
-        if (!Arrays.equals(message.toByteArray(), bytes)) {
+        if (!message.getUnknownFields().asMap().isEmpty() || !Arrays.equals(message.toByteArray(), bytes)) {
             throw CryptoException.malformed(what + " is not in canonical form");
         }
         return message;
