@@ -1,0 +1,336 @@
+package blocktree.fuse;
+
+import static blocktree.fuse.NativeFuse.MEMORY;
+
+import blocktree.fuse.MountException.Code;
+import blocktree.fuse.MountPoint.Mounted;
+import blocktree.tree.FileSystem;
+import com.sun.security.auth.module.UnixSystem;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.HashSet;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A {@link FileSystem} mounted on a directory. Made by {@link #mount}; ends with {@link #unmount}, or when somebody else unmounts it; either way
+ * {@link #closed} completes. The file system itself is not closed. Thread-safe.
+ *
+ * <p>Events: {@code mounted}, {@code unmounted}, {@code unmount_busy}, {@code unmount_lazy}, {@code unmount_aborted}, {@code stale_mount_cleared},
+ * {@code operation_slow}, {@code callback_failed}.
+ */
+public final class FuseMount {
+    private static final Logger log = LoggerFactory.getLogger(FuseMount.class);
+    private static final Path DEVICE = Path.of("/dev/fuse");
+    private static final Path CONFIGURATION = Path.of("/etc/fuse.conf");
+    private static final Path CONNECTIONS = Path.of("/sys/fs/fuse/connections");
+    private static final Duration READY_TIMEOUT = Duration.ofSeconds(10);
+    private static final Duration RETRY = Duration.ofMillis(50);
+    private static final Duration ABORT_GRACE = Duration.ofSeconds(2);
+
+    private static final Object SETUP = new Object();
+
+    private final NativeFuse fuse;
+    private final NativeFuse.Operations table;
+    private final MountOperations operations;
+    private final MountPoint mountPoint;
+    private final CompletableFuture<Void> closed = new CompletableFuture<>();
+
+    private long nativeMountPoint;
+    private long channel;
+    private long session;
+    private long handle;
+    private @Nullable ProcessHandle autoUnmounter;
+    private int connection;
+    private RequestLoop loop;
+
+    @SuppressWarnings("NullAway.Init") // the loop is set before mount() hands the object out
+    private FuseMount(NativeFuse fuse, FileSystem fileSystem, MountPoint mountPoint, MountOptions options) {
+        this.fuse = fuse;
+        this.mountPoint = mountPoint;
+        this.operations = new MountOperations(fileSystem, options);
+        this.table = fuse.new Operations();
+        operations.bind(table);
+    }
+
+    /**
+     * Mounts {@code fileSystem} on {@code mountPoint}, an empty directory, and starts to serve it. A mount that a killed process left there is cleared.
+     *
+     * @return when the mount answers
+     * @throws MountException with what to do
+     */
+    public static FuseMount mount(FileSystem fileSystem, Path mountPoint, MountOptions options) throws MountException {
+        if (!Files.exists(DEVICE)) {
+            throw new MountException(
+                    Code.DEVICE_MISSING,
+                    DEVICE + " does not exist: run 'modprobe fuse', or give the container that device");
+        }
+        NativeFuse fuse;
+        try {
+            fuse = NativeFuse.load();
+        } catch (LinkageError e) {
+            throw new MountException(
+                    Code.LIBRARY_MISSING,
+                    "%s cannot be loaded (%s): install it with 'apt-get install libfuse2 fuse3'"
+                            .formatted(NativeFuse.LIBRARY, e.getMessage()),
+                    e);
+        }
+        MountOptions effective = checkUser(options);
+        MountPoint point = new MountPoint(mountPoint);
+        point.prepare();
+        FuseMount mount = new FuseMount(fuse, fileSystem, point, effective);
+        mount.start(effective);
+        return mount;
+    }
+
+    private static MountOptions checkUser(MountOptions options) throws MountException {
+        boolean root = new UnixSystem().getUid() == 0;
+        boolean fusermount = MountPoint.fusermount().isPresent();
+        if (!root && !fusermount) {
+            throw new MountException(
+                    Code.FUSERMOUNT_MISSING,
+                    "the program fusermount, through which who is not root mounts, was not found: "
+                            + MountPoint.INSTALL_FUSE);
+        }
+        if (!root && options.allowOther() && !allowsOthers()) {
+            throw new MountException(
+                    Code.NOT_PERMITTED, "allow_other needs root, or the line 'user_allow_other' in " + CONFIGURATION);
+        }
+        if (!root && (options.setUserId() || options.devices())) {
+            throw new MountException(Code.NOT_PERMITTED, "only root can mount with suid or dev");
+        }
+        return fusermount ? options : options.withAutoUnmount(false);
+    }
+
+    private static boolean allowsOthers() {
+        try {
+            return Files.readAllLines(CONFIGURATION).stream()
+                    .anyMatch(line -> line.strip().equals("user_allow_other"));
+        } catch (IOException e) {
+            return false;
+        }
+    }
+
+    private void start(MountOptions options) throws MountException {
+        Set<ProcessHandle> childrenBefore = children();
+        setUp(options);
+        connection = mountPoint.mounted().map(Mounted::connection).orElse(-1);
+        autoUnmounter = options.autoUnmount() ? autoUnmounter(childrenBefore) : null;
+        loop = new RequestLoop(fuse.library, session, channel, options, operations::intercept, this::ended);
+        loop.start();
+        try {
+            awaitReady();
+        } catch (MountException e) {
+            unmount(Duration.ZERO);
+            throw e;
+        }
+        log.atInfo()
+                .addKeyValue("mount_point", mountPoint.path())
+                .addKeyValue("options", options.toFuseOptions())
+                .log("mounted");
+    }
+
+    /** One at a time, since libfuse keeps the session of its signal handlers in a static variable. */
+    private void setUp(MountOptions options) throws MountException {
+        String[] strings = {
+            "blocktree", "-f", "-o", options.toFuseOptions(), mountPoint.path().toString()
+        };
+        long[] addresses = new long[strings.length];
+        long cells = MEMORY.allocateMemory(16 + 8 * (strings.length + 1L), true);
+        long vector = cells + 16;
+        for (int i = 0; i < strings.length; i++) {
+            addresses[i] = nativeString(strings[i]);
+            MEMORY.putLong(vector + 8L * i, addresses[i]);
+        }
+        try {
+            synchronized (SETUP) {
+                handle = fuse.library.fuse_setup(
+                        strings.length, vector, table.address(), table.sizeBytes(), cells, cells + 8, 0);
+                if (handle == 0) {
+                    throw new MountException(
+                            Code.FAILED,
+                            "%s could not be mounted, libfuse wrote the reason to standard error; is it allowed here (a container needs /dev/fuse and CAP_SYS_ADMIN, another user's directory needs write access)?"
+                                    .formatted(mountPoint.path()));
+                }
+                session = fuse.library.fuse_get_session(handle);
+                // Signals are the daemon's business.
+                fuse.library.fuse_remove_signal_handlers(session);
+            }
+            nativeMountPoint = MEMORY.getLong(cells);
+            channel = fuse.library.fuse_session_next_chan(session, 0);
+        } finally {
+            MEMORY.freeMemory(cells);
+            for (long address : addresses) {
+                MEMORY.freeMemory(address);
+            }
+        }
+    }
+
+    private static long nativeString(String text) {
+        byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+        long address = MEMORY.allocateMemory(bytes.length + 1L, true);
+        MEMORY.putByteArray(address, bytes, 0, bytes.length);
+        return address;
+    }
+
+    /** Waits until the mount answers; {@link #mount} has done so. */
+    public void awaitReady() throws MountException {
+        try {
+            CompletableFuture.anyOf(loop.ready(), closed).get(READY_TIMEOUT.toMillis(), TimeUnit.MILLISECONDS);
+        } catch (TimeoutException | ExecutionException e) {
+            throw new MountException(Code.FAILED, "the kernel did not begin to use the mount within 10 s", e);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new MountException(Code.FAILED, "interrupted", e);
+        }
+    }
+
+    public Path mountPoint() {
+        return mountPoint.path();
+    }
+
+    /** Whether the mount is in the mount table and served. */
+    public boolean isMounted() {
+        try {
+            return !closed.isDone()
+                    && mountPoint.mounted().map(Mounted::connection).orElse(-1) == connection;
+        } catch (MountException e) {
+            return !closed.isDone();
+        }
+    }
+
+    /** Completes when the mount is gone and its threads have ended, whoever unmounted it. */
+    public CompletableFuture<Void> closed() {
+        return closed.copy();
+    }
+
+    public MountStatistics stats() {
+        return new MountStatistics(
+                operations.metrics().snapshot(),
+                loop.pendingCount(),
+                loop.oldestPendingMillis(),
+                loop.slowCount(),
+                loop.threadCount());
+    }
+
+    /**
+     * Unmounts. While files are open it tries again until {@code timeout}; then it detaches the mount, so that no new file can be opened, waits two more
+     * seconds for the open ones, and at last cuts them off: their users get errors.
+     */
+    public void unmount(Duration timeout) throws MountException {
+        long deadline = System.nanoTime() + timeout.toNanos();
+        String failure = null;
+        while (isMounted()) {
+            failure = mountPoint.unmount(false);
+            if (failure == null || System.nanoTime() - deadline >= 0) {
+                break;
+            }
+            log.atDebug().addKeyValue("mount_point", mountPoint.path()).log("unmount_busy");
+            awaitClosed(RETRY);
+        }
+        if (isMounted()) {
+            log.atWarn()
+                    .addKeyValue("mount_point", mountPoint.path())
+                    .addKeyValue("reason", failure)
+                    .log("unmount_lazy");
+            failure = mountPoint.unmount(true);
+        }
+        Duration left = Duration.ofNanos(Math.max(0, deadline - System.nanoTime()));
+        if (awaitClosed(left.plus(ABORT_GRACE))) {
+            return;
+        }
+        abort();
+        if (!awaitClosed(ABORT_GRACE)) {
+            throw new MountException(
+                    Code.BUSY,
+                    "%s is still in use (%s): find by whom with 'fuser -vm %s'"
+                            .formatted(mountPoint.path(), failure, mountPoint.path()));
+        }
+    }
+
+    /** Cuts off those who hold files open. */
+    private void abort() {
+        Path control = CONNECTIONS.resolve(connection + "/abort");
+        log.atWarn().addKeyValue("mount_point", mountPoint.path()).log("unmount_aborted");
+        try {
+            Files.writeString(control, "1");
+        } catch (IOException e) {
+            log.atWarn().addKeyValue("control", control).setCause(e).log("unmount_abort_failed");
+        }
+    }
+
+    private boolean awaitClosed(Duration timeout) {
+        try {
+            closed.get(timeout.toMillis(), TimeUnit.MILLISECONDS);
+            return true;
+        } catch (TimeoutException e) {
+            return false;
+        } catch (ExecutionException e) {
+            return true;
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return closed.isDone();
+        }
+    }
+
+    /** On the last thread, when the kernel has said that the mount is gone: frees what libfuse holds. */
+    private void ended() {
+        try {
+            fuse.library.fuse_unmount(nativeMountPoint, channel);
+            fuse.library.fuse_destroy(handle);
+            fuse.free(nativeMountPoint);
+            stopAutoUnmounter();
+            log.atInfo().addKeyValue("mount_point", mountPoint.path()).log("unmounted");
+        } finally {
+            closed.complete(null);
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------ auto_unmount
+
+    private static Set<ProcessHandle> children() {
+        return ProcessHandle.current().children().collect(Collectors.toCollection(HashSet::new));
+    }
+
+    /** The fusermount that waits for this process to die. */
+    private Optional<ProcessHandle> newChild(Set<ProcessHandle> childrenBefore) {
+        byte[] wanted = mountPoint.path().toString().getBytes(StandardCharsets.UTF_8);
+        return children().stream()
+                .filter(child -> !childrenBefore.contains(child))
+                .filter(child -> {
+                    try {
+                        String commandLine = Files.readString(
+                                Path.of("/proc/" + child.pid() + "/cmdline"), StandardCharsets.ISO_8859_1);
+                        return commandLine.contains("fusermount")
+                                && commandLine.contains(new String(wanted, StandardCharsets.ISO_8859_1));
+                    } catch (IOException e) {
+                        return false;
+                    }
+                })
+                .findFirst();
+    }
+
+    private @Nullable ProcessHandle autoUnmounter(Set<ProcessHandle> childrenBefore) {
+        return newChild(childrenBefore).orElse(null);
+    }
+
+    /** Left alone it would unmount, when this process dies, whatever is mounted here by then. */
+    private void stopAutoUnmounter() {
+        ProcessHandle child = autoUnmounter;
+        if (child != null) {
+            child.destroyForcibly();
+            fuse.reap(child.pid());
+        }
+    }
+}

@@ -1,0 +1,43 @@
+package blocktree.fuse;
+
+import org.jspecify.annotations.Nullable;
+
+/** A mount could not be made or taken away. The message says what was found and what to do. */
+public final class MountException extends Exception {
+    private static final long serialVersionUID = 1L;
+
+    /** Why. */
+    public enum Code {
+        /** The mount point does not exist. */
+        MISSING,
+        NOT_DIRECTORY,
+        NOT_EMPTY,
+        /** Something is mounted there, or unmounting found open files. */
+        BUSY,
+        /** What a killed process left mounted could not be cleared. */
+        STALE,
+        NOT_PERMITTED,
+        /** libfuse.so.2 cannot be loaded. */
+        LIBRARY_MISSING,
+        /** The program fusermount is not there, and who is not root needs it. */
+        FUSERMOUNT_MISSING,
+        /** /dev/fuse is not there. */
+        DEVICE_MISSING,
+        FAILED
+    }
+
+    private final Code code;
+
+    MountException(Code code, String message) {
+        this(code, message, null);
+    }
+
+    MountException(Code code, String message, @Nullable Throwable cause) {
+        super(message, cause);
+        this.code = code;
+    }
+
+    public Code code() {
+        return code;
+    }
+}

@@ -1,0 +1,225 @@
+package blocktree.fuse;
+
+import blocktree.fuse.MountException.Code;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** The directory that a tree is mounted on, and the programs that mount and unmount. */
+final class MountPoint {
+    private static final Logger log = LoggerFactory.getLogger(MountPoint.class);
+    private static final Path MOUNT_TABLE = Path.of("/proc/self/mountinfo");
+    private static final Duration PROBE_TIMEOUT = Duration.ofSeconds(3);
+    private static final Duration PROGRAM_TIMEOUT = Duration.ofSeconds(10);
+
+    /**
+     * A line of the mount table.
+     *
+     * @param connection the minor device number: the name of a FUSE connection in /sys/fs/fuse/connections
+     */
+    record Mounted(String type, int connection) {
+        boolean isFuse() {
+            return type.equals("fuse") || type.startsWith("fuse.") || type.equals("fuseblk");
+        }
+    }
+
+    private final Path path;
+
+    /** @param path is made absolute, with links resolved as far as that works: the mount table shows it so */
+    MountPoint(Path path) {
+        Path absolute = path.toAbsolutePath().normalize();
+        Path resolved = absolute;
+        try {
+            // Not the last component: it may be a stale mount, which answers nothing.
+            Path parent = absolute.getParent();
+            Path name = absolute.getFileName();
+            if (parent != null && name != null) {
+                resolved = Files.isSymbolicLink(absolute)
+                        ? absolute.toRealPath()
+                        : parent.toRealPath().resolve(name);
+            }
+        } catch (IOException e) {
+            log.atDebug().setCause(e).log("mount_point_unresolved"); // prepare() will say what is wrong
+        }
+        this.path = resolved;
+    }
+
+    Path path() {
+        return path;
+    }
+
+    /** The newest mount on the directory. */
+    Optional<Mounted> mounted() throws MountException {
+        try {
+            Mounted last = null;
+            for (String line : Files.readAllLines(MOUNT_TABLE, StandardCharsets.ISO_8859_1)) {
+                String[] fields = line.split(" ");
+                int separator = Arrays.asList(fields).indexOf("-");
+                if (separator > 4 && isThisPath(fields[4])) {
+                    String minor = fields[2].substring(fields[2].indexOf(':') + 1);
+                    last = new Mounted(fields[separator + 1], Integer.parseInt(minor));
+                }
+            }
+            return Optional.ofNullable(last);
+        } catch (IOException | RuntimeException e) {
+            throw new MountException(Code.FAILED, "cannot read " + MOUNT_TABLE + ": " + e.getMessage(), e);
+        }
+    }
+
+    private boolean isThisPath(String field) {
+        // The kernel writes space, tab, newline and backslash as three octal digits.
+        byte[] bytes = field.getBytes(StandardCharsets.ISO_8859_1);
+        ByteBuffer plain = ByteBuffer.allocate(bytes.length);
+        for (int i = 0; i < bytes.length; i++) {
+            if (bytes[i] == '\\' && i + 3 < bytes.length) {
+                plain.put((byte) Integer.parseInt(field.substring(i + 1, i + 4), 8));
+                i += 3;
+            } else {
+                plain.put(bytes[i]);
+            }
+        }
+        String text = new String(plain.array(), 0, plain.position(), StandardCharsets.UTF_8);
+        return text.equals(path.toString());
+    }
+
+    /** Makes sure that a tree can be mounted here; clears what a killed process left. */
+    void prepare() throws MountException {
+        Optional<Mounted> mounted = mounted();
+        if (mounted.isPresent() && mounted.get().isFuse()) {
+            if (!isStale()) {
+                throw new MountException(
+                        Code.BUSY,
+                        "%s is in use as a mount point (%s): unmount it with 'fusermount -u %s', or choose another directory"
+                                .formatted(path, mounted.get().type(), path));
+            }
+            clearStale();
+        }
+        if (!Files.exists(path)) {
+            throw new MountException(
+                    Code.MISSING, "%s does not exist: make it with 'mkdir -p %s'".formatted(path, path));
+        }
+        if (!Files.isDirectory(path)) {
+            throw new MountException(Code.NOT_DIRECTORY, "%s is not a directory: choose an empty one".formatted(path));
+        }
+        try (DirectoryStream<Path> entries = Files.newDirectoryStream(path)) {
+            if (entries.iterator().hasNext()) {
+                throw new MountException(
+                        Code.NOT_EMPTY,
+                        "%s is not empty, and a mount would hide what is in it: choose an empty directory"
+                                .formatted(path));
+            }
+        } catch (IOException e) {
+            throw new MountException(
+                    Code.NOT_PERMITTED, "%s cannot be read: give this user access to it".formatted(path), e);
+        }
+    }
+
+    /** Whether the process behind a mount is gone. A mount whose process hangs is not stale. */
+    private boolean isStale() {
+        CompletableFuture<Boolean> probe = new CompletableFuture<>();
+        Thread thread = new Thread(
+                () -> {
+                    try {
+                        Files.getLastModifiedTime(path);
+                        probe.complete(false);
+                    } catch (IOException e) {
+                        String message = String.valueOf(e.getMessage());
+                        probe.complete(message.contains("not connected") || message.contains("aborted"));
+                    }
+                },
+                "mount-probe");
+        thread.setDaemon(true);
+        thread.start();
+        try {
+            return probe.get(PROBE_TIMEOUT.toMillis(), TimeUnit.MILLISECONDS);
+        } catch (TimeoutException | ExecutionException e) {
+            return false;
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return false;
+        }
+    }
+
+    private void clearStale() throws MountException {
+        log.atInfo().addKeyValue("mount_point", path).log("stale_mount_cleared");
+        for (boolean lazy : new boolean[] {false, true}) {
+            if (unmount(lazy) == null) {
+                return;
+            }
+        }
+        throw new MountException(
+                Code.STALE,
+                "%s was left mounted by a process that died, and could not be unmounted: as root, run 'umount -l %s'"
+                        .formatted(path, path));
+    }
+
+    /**
+     * Unmounts what is mounted here.
+     *
+     * @return null, or why it could not be done
+     */
+    @Nullable
+    String unmount(boolean lazy) throws MountException {
+        List<String> command = new ArrayList<>();
+        Optional<Path> fusermount = fusermount();
+        if (fusermount.isPresent()) {
+            command.addAll(List.of(fusermount.get().toString(), "-u"));
+            if (lazy) {
+                command.add("-z");
+            }
+        } else {
+            command.add("umount");
+            if (lazy) {
+                command.add("-l");
+            }
+        }
+        command.addAll(List.of("--", path.toString()));
+        try {
+            Process process = new ProcessBuilder(command)
+                    .directory(Path.of("/").toFile()) // not a directory within the mount
+                    .redirectErrorStream(true)
+                    .start();
+            process.getOutputStream().close();
+            if (!process.waitFor(PROGRAM_TIMEOUT.toMillis(), TimeUnit.MILLISECONDS)) {
+                process.destroyForcibly();
+                return command.get(0) + " does not end";
+            }
+            String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
+            return process.exitValue() == 0 ? null : output;
+        } catch (IOException e) {
+            throw new MountException(Code.FUSERMOUNT_MISSING, command.get(0) + " cannot be run: " + INSTALL_FUSE, e);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return "interrupted";
+        }
+    }
+
+    static final String INSTALL_FUSE = "install it with 'apt-get install fuse3'";
+
+    /** The set-user-id program through which ordinary users mount. */
+    static Optional<Path> fusermount() {
+        String search = System.getenv().getOrDefault("PATH", "") + ":/usr/bin:/bin:/usr/local/bin";
+        for (String directory : search.split(":")) {
+            Path program = directory.isEmpty() ? null : Path.of(directory, "fusermount");
+            if (program != null && Files.isExecutable(program)) {
+                return Optional.of(program);
+            }
+        }
+        return Optional.empty();
+    }
+}

@@ -1,0 +1,232 @@
+package blocktree.fuse;
+
+import com.kenai.jffi.CallContext;
+import com.kenai.jffi.CallingConvention;
+import com.kenai.jffi.Invoker;
+import com.kenai.jffi.MemoryIO;
+import com.kenai.jffi.Type;
+import java.util.ArrayList;
+import java.util.List;
+import jnr.ffi.LibraryLoader;
+import jnr.ffi.Pointer;
+import jnr.ffi.Runtime;
+import jnr.ffi.Struct;
+import jnr.ffi.annotations.Delegate;
+import ru.serce.jnrfuse.LibFuse;
+import ru.serce.jnrfuse.struct.FuseOperations;
+
+/**
+ * libfuse 2.9 below jnr-fuse's own API: what a loop of our own needs, and callbacks that see raw addresses, since jnr-fuse turns paths into
+ * Strings and loses names that are not UTF-8. Addresses and sizes are longs; an {@code int} argument of a callback arrives in the low half of
+ * its long.
+ */
+final class NativeFuse {
+    static final String LIBRARY = "libfuse.so.2";
+    static final MemoryIO MEMORY = MemoryIO.getInstance();
+
+    /** Functions that jnr-fuse does not bind. */
+    public interface Library extends LibFuse {
+        /** Not fuse_mount and fuse_new: by name alone the loader finds the fuse_new of libfuse 2.1. */
+        long fuse_setup(
+                int argumentCount,
+                long arguments,
+                long operations,
+                long operationsSize,
+                long mountPointCell,
+                long multithreadedCell,
+                long userData);
+
+        void fuse_unmount(long mountPoint, long channel);
+
+        void fuse_destroy(long fuse);
+
+        long fuse_get_session(long fuse);
+
+        void fuse_remove_signal_handlers(long session);
+
+        long fuse_session_next_chan(long session, long channel);
+
+        long fuse_chan_bufsize(long channel);
+
+        int fuse_chan_recv(long channelPointer, long buffer, long size);
+
+        int fuse_chan_send(long channel, long vectors, long count);
+
+        void fuse_session_process(long session, long buffer, long size, long channel);
+    }
+
+    /** From the C library. */
+    public interface SystemLibrary {
+        int waitpid(int process, long status, int options);
+
+        void free(long address);
+    }
+
+    /** Callbacks by number of arguments, each as wide as a register. */
+    public interface Callback2 {
+        @Delegate
+        int call(long a, long b);
+    }
+
+    public interface Callback3 {
+        @Delegate
+        int call(long a, long b, long c);
+    }
+
+    public interface Callback4 {
+        @Delegate
+        int call(long a, long b, long c, long d);
+    }
+
+    public interface Callback5 {
+        @Delegate
+        int call(long a, long b, long c, long d, long e);
+    }
+
+    public interface Callback1 {
+        @Delegate
+        int call(long a);
+    }
+
+    /** Places in {@code struct fuse_operations}, each a pointer wide, in the order of fuse.h. */
+    enum Slot {
+        GETATTR,
+        READLINK,
+        GETDIR,
+        MKNOD,
+        MKDIR,
+        UNLINK,
+        RMDIR,
+        SYMLINK,
+        RENAME,
+        LINK,
+        CHMOD,
+        CHOWN,
+        TRUNCATE,
+        UTIME,
+        OPEN,
+        READ,
+        WRITE,
+        STATFS,
+        FLUSH,
+        RELEASE,
+        FSYNC,
+        SETXATTR,
+        GETXATTR,
+        LISTXATTR,
+        REMOVEXATTR,
+        OPENDIR,
+        READDIR,
+        RELEASEDIR,
+        FSYNCDIR,
+        INIT,
+        DESTROY,
+        ACCESS,
+        CREATE,
+        FTRUNCATE,
+        FGETATTR,
+        LOCK,
+        UTIMENS,
+        BMAP,
+        FLAGS,
+        IOCTL,
+        POLL,
+        WRITE_BUF,
+        READ_BUF,
+        FLOCK,
+        FALLOCATE
+    }
+
+    /** {@code flag_nullpath_ok | flag_nopath | flag_utime_omit_ok}. */
+    private static final int FLAGS = 7;
+
+    private static final CallContext FILL_DIRECTORY = CallContext.getCallContext(
+            Type.SINT32,
+            new Type[] {Type.POINTER, Type.POINTER, Type.POINTER, Type.SINT64},
+            CallingConvention.DEFAULT,
+            false);
+
+    private static final Invoker INVOKER = Invoker.getInstance();
+
+    final Library library;
+    private final SystemLibrary system;
+    private final Runtime runtime;
+
+    private NativeFuse(Library library, SystemLibrary system) {
+        this.library = library;
+        this.system = system;
+        this.runtime = Runtime.getRuntime(library);
+    }
+
+    /** @throws LinkageError when the library is not there */
+    static NativeFuse load() {
+        return new NativeFuse(
+                LibraryLoader.create(Library.class).failImmediately().load(LIBRARY),
+                LibraryLoader.create(SystemLibrary.class).failImmediately().load("libc.so.6"));
+    }
+
+    /** Waits for a child that libfuse started, which Java does not know to be its own. */
+    void reap(long process) {
+        system.waitpid((int) process, 0, 0);
+    }
+
+    void free(long address) {
+        system.free(address);
+    }
+
+    /** Calls libfuse's {@code fuse_fill_dir_t} at {@code function}; not 0: no room. */
+    static int fillDirectory(long function, long buffer, long name, long stat, long offset) {
+        return (int) INVOKER.invokeN4(FILL_DIRECTORY, function, buffer, name, stat, offset);
+    }
+
+    /** A table of callbacks, to be kept as long as libfuse may call any of them. */
+    final class Operations {
+        private final FuseOperations struct = new FuseOperations(runtime);
+        // The closures' native code goes when these go.
+        private final List<Object> callbacks = new ArrayList<>();
+
+        Operations() {
+            struct.useMemory(runtime.getMemoryManager().allocateDirect(Struct.size(struct), true));
+            memory().putInt(Slot.FLAGS.ordinal() * 8L, FLAGS);
+        }
+
+        private Pointer memory() {
+            return Struct.getMemory(struct);
+        }
+
+        long address() {
+            return memory().address();
+        }
+
+        long sizeBytes() {
+            return Struct.size(struct);
+        }
+
+        private <T> void put(Slot slot, Class<T> type, T callback) {
+            callbacks.add(callback);
+            Pointer closure = runtime.getClosureManager().getClosurePointer(type, callback);
+            callbacks.add(closure);
+            memory().putPointer(slot.ordinal() * 8L, closure);
+        }
+
+        void put1(Slot slot, Callback1 callback) {
+            put(slot, Callback1.class, callback);
+        }
+
+        void put2(Slot slot, Callback2 callback) {
+            put(slot, Callback2.class, callback);
+        }
+
+        void put3(Slot slot, Callback3 callback) {
+            put(slot, Callback3.class, callback);
+        }
+
+        void put4(Slot slot, Callback4 callback) {
+            put(slot, Callback4.class, callback);
+        }
+
+        void put5(Slot slot, Callback5 callback) {
+            put(slot, Callback5.class, callback);
+        }
+    }
+}

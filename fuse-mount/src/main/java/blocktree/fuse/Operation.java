@@ -1,0 +1,36 @@
+package blocktree.fuse;
+
+/** The kinds of request that a mount answers, as {@link MountStatistics} counts them. */
+public enum Operation {
+    GETATTR,
+    READLINK,
+    MKNOD,
+    MKDIR,
+    UNLINK,
+    RMDIR,
+    SYMLINK,
+    RENAME,
+    LINK,
+    CHMOD,
+    CHOWN,
+    TRUNCATE,
+    UTIMENS,
+    OPEN,
+    CREATE,
+    READ,
+    WRITE,
+    FLUSH,
+    RELEASE,
+    FSYNC,
+    FALLOCATE,
+    SEEK,
+    OPENDIR,
+    READDIR,
+    RELEASEDIR,
+    FSYNCDIR,
+    GETXATTR,
+    SETXATTR,
+    LISTXATTR,
+    REMOVEXATTR,
+    STATFS
+}

@@ -1,0 +1,192 @@
+package blocktree.fuse;
+
+import java.time.Duration;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.Predicate;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The threads of a mount and the watch over them. Two threads answer everything as long as answers come at once: more only cost wake-ups. When
+ * every thread has been held up for {@link #HELD_UP_MILLIS} the watch doubles them, so that a request that waits for storage never keeps
+ * others waiting for long; threads in excess end when they find enough others idle.
+ */
+final class RequestLoop {
+    private static final Logger log = LoggerFactory.getLogger(RequestLoop.class);
+    private static final long HELD_UP_MILLIS = 20;
+    private static final long IDLE_TICK_MILLIS = 200;
+
+    private final NativeFuse.Library library;
+    private final long session;
+    private final long channel;
+    private final MountOptions options;
+    private final Predicate<RequestThread> interceptor;
+    private final Runnable onEnd;
+
+    private final Set<RequestThread> threads = ConcurrentHashMap.newKeySet();
+
+    /** Threads that run or are about to be started: libfuse's structures live until it is 0. */
+    private final AtomicInteger threadCount = new AtomicInteger();
+
+    private final AtomicInteger lastThread = new AtomicInteger();
+    private final AtomicLong slowCount = new AtomicLong();
+    private final CompletableFuture<Void> ready = new CompletableFuture<>();
+    private volatile boolean active;
+    private volatile boolean ended;
+
+    /**
+     * @param interceptor answers a request itself, or returns false to leave it to libfuse
+     * @param onEnd runs once, on the last thread, when all others have ended
+     */
+    RequestLoop(
+            NativeFuse.Library library,
+            long session,
+            long channel,
+            MountOptions options,
+            Predicate<RequestThread> interceptor,
+            Runnable onEnd) {
+        this.library = library;
+        this.session = session;
+        this.channel = channel;
+        this.options = options;
+        this.interceptor = interceptor;
+        this.onEnd = onEnd;
+    }
+
+    void start() {
+        threadCount.set(options.threadCount());
+        for (int i = 0; i < options.threadCount(); i++) {
+            startThread();
+        }
+        Thread watch = new Thread(this::watch, "fuse-watch");
+        watch.setDaemon(true);
+        watch.start();
+    }
+
+    /** The caller has counted it already. */
+    private void startThread() {
+        RequestThread thread =
+                new RequestThread(this, library, session, channel, "fuse-" + lastThread.incrementAndGet());
+        threads.add(thread);
+        thread.start();
+    }
+
+    /** Completed when the kernel and libfuse have agreed, so that the mount answers. */
+    CompletableFuture<Void> ready() {
+        return ready;
+    }
+
+    boolean intercept(RequestThread thread) {
+        return interceptor.test(thread);
+    }
+
+    void taken() {
+        if (!active) {
+            active = true;
+        }
+    }
+
+    void initialised() {
+        ready.complete(null);
+    }
+
+    /** Asked by a thread between two requests; on true it must end. */
+    boolean isSurplus() {
+        int count = threadCount.get();
+        if (count <= options.threadCount()) {
+            return false;
+        }
+        int idle = 0;
+        for (RequestThread thread : threads) {
+            if (thread.startedNanos == 0) {
+                idle++;
+            }
+        }
+        // The asking thread is among the idle ones.
+        return idle > options.threadCount() && threadCount.compareAndSet(count, count - 1);
+    }
+
+    /** @param counted whether the thread is still part of {@link #threadCount}: not after {@link #isSurplus} said true */
+    void ended(RequestThread thread, boolean counted) {
+        threads.remove(thread);
+        if (counted && threadCount.decrementAndGet() == 0) {
+            ended = true;
+            onEnd.run();
+        }
+    }
+
+    private void watch() {
+        while (!ended) {
+            // With nothing to do, look rarely: a laptop should sleep.
+            LockSupport.parkNanos(Duration.ofMillis(active ? HELD_UP_MILLIS : IDLE_TICK_MILLIS)
+                    .toNanos());
+            active = false;
+            long now = System.nanoTime();
+            int heldUpCount = 0;
+            for (RequestThread thread : threads) {
+                long started = thread.startedNanos;
+                if (started == 0) {
+                    continue;
+                }
+                active = true;
+                long ranMillis = Duration.ofNanos(now - started).toMillis();
+                if (ranMillis >= HELD_UP_MILLIS) {
+                    heldUpCount++;
+                }
+                if (ranMillis > options.slowAfter().toMillis() && thread.reportedStartNanos != started) {
+                    thread.reportedStartNanos = started;
+                    reportSlow(thread, ranMillis);
+                }
+            }
+            grow(heldUpCount);
+        }
+    }
+
+    private void reportSlow(RequestThread thread, long ranMillis) {
+        slowCount.incrementAndGet();
+        log.atWarn()
+                .addKeyValue("operation", thread.operation)
+                .addKeyValue("millis", ranMillis)
+                .addKeyValue("pending", pendingCount())
+                .log("operation_slow");
+    }
+
+    private void grow(int heldUpCount) {
+        int count = threadCount.get();
+        int wanted = Math.min(options.threadCountMax(), count * 2);
+        if (heldUpCount < count || wanted == count || ended || !threadCount.compareAndSet(count, wanted)) {
+            return;
+        }
+        log.atDebug().addKeyValue("threads", wanted).log("mount_threads_grown");
+        for (int i = count; i < wanted; i++) {
+            startThread();
+        }
+    }
+
+    int pendingCount() {
+        return (int) threads.stream().filter(thread -> thread.startedNanos != 0).count();
+    }
+
+    long oldestPendingMillis() {
+        long now = System.nanoTime();
+        return threads.stream()
+                .mapToLong(thread -> thread.startedNanos)
+                .filter(started -> started != 0)
+                .map(started -> Duration.ofNanos(now - started).toMillis())
+                .max()
+                .orElse(0);
+    }
+
+    long slowCount() {
+        return slowCount.get();
+    }
+
+    int threadCount() {
+        return threadCount.get();
+    }
+}

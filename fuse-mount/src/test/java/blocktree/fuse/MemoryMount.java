@@ -1,0 +1,37 @@
+package blocktree.fuse;
+
+import blocktree.tree.MemoryFileSystem;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.Duration;
+
+/**
+ * A process that mounts an empty file system in memory: for profiling, and to be killed by a test. {@code MemoryMount DIRECTORY
+ * [allow_other|dev|suid|keep|drop]...}. Prints {@code mounted} and stays until it is unmounted or its standard input ends.
+ */
+public final class MemoryMount {
+    private MemoryMount() {}
+
+    public static void main(String[] args) throws Exception {
+        MountOptions options = MountOptions.defaults();
+        for (int i = 1; i < args.length; i++) {
+            options = switch (args[i]) {
+                case "allow_other" -> options.withAllowOther(true);
+                case "dev" -> options.withDevices(true);
+                case "suid" -> options.withSetUserId(true);
+                case "keep" -> options.withPageCache(MountOptions.PageCache.KEEP);
+                case "drop" -> options.withPageCache(MountOptions.PageCache.DROP);
+                case "no_auto_unmount" -> options.withAutoUnmount(false);
+                default -> throw new IllegalArgumentException(args[i]);
+            };
+        }
+        FuseMount mount = FuseMount.mount(new MemoryFileSystem(), Path.of(args[0]), options);
+        System.out.println("mounted");
+        System.out.flush();
+        while (System.in.read() >= 0 && mount.isMounted()) {
+            System.out.write((mount.stats() + "\n").getBytes(StandardCharsets.UTF_8));
+            System.out.flush();
+        }
+        mount.unmount(Duration.ofSeconds(5));
+    }
+}
