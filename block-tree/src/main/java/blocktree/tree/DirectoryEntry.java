@@ -11,7 +11,12 @@ import org.jspecify.annotations.Nullable;
  * @param type the type bits of the mode, shifted right by 12
  * @param domain the domain of the block where it is not the directory's own
  */
-record DirectoryEntry(long key, Name name, BlockId block, int type, @Nullable DomainId domain) {
+record DirectoryEntry(
+        long key,
+        Name name,
+        BlockId block,
+        int type,
+        @Nullable DomainId domain) {
     static final int OVERHEAD_BYTES = 8 + 32 + 1 + 1 + 1;
     static final int FLAG_DOMAIN = 1;
 

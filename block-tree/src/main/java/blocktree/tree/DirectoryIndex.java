@@ -29,6 +29,9 @@ final class DirectoryIndex {
     /** The smallest key: those below are left to the listing cookies of "." and "..". */
     private static final long KEY_MIN = 16;
 
+    /** The largest group of keys: the binding adds 2 to a cookie. */
+    private static final long KEY_MAX = (Long.MAX_VALUE - 16) & ~SLOT_MASK;
+
     /** Where sectors that are not in memory come from. */
     interface Sectors {
         /** The 4,096 bytes of a sector. */
@@ -64,7 +67,11 @@ final class DirectoryIndex {
         root = layout.root();
         freeHead = layout.freeHead();
         sectorCount = layout.sectorCount();
-        if (height < 0 || height > DirectoryNode.LEVEL_MAX || sectorCount < 0 || height > 0 && (root < 0 || root >= sectorCount) || freeHead >= sectorCount) {
+        if (height < 0
+                || height > DirectoryNode.LEVEL_MAX
+                || sectorCount < 0
+                || height > 0 && (root < 0 || root >= sectorCount)
+                || freeHead >= sectorCount) {
             throw new FormatException("directory with a wrong layout");
         }
         if (height == 0) {
@@ -91,12 +98,19 @@ final class DirectoryIndex {
 
     Layout layout() {
         DirectoryNode leaf = inline;
-        return new Layout(entryCount, height, root, freeHead, sectorCount, leaf == null || leaf.count == 0 ? new byte[0] : leaf.encodeInline());
+        return new Layout(
+                entryCount,
+                height,
+                root,
+                freeHead,
+                sectorCount,
+                leaf == null || leaf.count == 0 ? new byte[0] : leaf.encodeInline());
     }
 
     // ---- reading
 
-    @Nullable DirectoryEntry find(Name name) throws FileSystemException {
+    @Nullable
+    DirectoryEntry find(Name name) throws FileSystemException {
         long group = group(name);
         DirectoryNode leaf = leaf(group);
         int index = indexOf(leaf, group, name);
@@ -148,7 +162,8 @@ final class DirectoryIndex {
         }
         if ((key & ~SLOT_MASK) != group) {
             // Nine names of equal 60-bit keyed hash in one directory: not by chance, and not by choice without the key.
-            throw new FileSystemException(FileSystemException.Code.NO_SPACE, "too many names of equal hash in one directory");
+            throw new FileSystemException(
+                    FileSystemException.Code.NO_SPACE, "too many names of equal hash in one directory");
         }
         DirectoryEntry keyed = entry.withKey(key);
         int capacity = height == 0 ? INLINE_BYTES_MAX : DirectoryNode.LEAF_BYTES_MAX;
@@ -295,7 +310,7 @@ final class DirectoryIndex {
 
     private long group(Name name) {
         long group = (SipHash.hash(hashKey, name.bytes()) >>> 1) & ~SLOT_MASK;
-        return Math.max(group, KEY_MIN);
+        return Math.min(Math.max(group, KEY_MIN), KEY_MAX);
     }
 
     private static int indexOf(DirectoryNode leaf, long group, Name name) {
@@ -340,7 +355,8 @@ final class DirectoryIndex {
     private DirectoryNode load(int sector, int level) throws FileSystemException {
         DirectoryNode node = loadAny(sector);
         if (node.kind == DirectoryNode.FREE || node.level != level) {
-            throw new FileSystemException(FileSystemException.Code.CORRUPT, "directory sector " + sector + " is not of level " + level);
+            throw new FileSystemException(
+                    FileSystemException.Code.CORRUPT, "directory sector " + sector + " is not of level " + level);
         }
         return node;
     }
@@ -353,13 +369,15 @@ final class DirectoryIndex {
                 return node;
             }
             if (sector < 0 || sector >= sectorCount) {
-                throw new FileSystemException(FileSystemException.Code.CORRUPT, "directory names sector " + sector + " of " + sectorCount);
+                throw new FileSystemException(
+                        FileSystemException.Code.CORRUPT, "directory names sector " + sector + " of " + sectorCount);
             }
             DirectoryNode loaded;
             try {
                 loaded = DirectoryNode.decode(nodes, sector, sectors.read(sector));
             } catch (FormatException e) {
-                throw new FileSystemException(FileSystemException.Code.CORRUPT, "directory sector " + sector + ": " + e.getMessage(), e);
+                throw new FileSystemException(
+                        FileSystemException.Code.CORRUPT, "directory sector " + sector + ": " + e.getMessage(), e);
             }
             if (node == null ? nodes.putIfAbsent(sector, loaded) == null : nodes.replace(sector, node, loaded)) {
                 loaded.touched = true;
@@ -389,7 +407,8 @@ final class DirectoryIndex {
         for (int i = 0; i < count && sector != DirectoryNode.NO_SECTOR; i++) {
             DirectoryNode free = loadAny(sector);
             if (free.kind != DirectoryNode.FREE) {
-                throw new FileSystemException(FileSystemException.Code.CORRUPT, "directory sector " + sector + " is not free");
+                throw new FileSystemException(
+                        FileSystemException.Code.CORRUPT, "directory sector " + sector + " is not free");
             }
             sector = free.next;
         }
@@ -445,7 +464,9 @@ final class DirectoryIndex {
     private void split(List<DirectoryNode> path) throws FileSystemException {
         for (int depth = path.size() - 1; depth >= 0; depth--) {
             DirectoryNode node = path.get(depth);
-            boolean full = node.kind == DirectoryNode.LEAF ? node.bytes > DirectoryNode.LEAF_BYTES_MAX : node.count > DirectoryNode.INNER_COUNT_MAX;
+            boolean full = node.kind == DirectoryNode.LEAF
+                    ? node.bytes > DirectoryNode.LEAF_BYTES_MAX
+                    : node.count > DirectoryNode.INNER_COUNT_MAX;
             if (!full) {
                 return;
             }

@@ -35,7 +35,10 @@ final class DirectoryNode extends CachedPiece {
     int bytes;
 
     long[] keys;
-    @Nullable DirectoryEntry[] entries;
+
+    @Nullable
+    DirectoryEntry[] entries;
+
     int[] children;
     /** The next free sector, of a free one. */
     int next = NO_SECTOR;
@@ -255,7 +258,10 @@ final class DirectoryNode extends CachedPiece {
         DirectoryNode node = new DirectoryNode(owner, sector, kind, level);
         switch (kind) {
             case LEAF -> {
-                if (level != 0 || argument < 0 || argument > in.remaining() || count > argument / DirectoryEntry.OVERHEAD_BYTES) {
+                if (level != 0
+                        || argument < 0
+                        || argument > in.remaining()
+                        || count > argument / DirectoryEntry.OVERHEAD_BYTES) {
                     throw new FormatException("directory leaf with a wrong size");
                 }
                 in.limit(HEADER_SIZE + argument);
@@ -263,7 +269,12 @@ final class DirectoryNode extends CachedPiece {
                 in.limit(source.length);
             }
             case INNER -> {
-                if (level < 1 || level > LEVEL_MAX || argument != 0 || count < 1 || count > INNER_COUNT_MAX || in.remaining() < 4 + 12 * (count - 1)) {
+                if (level < 1
+                        || level > LEVEL_MAX
+                        || argument != 0
+                        || count < 1
+                        || count > INNER_COUNT_MAX
+                        || in.remaining() < 4 + 12 * (count - 1)) {
                     throw new FormatException("directory inner node with a wrong size");
                 }
                 node.decodeChildren(in, count);
@@ -350,16 +361,7 @@ final class DirectoryNode extends CachedPiece {
     }
 
     private static boolean validType(int type) {
-        return switch (type << 12) {
-            case Attributes.TYPE_FIFO,
-                    Attributes.TYPE_CHARACTER_DEVICE,
-                    Attributes.TYPE_DIRECTORY,
-                    Attributes.TYPE_BLOCK_DEVICE,
-                    Attributes.TYPE_REGULAR,
-                    Attributes.TYPE_SYMLINK,
-                    Attributes.TYPE_SOCKET -> true;
-            default -> false;
-        };
+        return StoredInode.isKnown(type << 12);
     }
 
     /** 1 to 255 bytes, neither '/' nor NUL, neither "." nor "..". */

@@ -102,7 +102,8 @@ public interface FileSystem extends AutoCloseable {
     byte[] getExtendedAttribute(long inode, Name name) throws FileSystemException;
 
     /** Sets a value of at most 65,536 bytes. */
-    void setExtendedAttribute(long inode, Name name, byte[] value, ExtendedAttributeMode mode) throws FileSystemException;
+    void setExtendedAttribute(long inode, Name name, byte[] value, ExtendedAttributeMode mode)
+            throws FileSystemException;
 
     Name[] listExtendedAttributes(long inode) throws FileSystemException;
 
@@ -138,7 +139,13 @@ public interface FileSystem extends AutoCloseable {
     record Created(Attributes attributes, long handle) {}
 
     /** Sizes in bytes for statfs(2). */
-    record Statistics(long totalBytes, long freeBytes, long availableBytes, long inodeCount, long freeInodeCount, int blockSizeBytes) {}
+    record Statistics(
+            long totalBytes,
+            long freeBytes,
+            long availableBytes,
+            long inodeCount,
+            long freeInodeCount,
+            int blockSizeBytes) {}
 
     /** Receives directory entries. */
     interface DirectorySink {

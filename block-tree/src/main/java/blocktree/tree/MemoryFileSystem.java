@@ -509,22 +509,21 @@ public final class MemoryFileSystem implements FileSystem {
     }
 
     @Override
-    public Attributes makeNode(Caller caller, long parent, Name name, int mode, long device) throws FileSystemException {
+    public Attributes makeNode(Caller caller, long parent, Name name, int mode, long device)
+            throws FileSystemException {
         Directory directory = directory(parent);
         check(name);
         int gid = groupFor(directory, caller);
         long number = lastInode.incrementAndGet();
-        Inode inode =
-                switch (mode & Attributes.TYPE_MASK) {
-                    case 0, Attributes.TYPE_REGULAR ->
-                        new RegularFile(number, Attributes.TYPE_REGULAR | (mode & PERMISSIONS_MASK), caller.uid(), gid);
-                    case Attributes.TYPE_FIFO,
-                            Attributes.TYPE_SOCKET,
-                            Attributes.TYPE_CHARACTER_DEVICE,
-                            Attributes.TYPE_BLOCK_DEVICE ->
-                        new Special(number, mode, caller.uid(), gid, device);
-                    default -> throw failure(Code.INVALID);
-                };
+        Inode inode = switch (mode & Attributes.TYPE_MASK) {
+            case 0, Attributes.TYPE_REGULAR ->
+                new RegularFile(number, Attributes.TYPE_REGULAR | (mode & PERMISSIONS_MASK), caller.uid(), gid);
+            case Attributes.TYPE_FIFO,
+                    Attributes.TYPE_SOCKET,
+                    Attributes.TYPE_CHARACTER_DEVICE,
+                    Attributes.TYPE_BLOCK_DEVICE -> new Special(number, mode, caller.uid(), gid, device);
+            default -> throw failure(Code.INVALID);
+        };
         synchronized (namespace) {
             add(directory, name, inode);
             return referenced(inode);
@@ -868,8 +867,7 @@ public final class MemoryFileSystem implements FileSystem {
 
     @Override
     public Created create(Caller caller, long parent, Name name, int mode, OpenMode open) throws FileSystemException {
-        Attributes attributes =
-                makeNode(caller, parent, name, Attributes.TYPE_REGULAR | (mode & PERMISSIONS_MASK), 0);
+        Attributes attributes = makeNode(caller, parent, name, Attributes.TYPE_REGULAR | (mode & PERMISSIONS_MASK), 0);
         return new Created(attributes, open(attributes.inode(), open));
     }
 

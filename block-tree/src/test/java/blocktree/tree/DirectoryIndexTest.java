@@ -171,7 +171,8 @@ class DirectoryIndexTest {
         stored.reopen();
         assertEquals(3, stored.index.height());
         for (int i = 0; i < 100; i++) {
-            DirectoryIndex fresh = new DirectoryIndex(HASH_KEY, stored.index.layout(), new Cache(1_000_000), stored::read);
+            DirectoryIndex fresh =
+                    new DirectoryIndex(HASH_KEY, stored.index.layout(), new Cache(1_000_000), stored::read);
             stored.reads = 0;
             assertNotNull(fresh.find(Name.of("file-" + i * 997)));
             assertEquals(3, stored.reads);
@@ -230,7 +231,9 @@ class DirectoryIndexTest {
         for (int i = 0; i < 2900; i++) {
             stored.index.insert(entry("b" + i, i));
         }
-        assertTrue(stored.index.sectorCount() <= sectors * 5 / 4, stored.index.sectorCount() + " sectors after " + sectors);
+        assertTrue(
+                stored.index.sectorCount() <= sectors * 5 / 4,
+                stored.index.sectorCount() + " sectors after " + sectors);
     }
 
     @Test
@@ -273,14 +276,18 @@ class DirectoryIndexTest {
         byte[] leaf = stored.index.layout().inline();
         // kind, level, count, size; key; block id; type; flags; name size; name
         assertEquals(
-                "01000001" + "0000002c" + HexFormat.of().toHexDigits((SipHash.hash(HASH_KEY, new byte[] {'a'}) >>> 1) & ~7L) + "01" + "00".repeat(31) + "08" + "00" + "01" + "61",
+                "01000001" + "0000002c"
+                        + HexFormat.of().toHexDigits((SipHash.hash(HASH_KEY, new byte[] {'a'}) >>> 1) & ~7L) + "01"
+                        + "00".repeat(31) + "08" + "00" + "01" + "61",
                 HexFormat.of().formatHex(leaf));
         DirectoryNode inner = new DirectoryNode(new HashMap<>(), 9, DirectoryNode.INNER, 1);
         inner.insertChild(0, 0, 7);
         inner.insertChild(1, 0x1122334455667788L, 5);
         byte[] image = inner.encode();
         assertEquals(4096, image.length);
-        assertEquals("02010002" + "00000000" + "00000007" + "1122334455667788" + "00000005", HexFormat.of().formatHex(image, 0, 24));
+        assertEquals(
+                "02010002" + "00000000" + "00000007" + "1122334455667788" + "00000005",
+                HexFormat.of().formatHex(image, 0, 24));
         assertArrayEquals(image, DirectoryNode.decode(new HashMap<>(), 9, image).encode());
         DirectoryNode free = new DirectoryNode(new HashMap<>(), 9, DirectoryNode.FREE, 0);
         assertEquals("03000000ffffffff", HexFormat.of().formatHex(free.encode(), 0, 8));

@@ -1,0 +1,315 @@
+package blocktree.tree;
+
+import blocktree.crypto.BlockId;
+import blocktree.store.NewBlock;
+import blocktree.store.OpenBlock;
+import blocktree.store.StoreException;
+import blocktree.tree.FileSystemException.Code;
+import java.util.Collections;
+import java.util.SortedMap;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.Lock;
+import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One inode in memory. All fields that are not final are guarded by {@link #lock}: readable with the shared, changed with the exclusive one, except where stated. A new inode is filled by
+ * the thread that makes it, before anybody else can find it.
+ */
+final class Inode {
+    static final long LOCK_TIMEOUT_MILLIS = 30_000;
+    private static final int OVERHEAD_BYTES = 1024;
+
+    final long number;
+    final Origin origin;
+    private final ReadWriteLock lock = new ReentrantReadWriteLock();
+
+    int mode;
+    int uid;
+    int gid;
+    long linkCount;
+    long device;
+    long modifyTimeNanos;
+    long changeTimeNanos;
+    long birthTimeNanos;
+    byte[] symlinkTarget = new byte[0];
+    /** Replaced, never changed, so that a commit can hold it. */
+    SortedMap<Name, byte[]> extendedAttributes = Collections.emptySortedMap();
+
+    @Nullable
+    FilePayload file;
+
+    @Nullable
+    DirectoryIndex directory;
+
+    byte[] hashKey = new byte[0];
+    /** Of a directory other than the root. */
+    @Nullable
+    BlockId parent;
+
+    /** Null until the first commit, which {@link #fresh} creates the block in. */
+    @Nullable
+    OpenBlock base;
+
+    @Nullable
+    NewBlock fresh;
+
+    /** No longer in any directory nor open: the next commit deletes the block. */
+    boolean deleted;
+    /** Unlinked while open, and written down so in the orphan list. */
+    boolean orphaned;
+
+    /** Changed by readers too: relatime. */
+    volatile long accessTimeNanos;
+
+    /** Used since the table last looked. */
+    volatile boolean touched = true;
+
+    /** What the table has counted for it. Only the thread that adds it and the one that commits it change this. */
+    int weighedBytes;
+
+    // Guarded by this inode's monitor, a leaf of the lock order:
+    private int pins;
+    private int handles;
+    private boolean evicted;
+
+    /** When the oldest change that is not committed was made; 0: none. Changed with the lock held. */
+    volatile long dirtySinceNanos;
+    /** Something else than a file's content has changed since the last commit. */
+    boolean attributesDirty;
+    /** The content goes with the next commit: another file was replaced by this one. */
+    boolean contentWanted;
+    /** Part of the commit under way. */
+    volatile boolean flushing;
+    /** The local table of access times holds one for this block. */
+    volatile boolean accessTimeStored;
+
+    /** Counts failures to write data back; handles compare it with what they have reported. */
+    volatile long writeErrors;
+
+    volatile Code writeErrorCode = Code.IO;
+
+    Inode(long number, Origin origin) {
+        this.number = number;
+        this.origin = origin;
+    }
+
+    /** Fills a new object from what is stored. */
+    void fill(StoredInode stored, @Nullable OpenBlock block, Cache cache, BufferPool pool) throws FormatException {
+        mode = stored.mode();
+        uid = stored.uid();
+        gid = stored.gid();
+        linkCount = stored.linkCount();
+        device = stored.device();
+        accessTimeNanos = stored.accessTimeNanos();
+        modifyTimeNanos = stored.modifyTimeNanos();
+        changeTimeNanos = stored.changeTimeNanos();
+        birthTimeNanos = stored.birthTimeNanos();
+        symlinkTarget = stored.symlinkTarget();
+        extendedAttributes = stored.extendedAttributes();
+        base = block;
+        StoredInode.File content = stored.file();
+        if (content != null) {
+            file = new FilePayload(block, content, cache, pool);
+        }
+        StoredInode.Directory entries = stored.directory();
+        if (entries != null) {
+            parent = entries.parent();
+            hashKey = entries.hashKey();
+            directory = new DirectoryIndex(hashKey, entries.layout(), cache, this::readDirectorySector);
+        }
+    }
+
+    /** Turns the copy of a live inode into a directory of a view of history. */
+    void becomeVirtual() {
+        mode = Attributes.TYPE_DIRECTORY | (isDirectory() ? mode & 0555 : 0500 | (mode & 0044) | (mode & 0044) >> 2);
+        linkCount = 2;
+        file = null;
+        directory = null;
+        symlinkTarget = new byte[0];
+        extendedAttributes = Collections.emptySortedMap();
+    }
+
+    /** Gives back clean pages and nodes: the inode leaves memory. */
+    void releaseMemory() {
+        if (file != null) {
+            file.release();
+        }
+        if (directory != null) {
+            directory.release();
+        }
+    }
+
+    private byte[] readDirectorySector(int sector) throws FileSystemException {
+        OpenBlock block = base;
+        byte[] buffer = new byte[DirectoryNode.SECTOR_SIZE];
+        try {
+            if (block == null || block.sectorSize() != buffer.length || !block.readSector(sector, buffer, 0)) {
+                throw new FileSystemException(
+                        Code.CORRUPT, "directory sector " + sector + " of block " + origin.block() + " is missing");
+            }
+        } catch (StoreException e) {
+            throw StoreErrors.toFileSystem(e);
+        }
+        return buffer;
+    }
+
+    /** What is to be stored now. Shared. */
+    StoredInode toStored(StoredInode.@Nullable File content) {
+        return new StoredInode(
+                mode,
+                uid,
+                gid,
+                linkCount,
+                device,
+                accessTimeNanos,
+                modifyTimeNanos,
+                changeTimeNanos,
+                birthTimeNanos,
+                symlinkTarget,
+                extendedAttributes,
+                content,
+                directory == null ? null : new StoredInode.Directory(parent, hashKey, directory.layout()));
+    }
+
+    /** Shared. */
+    Attributes attributes() {
+        long size = 0;
+        long stored = 0;
+        int blockSize = DirectoryNode.SECTOR_SIZE;
+        if (file != null) {
+            size = file.sizeBytes();
+            stored = file.storedBytes();
+            blockSize = Math.max(blockSize, file.sectorSize());
+        } else if (directory != null) {
+            stored = (long) directory.sectorCount() * DirectoryNode.SECTOR_SIZE;
+            size = Math.max(DirectoryNode.SECTOR_SIZE, stored);
+        } else {
+            size = symlinkTarget.length;
+        }
+        return new Attributes(
+                number,
+                mode,
+                uid,
+                gid,
+                linkCount,
+                device,
+                size,
+                stored,
+                blockSize,
+                accessTimeNanos,
+                modifyTimeNanos,
+                changeTimeNanos);
+    }
+
+    boolean isDirectory() {
+        return (mode & Attributes.TYPE_MASK) == Attributes.TYPE_DIRECTORY;
+    }
+
+    FilePayload file() throws FileSystemException {
+        FilePayload held = file;
+        if (held == null) {
+            throw new FileSystemException(isDirectory() ? Code.IS_DIRECTORY : Code.INVALID, "not a regular file");
+        }
+        return held;
+    }
+
+    DirectoryIndex directory() throws FileSystemException {
+        DirectoryIndex held = directory;
+        if (held == null) {
+            throw new FileSystemException(Code.NOT_DIRECTORY, "not a directory");
+        }
+        return held;
+    }
+
+    void modified(long nowNanos) {
+        modifyTimeNanos = nowNanos;
+        changeTimeNanos = nowNanos;
+    }
+
+    // ---- locks: all waits are bounded, so that nothing ever hangs on a store that does
+
+    Lock shared() throws FileSystemException {
+        return locked(lock.readLock());
+    }
+
+    Lock exclusive() throws FileSystemException {
+        return locked(lock.writeLock());
+    }
+
+    /** For those that must get on: they hold the lock for memory work only, and others hold it no longer than one read of the store. */
+    Lock exclusiveWhatever() {
+        lock.writeLock().lock();
+        return lock.writeLock();
+    }
+
+    static Lock locked(Lock wanted) throws FileSystemException {
+        try {
+            if (wanted.tryLock(LOCK_TIMEOUT_MILLIS, TimeUnit.MILLISECONDS)) {
+                return wanted;
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new FileSystemException(Code.TIMED_OUT, "interrupted while waiting for a lock", e);
+        }
+        throw new FileSystemException(Code.TIMED_OUT, "no lock within " + LOCK_TIMEOUT_MILLIS + " ms");
+    }
+
+    // ---- life in memory: a pinned inode is not evicted; every use pins, and so does a handle
+
+    synchronized boolean tryPin() {
+        if (!evicted) {
+            pins++;
+            touched = true;
+        }
+        return !evicted;
+    }
+
+    synchronized void unpin() {
+        pins--;
+    }
+
+    /** Nobody can pin it any more when this returns true. */
+    synchronized boolean tryEvict() {
+        if (pins == 0 && !isDirty() && !flushing) {
+            evicted = true;
+        }
+        return evicted;
+    }
+
+    synchronized void opened() {
+        handles++;
+        pins++;
+    }
+
+    /** True when it was the last handle. The pin of the handle stays with the caller. */
+    synchronized boolean released() {
+        return --handles == 0;
+    }
+
+    synchronized boolean isOpen() {
+        return handles > 0;
+    }
+
+    boolean isDirty() {
+        return dirtySinceNanos != 0;
+    }
+
+    /** Memory that this inode pins, apart from pages and nodes that the cache counts. */
+    int weightBytes() {
+        int bytes = OVERHEAD_BYTES + symlinkTarget.length;
+        for (byte[] value : extendedAttributes.values()) {
+            bytes += value.length;
+        }
+        if (file != null) {
+            bytes += file.inlineBytes();
+        }
+        return directory == null ? bytes : bytes + 4096;
+    }
+
+    void writeFailed(Code code) {
+        writeErrorCode = code;
+        writeErrors++;
+    }
+}

@@ -1,0 +1,263 @@
+package blocktree.tree;
+
+import blocktree.crypto.BlockId;
+import blocktree.store.BlockStore;
+import blocktree.store.OpenBlock;
+import blocktree.store.StoreException;
+import blocktree.tree.FileSystemException.Code;
+import java.util.ArrayDeque;
+import java.util.Collection;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.ConcurrentMap;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.Lock;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The inodes in memory by number, at most so many bytes of them, and what each number stands for. An inode that is pinned or dirty stays; others go, least recently used first (CLOCK). The meaning of
+ * a number is kept as long as the kernel refers to it, and some time longer. Thread-safe.
+ */
+final class InodeTable {
+    private static final Logger log = LoggerFactory.getLogger(InodeTable.class);
+    private static final int STRIPES = 64;
+    /** Numbers without references whose meaning is kept. */
+    private static final int RETIRED_MAX = 65_536;
+
+    /** What a number stands for and how often it was handed out; guarded by the map's compute. */
+    private static final class Reference {
+        final Origin origin;
+        long count;
+        boolean queued;
+
+        Reference(Origin origin) {
+            this.origin = origin;
+        }
+    }
+
+    private final BlockStore store;
+    private final BlockId root;
+    private final Cache cache;
+    private final BufferPool pool;
+    private final AccessTimes accessTimes;
+    private final long weightBytesMax;
+
+    private final ConcurrentMap<Long, Inode> inodes = new ConcurrentHashMap<>();
+    private final ConcurrentMap<Long, Reference> references = new ConcurrentHashMap<>();
+    private final ConcurrentLinkedQueue<Long> retired = new ConcurrentLinkedQueue<>();
+    private final AtomicInteger retiredCount = new AtomicInteger();
+    private final AtomicLong weightBytes = new AtomicLong();
+    /** Held while an inode is read from the store, so that two threads never make two objects of one inode. */
+    private final Lock[] loading = new Lock[STRIPES];
+    /** Guarded by itself. */
+    private final ArrayDeque<Inode> clock = new ArrayDeque<>();
+
+    InodeTable(BlockStore store, Cache cache, BufferPool pool, AccessTimes accessTimes, long weightBytesMax) {
+        this.store = store;
+        this.root = store.rootBlock();
+        this.cache = cache;
+        this.pool = pool;
+        this.accessTimes = accessTimes;
+        this.weightBytesMax = weightBytesMax;
+        for (int i = 0; i < STRIPES; i++) {
+            loading[i] = new ReentrantLock();
+        }
+    }
+
+    int size() {
+        return inodes.size();
+    }
+
+    long number(Origin origin) {
+        return origin.number(root);
+    }
+
+    /** The inode of a number, pinned. NOT_FOUND when nobody ever learned this number here, or its block is gone. */
+    Inode acquire(long number) throws FileSystemException {
+        while (true) {
+            Inode inode = inodes.get(number);
+            if (inode == null) {
+                Reference reference = references.get(number);
+                if (reference != null) {
+                    return acquire(reference.origin);
+                }
+                if (number != FileSystem.ROOT_INODE) {
+                    throw new FileSystemException(Code.NOT_FOUND, "unknown inode " + number);
+                }
+                return acquire(Origin.live(root, store.rootDomain()));
+            }
+            if (inode.tryPin()) {
+                return inode;
+            }
+            inodes.remove(number, inode);
+        }
+    }
+
+    /** The inode of an origin, pinned, from memory or the store. */
+    Inode acquire(Origin origin) throws FileSystemException {
+        long number = number(origin);
+        while (true) {
+            Inode inode = inodes.get(number);
+            if (inode == null) {
+                inode = load(number, origin);
+            }
+            if (!inode.origin.equals(origin)) {
+                log.atError()
+                        .addKeyValue("inode", number)
+                        .addKeyValue("block", origin.block())
+                        .addKeyValue("other", inode.origin.block())
+                        .log("inode_number_collision");
+                throw new FileSystemException(Code.IO, "two blocks share inode number " + number);
+            }
+            if (inode.tryPin()) {
+                return inode;
+            }
+            inodes.remove(number, inode);
+        }
+    }
+
+    private Inode load(long number, Origin origin) throws FileSystemException {
+        Lock lock = Inode.locked(loading[(int) (number & (STRIPES - 1))]);
+        try {
+            Inode present = inodes.get(number);
+            if (present != null) {
+                return present;
+            }
+            Inode inode = new Inode(number, origin);
+            OpenBlock block = origin.read(store);
+            if (!block.domain().equals(origin.domain())) {
+                throw new FileSystemException(
+                        Code.CORRUPT, "block " + block.id() + " is of another domain than its directory entry says");
+            }
+            inode.fill(StoredInode.decode(block.attributes(), block.sectorCount()), block, cache, pool);
+            if (origin.isVirtual()) {
+                inode.becomeVirtual();
+            }
+            if (inode.linkCount == 0 && origin.isLive()) {
+                throw new FileSystemException(Code.NOT_FOUND, "block " + block.id() + " has no name");
+            }
+            if (origin.isLive()) {
+                accessTimes.apply(inode);
+            }
+            add(inode);
+            return inode;
+        } catch (FormatException e) {
+            log.atError()
+                    .addKeyValue("block", origin.block())
+                    .addKeyValue("reason", e.getMessage())
+                    .log("block_corrupt");
+            throw new FileSystemException(Code.CORRUPT, "block " + origin.block() + ": " + e.getMessage(), e);
+        } catch (StoreException e) {
+            throw StoreErrors.toFileSystem(e);
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** Makes an inode findable. */
+    void add(Inode inode) {
+        inodes.put(inode.number, inode);
+        inode.weighedBytes = inode.weightBytes();
+        weightBytes.addAndGet(inode.weighedBytes);
+        synchronized (clock) {
+            clock.add(inode);
+        }
+        evictBeyondBound();
+    }
+
+    /** The block is deleted for good. */
+    void remove(Inode inode) {
+        inodes.remove(inode.number, inode);
+        references.computeIfPresent(
+                inode.number, (number, reference) -> reference.origin.equals(inode.origin) ? null : reference);
+    }
+
+    boolean isTaken(long number) {
+        return inodes.containsKey(number) || references.containsKey(number);
+    }
+
+    // ---- references
+
+    void refer(Inode inode) {
+        references.compute(inode.number, (number, known) -> {
+            Reference reference = known == null ? new Reference(inode.origin) : known;
+            reference.count++;
+            return reference;
+        });
+    }
+
+    /** Remembers what a number stands for, without a reference. */
+    void mention(Inode inode) {
+        refer(inode);
+        forget(inode.number, 1);
+    }
+
+    void forget(long number, long count) {
+        references.computeIfPresent(number, (key, reference) -> {
+            reference.count -= Math.min(count, reference.count);
+            if (reference.count == 0 && !reference.queued) {
+                reference.queued = true;
+                retired.add(key);
+                retiredCount.incrementAndGet();
+            }
+            return reference;
+        });
+        while (retiredCount.get() > RETIRED_MAX) {
+            Long oldest = retired.poll();
+            if (oldest == null) {
+                return;
+            }
+            retiredCount.decrementAndGet();
+            references.computeIfPresent(oldest, (key, reference) -> {
+                reference.queued = false;
+                return reference.count == 0 ? null : reference;
+            });
+        }
+    }
+
+    // ---- eviction
+
+    private void evictBeyondBound() {
+        for (int looked = 0; weightBytes.get() > weightBytesMax && looked < 64; looked++) {
+            Inode inode;
+            synchronized (clock) {
+                inode = clock.poll();
+            }
+            if (inode == null) {
+                return;
+            }
+            boolean present = inodes.get(inode.number) == inode;
+            if (present && (inode.touched || !inode.tryEvict())) {
+                inode.touched = false;
+                synchronized (clock) {
+                    clock.add(inode);
+                }
+                continue;
+            }
+            inodes.remove(inode.number, inode);
+            weightBytes.addAndGet(-inode.weighedBytes);
+            inode.releaseMemory();
+        }
+    }
+
+    /** After a commit, which is when inodes stop being pinned by their changes. Called by one thread at a time for an inode. */
+    void reweigh(Inode inode) {
+        int now = inode.weightBytes();
+        weightBytes.addAndGet(now - inode.weighedBytes);
+        inode.weighedBytes = now;
+        evictBeyondBound();
+    }
+
+    Collection<Inode> all() {
+        return inodes.values();
+    }
+
+    @Nullable
+    Inode peek(long number) {
+        return inodes.get(number);
+    }
+}

@@ -1,0 +1,1321 @@
+package blocktree.tree;
+
+import blocktree.crypto.BlockId;
+import blocktree.crypto.DomainId;
+import blocktree.store.BlockStore;
+import blocktree.store.Commit;
+import blocktree.store.NewBlock;
+import blocktree.store.SnapshotInfo;
+import blocktree.store.StoreException;
+import blocktree.tree.FileSystemException.Code;
+import java.nio.ByteBuffer;
+import java.security.SecureRandom;
+import java.time.Instant;
+import java.util.ArrayDeque;
+import java.util.Collections;
+import java.util.Deque;
+import java.util.List;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.Lock;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The tree of a {@link BlockStore} as a file system, with a write-back cache. Thread-safe. Several mounts share one, each through a {@link #view}.
+ *
+ * <p>Locks, in this order (docs/concurrency.md): the flusher's commit lock; the gate (shared by operations on more than one inode); {@link #renaming}; inodes, directories before what is in them and ancestors before
+ * descendants, other inodes by number; then leaves: the table's loading stripes, monitors of the cache, the flusher and single inodes. All waits are bounded and end in TIMED_OUT.
+ */
+public final class TreeFileSystem implements FileSystem {
+    private static final int LINK_COUNT_MAX = Integer.MAX_VALUE;
+    private static final int KEEP_SIZE = 1;
+    private static final int PUNCH_HOLE = 2;
+    private static final int ZERO_RANGE = 16;
+    private static final long POOLED_BYTES_MAX = 16 << 20;
+    /** Attempts of an operation whose names change under its hands. */
+    private static final int ATTEMPTS = 1000;
+
+    private final BlockStore store;
+    private final TreeOptions options;
+    private final Cache cache;
+    private final BufferPool pool = new BufferPool(POOLED_BYTES_MAX);
+    private final AccessTimes accessTimes;
+    private final InodeTable table;
+    private final Flusher flusher;
+    private final ReadAhead readAhead = new ReadAhead();
+    private final History history;
+    private final SecureRandom random = new SecureRandom();
+
+    private final ConcurrentMap<Long, Handle> handles = new ConcurrentHashMap<>();
+    private final AtomicLong nextHandle = new AtomicLong(1);
+    /** Held by renames between directories, so that the shape of the tree stands still while ancestors are compared. */
+    private final ReentrantLock renaming = new ReentrantLock();
+
+    private volatile boolean closed;
+
+    private TreeFileSystem(BlockStore store, TreeOptions options) {
+        this.store = store;
+        this.options = options;
+        cache = new Cache(options.cleanBytesMax());
+        accessTimes = new AccessTimes(store);
+        table = new InodeTable(store, cache, pool, accessTimes, options.inodeBytesMax());
+        flusher = new Flusher(store, cache, table, accessTimes, options);
+        history = new History(store, table);
+    }
+
+    /** Makes the root directory of a fresh store, durably. EXISTS when there is one. */
+    public static void format(BlockStore store, int uid, int gid, int permissions) throws FileSystemException {
+        Instant now = Instant.now();
+        long nanos = now.getEpochSecond() * 1_000_000_000L + now.getNano();
+        byte[] hashKey = new byte[SipHash.KEY_SIZE];
+        new SecureRandom().nextBytes(hashKey);
+        StoredInode root = new StoredInode(
+                Attributes.TYPE_DIRECTORY | permissions & 07777,
+                uid,
+                gid,
+                2,
+                0,
+                nanos,
+                nanos,
+                nanos,
+                nanos,
+                new byte[0],
+                Collections.emptySortedMap(),
+                null,
+                new StoredInode.Directory(null, hashKey, DirectoryIndex.Layout.EMPTY));
+        try (Commit commit = store.newCommit()) {
+            commit.create(store.newRootBlock(), SectorSizePolicy.SMALL_LOG2).attributes(root.encode());
+            store.commit(commit, true);
+        } catch (StoreException e) {
+            if (e.code() == StoreException.Code.CONFLICT) {
+                throw new FileSystemException(Code.EXISTS, "the tree has a root directory already", e);
+            }
+            throw StoreErrors.toFileSystem(e);
+        }
+    }
+
+    /** Opens the tree; deletes what was unlinked but open when the node last went down. The store stays the caller's to close, after {@link #close}. */
+    public static TreeFileSystem open(BlockStore store, TreeOptions options) throws FileSystemException {
+        try {
+            if (!store.isReadOnly()) {
+                Flusher.deleteOrphans(store);
+            }
+        } catch (StoreException e) {
+            throw StoreErrors.toFileSystem(e);
+        }
+        TreeFileSystem tree = new TreeFileSystem(store, options);
+        tree.table.acquire(ROOT_INODE).unpin();
+        tree.flusher.start();
+        return tree;
+    }
+
+    /** A file system that shows this tree, or a directory of it. Closing it writes back and leaves the tree open. NOT_FOUND or NOT_DIRECTORY when the subtree is not there. */
+    public FileSystem view(ViewOptions view) throws FileSystemException {
+        long root = ROOT_INODE;
+        for (Name name : view.subtree()) {
+            Attributes found = lookup(root, name);
+            if (root != ROOT_INODE) {
+                forget(root, 1);
+            }
+            root = found.inode();
+            if (!found.isDirectory()) {
+                forget(root, 1);
+                throw new FileSystemException(Code.NOT_DIRECTORY, "the root of a view must be a directory");
+            }
+        }
+        return new TreeView(this, root, view);
+    }
+
+    /** Makes a snapshot of the whole tree as it is now, changes in memory included. */
+    public SnapshotInfo createSnapshot(Name name) throws FileSystemException {
+        requireOpen();
+        checkName(name);
+        if (name.equals(History.VERSIONS)) {
+            throw new FileSystemException(Code.INVALID, ".versions is taken");
+        }
+        flusher.flush(null, false);
+        try {
+            return store.createSnapshot(name.bytes());
+        } catch (StoreException e) {
+            throw e.code() == StoreException.Code.CONFLICT
+                    ? new FileSystemException(Code.EXISTS, "a snapshot of this name exists", e)
+                    : StoreErrors.toFileSystem(e);
+        }
+    }
+
+    /** What the tree holds in memory, and what it has done. */
+    public record Counters(
+            long commits, long dirtyBytes, long cleanBytes, int dirtyInodes, int cachedInodes, int openHandles) {}
+
+    public Counters counters() {
+        return new Counters(
+                flusher.commits(),
+                cache.dirtyBytes(),
+                cache.cleanBytes(),
+                flusher.dirtyInodes(),
+                table.size(),
+                handles.size());
+    }
+
+    // ---- names
+
+    @Override
+    public Attributes lookup(long parent, Name name) throws FileSystemException {
+        Inode found = find(parent, name);
+        try {
+            table.refer(found);
+            return attributes(found);
+        } finally {
+            found.unpin();
+        }
+    }
+
+    /** The inode of a name, pinned. */
+    private Inode find(long parent, Name name) throws FileSystemException {
+        checkName(name);
+        Inode directory = acquire(parent);
+        try {
+            if (directory.origin.isVirtual()) {
+                return history.find(directory, name);
+            }
+            if (isSnapshots(directory, name)) {
+                return table.acquire(directory.origin.as(Origin.Kind.SNAPSHOTS));
+            }
+            Origin child = childOrigin(directory, name);
+            if (child == null) {
+                throw notFound();
+            }
+            return table.acquire(child);
+        } finally {
+            directory.unpin();
+        }
+    }
+
+    private static boolean isSnapshots(Inode directory, Name name) {
+        return directory.number == ROOT_INODE && name.equals(History.SNAPSHOTS);
+    }
+
+    private @Nullable Origin childOrigin(Inode directory, Name name) throws FileSystemException {
+        Lock shared = directory.shared();
+        try {
+            DirectoryEntry entry = directory.directory().find(name);
+            return entry == null ? null : directory.origin.child(entry);
+        } finally {
+            shared.unlock();
+        }
+    }
+
+    @Override
+    public void forget(long inode, long count) {
+        table.forget(inode, count);
+    }
+
+    @Override
+    public Attributes getAttributes(long inode) throws FileSystemException {
+        Inode found = acquire(inode);
+        try {
+            return attributes(found);
+        } finally {
+            found.unpin();
+        }
+    }
+
+    private static Attributes attributes(Inode inode) throws FileSystemException {
+        Lock shared = inode.shared();
+        try {
+            if (inode.deleted) {
+                throw notFound();
+            }
+            return inode.attributes();
+        } finally {
+            shared.unlock();
+        }
+    }
+
+    @Override
+    public Attributes setAttributes(Caller caller, long number, AttributeChange change) throws FileSystemException {
+        Inode inode = acquireLive(number);
+        try {
+            Long size = change.sizeBytes();
+            if (size != null) {
+                flusher.throttle();
+                prepareTruncate(inode, size);
+            }
+            Lock exclusive = inode.exclusive();
+            try {
+                requireLinked(inode);
+                long now = now();
+                if (size != null) {
+                    FilePayload file = inode.file();
+                    if (size > file.sizeBytes()) {
+                        flusher.requireSpace();
+                    }
+                    file.truncate(size);
+                    inode.modifyTimeNanos = now;
+                }
+                Integer permissions = change.permissions();
+                if (permissions != null) {
+                    inode.mode = inode.mode & Attributes.TYPE_MASK | permissions & 07777;
+                }
+                Integer uid = change.uid();
+                if (uid != null) {
+                    inode.uid = uid;
+                }
+                Integer gid = change.gid();
+                if (gid != null) {
+                    inode.gid = gid;
+                }
+                Long modifyTime = change.modifyTimeNanos();
+                if (modifyTime != null) {
+                    inode.modifyTimeNanos = modifyTime;
+                }
+                Long accessTime = change.accessTimeNanos();
+                if (accessTime != null) {
+                    accessTimes.set(inode, accessTime);
+                }
+                inode.changeTimeNanos = now;
+                flusher.attributesChanged(inode);
+                return inode.attributes();
+            } finally {
+                exclusive.unlock();
+            }
+        } finally {
+            inode.unpin();
+        }
+    }
+
+    /** Loads the sector in which a truncation cuts, so that the store is not read under the exclusive lock. */
+    private static void prepareTruncate(Inode inode, long size) throws FileSystemException {
+        Lock shared = inode.shared();
+        try {
+            FilePayload file = inode.file();
+            if (size > 0 && size < file.sizeBytes()) {
+                file.prefetch(size - 1, size);
+            }
+        } finally {
+            shared.unlock();
+        }
+    }
+
+    // ---- making
+
+    @Override
+    public Attributes makeNode(Caller caller, long parent, Name name, int mode, long device)
+            throws FileSystemException {
+        int type = mode & Attributes.TYPE_MASK;
+        if (type == Attributes.TYPE_DIRECTORY || type == Attributes.TYPE_SYMLINK || !StoredInode.isKnown(type)) {
+            throw new FileSystemException(Code.INVALID, "not a kind that mknod makes");
+        }
+        Inode made = make(caller, parent, name, mode, device, new byte[0]);
+        try {
+            return madeAttributes(made);
+        } finally {
+            made.unpin();
+        }
+    }
+
+    @Override
+    public Attributes makeDirectory(Caller caller, long parent, Name name, int mode) throws FileSystemException {
+        Inode made = make(caller, parent, name, Attributes.TYPE_DIRECTORY | mode & 07777, 0, new byte[0]);
+        try {
+            return madeAttributes(made);
+        } finally {
+            made.unpin();
+        }
+    }
+
+    @Override
+    public Attributes makeSymlink(Caller caller, long parent, Name name, byte[] target) throws FileSystemException {
+        if (target.length == 0) {
+            throw new FileSystemException(Code.NOT_FOUND, "empty symlink target");
+        }
+        if (target.length > StoredInode.SYMLINK_BYTES_MAX) {
+            throw new FileSystemException(Code.NAME_TOO_LONG, "symlink target of " + target.length + " bytes");
+        }
+        Inode made = make(caller, parent, name, Attributes.TYPE_SYMLINK | 0777, 0, target.clone());
+        try {
+            return madeAttributes(made);
+        } finally {
+            made.unpin();
+        }
+    }
+
+    private Attributes madeAttributes(Inode made) throws FileSystemException {
+        table.refer(made);
+        return attributes(made);
+    }
+
+    @Override
+    public Created create(Caller caller, long parent, Name name, int mode, OpenMode open) throws FileSystemException {
+        Inode made = make(caller, parent, name, Attributes.TYPE_REGULAR | mode & 07777, 0, new byte[0]);
+        try {
+            long handle = openHandle(made, open);
+            table.refer(made);
+            return new Created(attributes(made), handle);
+        } finally {
+            made.unpin();
+        }
+    }
+
+    /** Makes an inode with its first name; pinned. */
+    private Inode make(Caller caller, long parent, Name name, int mode, long device, byte[] target)
+            throws FileSystemException {
+        checkName(name);
+        flusher.throttle();
+        flusher.requireSpace();
+        Inode directory = acquireLive(parent);
+        try {
+            if (isSnapshots(directory, name) || childOrigin(directory, name) != null) {
+                throw exists();
+            }
+            Lock gate = enter();
+            try {
+                Lock exclusive = directory.exclusive();
+                try {
+                    requireLinked(directory);
+                    DirectoryIndex entries = directory.directory();
+                    if (entries.find(name) != null) {
+                        throw exists();
+                    }
+                    Inode made = newInode(caller, directory, mode, device, target);
+                    entries.insert(entryFor(name, made, directory));
+                    if (made.isDirectory()) {
+                        directory.linkCount++;
+                    }
+                    directory.modified(made.changeTimeNanos);
+                    table.add(made);
+                    flusher.attributesChanged(made);
+                    flusher.attributesChanged(directory);
+                    return made;
+                } finally {
+                    exclusive.unlock();
+                }
+            } finally {
+                gate.unlock();
+            }
+        } finally {
+            directory.unpin();
+        }
+    }
+
+    private Inode newInode(Caller caller, Inode directory, int mode, long device, byte[] target)
+            throws FileSystemException {
+        DomainId domain = directory.origin.domain();
+        NewBlock block;
+        Origin origin;
+        long number;
+        do {
+            block = store.newBlock(domain);
+            origin = Origin.live(block.id(), domain);
+            number = table.number(origin);
+        } while (table.isTaken(number));
+        boolean makesDirectory = (mode & Attributes.TYPE_MASK) == Attributes.TYPE_DIRECTORY;
+        boolean inheritsGroup = (directory.mode & 02000) != 0;
+        byte[] hashKey = new byte[SipHash.KEY_SIZE];
+        if (makesDirectory) {
+            random.nextBytes(hashKey);
+        }
+        long now = now();
+        StoredInode stored = new StoredInode(
+                makesDirectory && inheritsGroup ? mode | 02000 : mode,
+                caller.uid(),
+                inheritsGroup ? directory.gid : caller.gid(),
+                makesDirectory ? 2 : 1,
+                device,
+                now,
+                now,
+                now,
+                now,
+                target,
+                Collections.emptySortedMap(),
+                (mode & Attributes.TYPE_MASK) == Attributes.TYPE_REGULAR ? StoredInode.File.EMPTY : null,
+                makesDirectory
+                        ? new StoredInode.Directory(directory.origin.block(), hashKey, DirectoryIndex.Layout.EMPTY)
+                        : null);
+        Inode inode = new Inode(number, origin);
+        try {
+            inode.fill(stored, null, cache, pool);
+        } catch (FormatException e) {
+            throw new IllegalStateException(e);
+        }
+        inode.fresh = block;
+        inode.tryPin();
+        return inode;
+    }
+
+    private static DirectoryEntry entryFor(Name name, Inode inode, Inode directory) {
+        DomainId domain = inode.origin.domain();
+        return new DirectoryEntry(
+                0,
+                name,
+                inode.origin.block(),
+                (inode.mode & Attributes.TYPE_MASK) >> 12,
+                domain.equals(directory.origin.domain()) ? null : domain);
+    }
+
+    @Override
+    public byte[] readSymlink(long number) throws FileSystemException {
+        Inode inode = acquire(number);
+        try {
+            Lock shared = inode.shared();
+            try {
+                if ((inode.mode & Attributes.TYPE_MASK) != Attributes.TYPE_SYMLINK) {
+                    throw new FileSystemException(Code.INVALID, "not a symlink");
+                }
+                touch(inode);
+                return inode.symlinkTarget.clone();
+            } finally {
+                shared.unlock();
+            }
+        } finally {
+            inode.unpin();
+        }
+    }
+
+    @Override
+    public Attributes link(long number, long newParent, Name newName) throws FileSystemException {
+        checkName(newName);
+        flusher.throttle();
+        flusher.requireSpace();
+        Deque<Runnable> undo = new ArrayDeque<>();
+        try {
+            Inode inode = acquireLive(number);
+            undo.push(inode::unpin);
+            Inode directory = acquireLive(newParent);
+            undo.push(directory::unpin);
+            if (inode.isDirectory()) {
+                throw new FileSystemException(Code.NOT_PERMITTED, "directories have one name");
+            }
+            if (!inode.origin.domain().equals(directory.origin.domain())) {
+                throw new FileSystemException(Code.CROSS_DOMAIN, "a name in another domain");
+            }
+            if (isSnapshots(directory, newName) || childOrigin(directory, newName) != null) {
+                throw exists();
+            }
+            take(undo, enter());
+            take(undo, directory.exclusive());
+            take(undo, inode.exclusive());
+            requireLinked(directory);
+            requireLinked(inode);
+            DirectoryIndex entries = directory.directory();
+            if (entries.find(newName) != null) {
+                throw exists();
+            }
+            if (inode.linkCount >= LINK_COUNT_MAX) {
+                throw new FileSystemException(Code.TOO_MANY_LINKS, "too many links");
+            }
+            entries.insert(entryFor(newName, inode, directory));
+            long now = now();
+            inode.linkCount++;
+            inode.changeTimeNanos = now;
+            directory.modified(now);
+            flusher.attributesChanged(inode);
+            flusher.attributesChanged(directory);
+            table.refer(inode);
+            return inode.attributes();
+        } finally {
+            undo.forEach(Runnable::run);
+        }
+    }
+
+    // ---- removing
+
+    @Override
+    public void unlink(long parent, Name name) throws FileSystemException {
+        remove(parent, name, false);
+    }
+
+    @Override
+    public void removeDirectory(long parent, Name name) throws FileSystemException {
+        remove(parent, name, true);
+    }
+
+    private void remove(long parent, Name name, boolean wantsDirectory) throws FileSystemException {
+        checkName(name);
+        flusher.throttle();
+        for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+            if (tryRemove(parent, name, wantsDirectory)) {
+                return;
+            }
+        }
+        throw new FileSystemException(Code.TIMED_OUT, "the name keeps changing");
+    }
+
+    /** False when the name came to stand for something else meanwhile. */
+    private boolean tryRemove(long parent, Name name, boolean wantsDirectory) throws FileSystemException {
+        Deque<Runnable> undo = new ArrayDeque<>();
+        try {
+            Inode directory = acquireLive(parent);
+            undo.push(directory::unpin);
+            if (isSnapshots(directory, name)) {
+                throw readOnly();
+            }
+            Origin origin = childOrigin(directory, name);
+            if (origin == null) {
+                throw notFound();
+            }
+            Inode child = acquireForRemoval(origin);
+            if (child != null) {
+                undo.push(child::unpin);
+            }
+            take(undo, enter());
+            take(undo, directory.exclusive());
+            requireLinked(directory);
+            DirectoryIndex entries = directory.directory();
+            DirectoryEntry entry = entries.find(name);
+            if (entry == null || !entry.block().equals(origin.block())) {
+                return false;
+            }
+            boolean isDirectory = entry.mode() == Attributes.TYPE_DIRECTORY;
+            if (wantsDirectory && !isDirectory) {
+                throw new FileSystemException(Code.NOT_DIRECTORY, "not a directory");
+            }
+            if (!wantsDirectory && isDirectory) {
+                throw new FileSystemException(Code.IS_DIRECTORY, "a directory");
+            }
+            long now = now();
+            if (child != null) {
+                take(undo, child.exclusive());
+                if (isDirectory && child.directory().entryCount() > 0) {
+                    throw new FileSystemException(Code.NOT_EMPTY, "the directory is not empty");
+                }
+            }
+            entries.remove(name);
+            directory.modified(now);
+            if (isDirectory) {
+                directory.linkCount--;
+            }
+            flusher.attributesChanged(directory);
+            if (child != null) {
+                unlinked(child, now);
+            }
+            return true;
+        } finally {
+            undo.forEach(Runnable::run);
+        }
+    }
+
+    /** Null for a block that is damaged or missing: its name can be removed all the same. */
+    private @Nullable Inode acquireForRemoval(Origin origin) throws FileSystemException {
+        try {
+            return table.acquire(origin);
+        } catch (FileSystemException e) {
+            if (e.code() == Code.CORRUPT || e.code() == Code.NOT_FOUND) {
+                return null;
+            }
+            throw e;
+        }
+    }
+
+    /** The inode lost a name; its exclusive lock is held. */
+    private void unlinked(Inode inode, long now) {
+        inode.linkCount = inode.isDirectory() ? 0 : inode.linkCount - 1;
+        inode.changeTimeNanos = now;
+        if (inode.linkCount == 0 && !inode.isOpen()) {
+            inode.deleted = true;
+            FilePayload file = inode.file;
+            if (file != null && !inode.flushing) {
+                file.discard();
+            }
+        }
+        flusher.attributesChanged(inode);
+    }
+
+    @Override
+    public void rename(long parent, Name name, long newParent, Name newName, RenameMode mode)
+            throws FileSystemException {
+        checkName(name);
+        checkName(newName);
+        flusher.throttle();
+        for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+            if (tryRename(parent, name, newParent, newName, mode)) {
+                return;
+            }
+        }
+        throw new FileSystemException(Code.TIMED_OUT, "the names keep changing");
+    }
+
+    private boolean tryRename(long parent, Name name, long newParent, Name newName, RenameMode mode)
+            throws FileSystemException {
+        Deque<Runnable> undo = new ArrayDeque<>();
+        try {
+            Inode from = acquireLive(parent);
+            undo.push(from::unpin);
+            Inode to = acquireLive(newParent);
+            undo.push(to::unpin);
+            if (isSnapshots(from, name) || isSnapshots(to, newName)) {
+                throw readOnly();
+            }
+            Origin sourceOrigin = childOrigin(from, name);
+            if (sourceOrigin == null) {
+                throw notFound();
+            }
+            Inode source = table.acquire(sourceOrigin);
+            undo.push(source::unpin);
+            Origin targetOrigin = childOrigin(to, newName);
+            Inode target = null;
+            if (targetOrigin != null) {
+                target = table.acquire(targetOrigin);
+                undo.push(target::unpin);
+            }
+            if (!from.origin.domain().equals(to.origin.domain())) {
+                throw new FileSystemException(Code.CROSS_DOMAIN, "a rename into another domain");
+            }
+            take(undo, enter());
+            if (from != to) {
+                take(undo, Inode.locked(renaming));
+                checkAncestors(source, from, to, target, mode);
+            }
+            boolean toFirst = from != to && (isAncestor(to, from) || !isAncestor(from, to) && to.number < from.number);
+            take(undo, (toFirst ? to : from).exclusive());
+            take(undo, (toFirst ? from : to).exclusive());
+            requireLinked(from);
+            requireLinked(to);
+            DirectoryEntry sourceEntry = from.directory().find(name);
+            DirectoryEntry targetEntry = to.directory().find(newName);
+            boolean same = sourceEntry != null
+                    && sourceEntry.block().equals(sourceOrigin.block())
+                    && (targetEntry == null
+                            ? targetOrigin == null
+                            : targetOrigin != null && targetEntry.block().equals(targetOrigin.block()));
+            if (!same) {
+                return false;
+            }
+            if (target != null && mode == RenameMode.NO_REPLACE) {
+                throw exists();
+            }
+            if (target == null && mode == RenameMode.EXCHANGE) {
+                throw notFound();
+            }
+            if (source == target) {
+                return true;
+            }
+            if (target != null && target.number < source.number) {
+                take(undo, target.exclusive());
+            }
+            take(undo, source.exclusive());
+            if (target != null && target.number > source.number) {
+                take(undo, target.exclusive());
+            }
+            if (target == null || mode != RenameMode.EXCHANGE) {
+                move(from, name, source, to, newName, target);
+            } else {
+                exchange(from, name, source, to, newName, target);
+            }
+            return true;
+        } finally {
+            undo.forEach(Runnable::run);
+        }
+    }
+
+    /** A directory cannot go below itself, and one that holds the source is not empty. With {@link #renaming} held. */
+    private void checkAncestors(Inode source, Inode from, Inode to, @Nullable Inode target, RenameMode mode)
+            throws FileSystemException {
+        if (source.isDirectory() && (source == to || isAncestor(source, to))) {
+            throw new FileSystemException(Code.INVALID, "a directory cannot be moved into itself");
+        }
+        if (target != null && target.isDirectory() && (target == from || isAncestor(target, from))) {
+            throw mode == RenameMode.EXCHANGE
+                    ? new FileSystemException(Code.INVALID, "a directory cannot be moved into itself")
+                    : mode == RenameMode.NO_REPLACE
+                            ? exists()
+                            : new FileSystemException(Code.NOT_EMPTY, "the directory is not empty");
+        }
+    }
+
+    private boolean isAncestor(Inode ancestor, Inode directory) throws FileSystemException {
+        BlockId above = directory.parent;
+        for (int depth = 0; above != null; depth++) {
+            if (above.equals(ancestor.origin.block())) {
+                return true;
+            }
+            if (depth > 100_000) {
+                throw new FileSystemException(Code.CORRUPT, "directories in a circle");
+            }
+            Inode next = table.acquire(Origin.live(above, directory.origin.domain()));
+            above = next.parent;
+            next.unpin();
+        }
+        return false;
+    }
+
+    private void move(Inode from, Name name, Inode source, Inode to, Name newName, @Nullable Inode target)
+            throws FileSystemException {
+        long now = now();
+        boolean directory = source.isDirectory();
+        if (target != null) {
+            if (directory && !target.isDirectory()) {
+                throw new FileSystemException(Code.NOT_DIRECTORY, "a directory cannot replace what is none");
+            }
+            if (!directory && target.isDirectory()) {
+                throw new FileSystemException(Code.IS_DIRECTORY, "only a directory can replace one");
+            }
+            if (directory && target.directory().entryCount() > 0) {
+                throw new FileSystemException(Code.NOT_EMPTY, "the directory is not empty");
+            }
+            to.directory().replace(entryFor(newName, source, to));
+        } else {
+            to.directory().insert(entryFor(newName, source, to));
+        }
+        flusher.attributesChanged(to);
+        try {
+            from.directory().remove(name);
+        } catch (FileSystemException e) {
+            if (target != null) {
+                to.directory().replace(entryFor(newName, target, to));
+            } else {
+                to.directory().remove(newName);
+            }
+            throw e;
+        }
+        if (directory) {
+            from.linkCount--;
+            if (target == null) {
+                to.linkCount++;
+            }
+            source.parent = to.origin.block();
+        }
+        if (target != null) {
+            unlinked(target, now);
+            source.contentWanted = source.file != null;
+        }
+        from.modified(now);
+        to.modified(now);
+        source.changeTimeNanos = now;
+        flusher.attributesChanged(from);
+        flusher.attributesChanged(source);
+    }
+
+    private void exchange(Inode from, Name name, Inode source, Inode to, Name newName, Inode target)
+            throws FileSystemException {
+        long now = now();
+        to.directory().replace(entryFor(newName, source, to));
+        flusher.attributesChanged(to);
+        try {
+            from.directory().replace(entryFor(name, target, from));
+        } catch (FileSystemException e) {
+            to.directory().replace(entryFor(newName, target, to));
+            throw e;
+        }
+        if (source.isDirectory()) {
+            source.parent = to.origin.block();
+            from.linkCount--;
+            to.linkCount++;
+        }
+        if (target.isDirectory()) {
+            target.parent = from.origin.block();
+            to.linkCount--;
+            from.linkCount++;
+        }
+        from.modified(now);
+        to.modified(now);
+        source.changeTimeNanos = now;
+        target.changeTimeNanos = now;
+        flusher.attributesChanged(from);
+        flusher.attributesChanged(source);
+        flusher.attributesChanged(target);
+    }
+
+    // ---- open files
+
+    @Override
+    public long open(long number, OpenMode mode) throws FileSystemException {
+        Inode inode = acquire(number);
+        try {
+            if (mode.write() && !inode.origin.isLive()) {
+                throw readOnly();
+            }
+            if (mode.truncate() && mode.write()) {
+                setAttributes(new Caller(0, 0), number, AttributeChange.size(0));
+            }
+            return openHandle(inode, mode);
+        } finally {
+            inode.unpin();
+        }
+    }
+
+    private long openHandle(Inode inode, OpenMode mode) throws FileSystemException {
+        Lock shared = inode.shared();
+        try {
+            var unused = inode.file();
+            requireLinked(inode);
+            inode.opened();
+            long handle = nextHandle.getAndIncrement();
+            handles.put(handle, new Handle(inode, mode));
+            return handle;
+        } finally {
+            shared.unlock();
+        }
+    }
+
+    @Override
+    public int read(long number, long offset, ByteBuffer target) throws FileSystemException {
+        Handle handle = handle(number);
+        if (!handle.mode.read()) {
+            throw new FileSystemException(Code.BAD_HANDLE, "not opened to read");
+        }
+        if (offset < 0) {
+            throw new FileSystemException(Code.INVALID, "negative offset");
+        }
+        Inode inode = handle.inode;
+        Lock shared = inode.shared();
+        try {
+            FilePayload file = inode.file();
+            if (file.inlineBytes() == 0) {
+                readAhead.reading(handle, offset, target.remaining(), file.sizeBytes());
+            }
+            touch(inode);
+            return file.read(offset, target);
+        } finally {
+            shared.unlock();
+        }
+    }
+
+    @Override
+    public int write(long number, long offset, ByteBuffer source) throws FileSystemException {
+        Handle handle = handle(number);
+        if (!handle.mode.write()) {
+            throw new FileSystemException(Code.BAD_HANDLE, "not opened to write");
+        }
+        if (offset < 0) {
+            throw new FileSystemException(Code.INVALID, "negative offset");
+        }
+        Inode inode = handle.inode;
+        int size = source.remaining();
+        flusher.throttle();
+        flusher.requireSpace();
+        Lock shared = inode.shared();
+        try {
+            FilePayload file = inode.file();
+            file.prepareWrite(handle.mode.append() ? file.sizeBytes() : offset, size);
+        } finally {
+            shared.unlock();
+        }
+        Lock exclusive = inode.exclusive();
+        try {
+            FilePayload file = inode.file();
+            file.write(handle.mode.append() ? file.sizeBytes() : offset, source);
+            inode.modified(now());
+            flusher.contentChanged(inode);
+        } finally {
+            exclusive.unlock();
+        }
+        if (handle.mode.sync()) {
+            fsync(number, true);
+        }
+        return size;
+    }
+
+    @Override
+    public void flush(long number) throws FileSystemException {
+        handle(number).reportErrors();
+    }
+
+    @Override
+    public void fsync(long number, boolean dataOnly) throws FileSystemException {
+        Handle handle = handle(number);
+        try {
+            flusher.flush(handle.inode, true);
+        } catch (FileSystemException e) {
+            handle.errorsReported();
+            throw e;
+        }
+        handle.reportErrors();
+    }
+
+    @Override
+    public void release(long number) {
+        Handle handle = handles.remove(number);
+        if (handle == null) {
+            return;
+        }
+        Inode inode = handle.inode;
+        if (inode.released()) {
+            Lock exclusive = inode.exclusiveWhatever();
+            try {
+                if (inode.linkCount == 0 && !inode.isOpen() && !inode.deleted) {
+                    inode.deleted = true;
+                    flusher.attributesChanged(inode);
+                }
+            } finally {
+                exclusive.unlock();
+            }
+        }
+        inode.unpin();
+    }
+
+    @Override
+    public void fsyncDirectory(long number) throws FileSystemException {
+        Inode inode = acquire(number);
+        try {
+            flusher.flush(inode, true);
+        } finally {
+            inode.unpin();
+        }
+    }
+
+    @Override
+    public void allocate(long number, int mode, long offset, long sizeBytes) throws FileSystemException {
+        boolean zeroes = (mode & (PUNCH_HOLE | ZERO_RANGE)) != 0;
+        boolean known = mode == 0
+                || mode == KEEP_SIZE
+                || mode == (PUNCH_HOLE | KEEP_SIZE)
+                || mode == ZERO_RANGE
+                || mode == (ZERO_RANGE | KEEP_SIZE);
+        if (!known) {
+            throw new FileSystemException(Code.NOT_SUPPORTED, "fallocate mode " + mode);
+        }
+        if (offset < 0 || sizeBytes <= 0) {
+            throw new FileSystemException(Code.INVALID, "range of " + sizeBytes + " bytes");
+        }
+        if (offset > StoredInode.FILE_SIZE_MAX - sizeBytes) {
+            throw new FileSystemException(Code.FILE_TOO_BIG, "files end at 2^62 bytes");
+        }
+        Handle handle = handle(number);
+        if (!handle.mode.write()) {
+            throw new FileSystemException(Code.BAD_HANDLE, "not opened to write");
+        }
+        flusher.throttle();
+        if (!zeroes) {
+            flusher.requireSpace();
+            requireRoom(sizeBytes);
+        }
+        Inode inode = handle.inode;
+        Lock exclusive = inode.exclusive();
+        try {
+            FilePayload file = inode.file();
+            if (zeroes) {
+                file.punch(offset, sizeBytes);
+            }
+            boolean extended = (mode & KEEP_SIZE) == 0 && offset + sizeBytes > file.sizeBytes();
+            if (extended) {
+                file.truncate(offset + sizeBytes);
+            }
+            if (zeroes || extended) {
+                inode.modified(now());
+            } else {
+                inode.changeTimeNanos = now();
+            }
+            flusher.attributesChanged(inode);
+        } finally {
+            exclusive.unlock();
+        }
+    }
+
+    private void requireRoom(long bytes) throws FileSystemException {
+        try {
+            if (bytes > store.usableBytes()) {
+                throw new FileSystemException(Code.NO_SPACE, "no room for " + bytes + " bytes");
+            }
+        } catch (StoreException e) {
+            throw StoreErrors.toFileSystem(e);
+        }
+    }
+
+    @Override
+    public long seek(long number, long offset, boolean hole) throws FileSystemException {
+        Inode inode = handle(number).inode;
+        Lock shared = inode.shared();
+        try {
+            return inode.file().seek(offset, hole);
+        } finally {
+            shared.unlock();
+        }
+    }
+
+    // ---- listing
+
+    @Override
+    public void readDirectory(long number, long cookie, DirectorySink sink) throws FileSystemException {
+        if (cookie < 0) {
+            throw new FileSystemException(Code.INVALID, "negative cookie");
+        }
+        Inode inode = acquire(number);
+        try {
+            if (inode.origin.isVirtual()) {
+                history.list(inode, cookie, sink);
+                return;
+            }
+            long at = cookie;
+            while (true) {
+                List<DirectoryEntry> entries = entriesAfter(inode, at);
+                if (entries.isEmpty()) {
+                    return;
+                }
+                for (DirectoryEntry entry : entries) {
+                    if (!sink.entry(entry.name(), table.number(inode.origin.child(entry)), entry.mode(), entry.key())) {
+                        return;
+                    }
+                    at = entry.key();
+                }
+            }
+        } finally {
+            inode.unpin();
+        }
+    }
+
+    /** A leaf's worth of entries; the sink is called without locks. */
+    private List<DirectoryEntry> entriesAfter(Inode inode, long cookie) throws FileSystemException {
+        Lock shared = inode.shared();
+        try {
+            DirectoryIndex entries = inode.directory();
+            if (inode.deleted) {
+                return List.of();
+            }
+            if (cookie == 0) {
+                touch(inode);
+            }
+            return entries.after(cookie);
+        } finally {
+            shared.unlock();
+        }
+    }
+
+    @Override
+    public long parent(long number) throws FileSystemException {
+        Inode inode = acquire(number);
+        try {
+            if (!inode.isDirectory()) {
+                throw new FileSystemException(Code.NOT_DIRECTORY, "not a directory");
+            }
+            Inode above;
+            if (inode.origin.isVirtual() || inode.parent == null) {
+                above = history.parent(inode);
+            } else {
+                Origin origin = inode.origin;
+                above = table.acquire(new Origin(
+                        origin.kind(), inode.parent, origin.domain(), origin.snapshot(), origin.generation()));
+            }
+            table.mention(above);
+            above.unpin();
+            return above.number;
+        } finally {
+            inode.unpin();
+        }
+    }
+
+    // ---- extended attributes
+
+    @Override
+    public byte[] getExtendedAttribute(long number, Name name) throws FileSystemException {
+        Inode inode = acquire(number);
+        try {
+            Lock shared = inode.shared();
+            try {
+                byte[] value = inode.extendedAttributes.get(name);
+                if (value == null) {
+                    throw noAttribute();
+                }
+                return value.clone();
+            } finally {
+                shared.unlock();
+            }
+        } finally {
+            inode.unpin();
+        }
+    }
+
+    @Override
+    public void setExtendedAttribute(long number, Name name, byte[] value, ExtendedAttributeMode mode)
+            throws FileSystemException {
+        if (name.sizeBytes() == 0 || name.sizeBytes() > NAME_SIZE_MAX) {
+            throw new FileSystemException(Code.RANGE, "attribute name of " + name.sizeBytes() + " bytes");
+        }
+        if (value.length > StoredInode.EXTENDED_ATTRIBUTE_BYTES_MAX) {
+            throw new FileSystemException(Code.TOO_BIG, "attribute value of " + value.length + " bytes");
+        }
+        flusher.throttle();
+        flusher.requireSpace();
+        changeExtendedAttributes(number, attributes -> {
+            boolean present = attributes.containsKey(name);
+            if (mode == ExtendedAttributeMode.CREATE && present) {
+                throw exists();
+            }
+            if (mode == ExtendedAttributeMode.REPLACE && !present) {
+                throw noAttribute();
+            }
+            attributes.put(name, value.clone());
+            long total = 0;
+            for (var attribute : attributes.entrySet()) {
+                total += attribute.getKey().sizeBytes() + attribute.getValue().length;
+            }
+            if (total > StoredInode.EXTENDED_ATTRIBUTES_BYTES_MAX) {
+                throw new FileSystemException(Code.NO_SPACE, "extended attributes of " + total + " bytes");
+            }
+        });
+    }
+
+    @Override
+    public Name[] listExtendedAttributes(long number) throws FileSystemException {
+        Inode inode = acquire(number);
+        try {
+            Lock shared = inode.shared();
+            try {
+                return inode.extendedAttributes.keySet().toArray(new Name[0]);
+            } finally {
+                shared.unlock();
+            }
+        } finally {
+            inode.unpin();
+        }
+    }
+
+    @Override
+    public void removeExtendedAttribute(long number, Name name) throws FileSystemException {
+        changeExtendedAttributes(number, attributes -> {
+            if (attributes.remove(name) == null) {
+                throw noAttribute();
+            }
+        });
+    }
+
+    /** Changes a copy of an inode's extended attributes. */
+    private interface ExtendedAttributeChange {
+        void apply(SortedMap<Name, byte[]> attributes) throws FileSystemException;
+    }
+
+    private void changeExtendedAttributes(long number, ExtendedAttributeChange change) throws FileSystemException {
+        Inode inode = acquireLive(number);
+        try {
+            Lock exclusive = inode.exclusive();
+            try {
+                requireLinked(inode);
+                SortedMap<Name, byte[]> changed = new TreeMap<>(inode.extendedAttributes);
+                change.apply(changed);
+                inode.extendedAttributes = changed;
+                inode.changeTimeNanos = now();
+                flusher.attributesChanged(inode);
+            } finally {
+                exclusive.unlock();
+            }
+        } finally {
+            inode.unpin();
+        }
+    }
+
+    // ---- the whole
+
+    @Override
+    public Statistics statistics() throws FileSystemException {
+        requireOpen();
+        try {
+            long total = store.totalBytes();
+            long usable = Math.max(0, store.usableBytes() - cache.dirtyBytes());
+            // Inodes are not limited; programs want to see a large number.
+            return new Statistics(total, usable, usable, 1L << 40, 1L << 39, DirectoryNode.SECTOR_SIZE);
+        } catch (StoreException e) {
+            throw StoreErrors.toFileSystem(e);
+        }
+    }
+
+    @Override
+    public void sync() throws FileSystemException {
+        requireOpen();
+        flusher.flush(null, true);
+    }
+
+    @Override
+    public void close() throws FileSystemException {
+        if (closed) {
+            return;
+        }
+        closed = true;
+        readAhead.close();
+        flusher.stop();
+        handles.clear();
+    }
+
+    /** Ends without writing anything back, as a crash would: for tests. */
+    void abandon() {
+        closed = true;
+        readAhead.close();
+        flusher.abandon();
+    }
+
+    // ---- helpers
+
+    private Inode acquire(long number) throws FileSystemException {
+        requireOpen();
+        return table.acquire(number);
+    }
+
+    private Inode acquireLive(long number) throws FileSystemException {
+        Inode inode = acquire(number);
+        if (!inode.origin.isLive() || store.isReadOnly()) {
+            inode.unpin();
+            throw readOnly();
+        }
+        return inode;
+    }
+
+    private Handle handle(long number) throws FileSystemException {
+        requireOpen();
+        Handle handle = handles.get(number);
+        if (handle == null) {
+            throw new FileSystemException(Code.BAD_HANDLE, "no handle " + number);
+        }
+        return handle;
+    }
+
+    private void requireOpen() throws FileSystemException {
+        if (closed) {
+            throw new FileSystemException(Code.CLOSED, "the tree is closed");
+        }
+    }
+
+    /** The gate, for an operation on more than one inode. */
+    private Lock enter() throws FileSystemException {
+        return Inode.locked(flusher.gate.readLock());
+    }
+
+    private static void take(Deque<Runnable> undo, Lock lock) {
+        undo.push(lock::unlock);
+    }
+
+    /** An inode that is deleted takes no more changes; one that is unlinked and open does. */
+    private static void requireLinked(Inode inode) throws FileSystemException {
+        if (inode.deleted || inode.linkCount == 0 && inode.isDirectory()) {
+            throw notFound();
+        }
+    }
+
+    private void touch(Inode inode) {
+        if (inode.origin.isLive() && !store.isReadOnly()) {
+            accessTimes.accessed(inode, now());
+        }
+    }
+
+    private long now() {
+        Instant now = options.clock().instant();
+        return now.getEpochSecond() * 1_000_000_000L + now.getNano();
+    }
+
+    static void checkName(Name name) throws FileSystemException {
+        if (name.sizeBytes() > NAME_SIZE_MAX) {
+            throw new FileSystemException(Code.NAME_TOO_LONG, "name of " + name.sizeBytes() + " bytes");
+        }
+        if (!DirectoryNode.validName(name.bytes())) {
+            throw new FileSystemException(Code.INVALID, "not a file name");
+        }
+    }
+
+    private static FileSystemException notFound() {
+        return new FileSystemException(Code.NOT_FOUND, "no such file or directory");
+    }
+
+    private static FileSystemException exists() {
+        return new FileSystemException(Code.EXISTS, "the name is taken");
+    }
+
+    private static FileSystemException readOnly() {
+        return new FileSystemException(Code.READ_ONLY, "this cannot be changed");
+    }
+
+    private static FileSystemException noAttribute() {
+        return new FileSystemException(Code.NO_DATA, "no such attribute");
+    }
+}
