@@ -103,6 +103,22 @@ class VectorsTest {
                 HEX.formatHex(keys.getSigningKey().toByteArray()));
     }
 
+    /** The first test vector of draft-connolly-cfrg-xwing-kem: beginning (ML-KEM) and last 32 bytes (X25519) of the public key. */
+    @Test
+    void theEncapsulationKeyIsThatOfTheXWingDraft() throws Exception {
+        byte[] seeds =
+                join(bytes(1, 32), HEX.parseHex("7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26"));
+        byte[] key = CryptoProto.PrincipalKeys.parseFrom(
+                        Identity.fromSeeds(SecretBytes.takeOver(seeds)).keys().toBytes())
+                .getKemKey()
+                .toByteArray();
+        assertEquals(
+                "e2236b35a8c24b39b10aa1323a96a919a2ced88400633a7b07131713fc14b2b5b19cfc3da5fa1a92",
+                HEX.formatHex(key, 0, 40));
+        assertEquals(
+                "859edb06eff389b27dce59844570216223593d4ba32d9abac8cd049040ef6534", HEX.formatHex(key, 1184, 1216));
+    }
+
     @Test
     void envelopes() throws Exception {
         Map<String, String> vector = new LinkedHashMap<>();
