@@ -1,0 +1,601 @@
+package blocktree.store;
+
+import blocktree.crypto.Authority;
+import blocktree.crypto.BlockId;
+import blocktree.crypto.CryptoException;
+import blocktree.crypto.DomainId;
+import blocktree.crypto.DomainKey;
+import blocktree.crypto.Hash;
+import blocktree.crypto.Identity;
+import blocktree.crypto.KeyRing;
+import blocktree.crypto.RecordKind;
+import blocktree.crypto.SecretBytes;
+import blocktree.crypto.SectorCipher;
+import blocktree.crypto.TreeFounding;
+import blocktree.crypto.TreeId;
+import blocktree.store.IntegrityNode.Entry;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.locks.Lock;
+import org.jspecify.annotations.Nullable;
+import org.rocksdb.RocksDBException;
+import org.rocksdb.WriteBatch;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The blocks of one tree on this machine: sealed and verified on the way in, verified and opened on the way out (docs/format.md,
+ * sections 3 and 4). Thread-safe. Every method throws CLOSED once {@link #close} was called.
+ */
+public final class BlockStore implements AutoCloseable {
+
+    private static final Logger log = LoggerFactory.getLogger(BlockStore.class);
+
+    /** Buffers of one thread for reading sectors; they grow to the largest sector that the thread met. */
+    private static final class ReadBuffers {
+        private final ByteBuffer key = ByteBuffer.allocateDirect(Keys.SECTOR_SIZE);
+        private ByteBuffer direct = ByteBuffer.allocateDirect(0);
+        private byte[] heap = new byte[0];
+
+        void ensure(int size) {
+            if (heap.length < size) {
+                direct = ByteBuffer.allocateDirect(size);
+                heap = new byte[size];
+            }
+        }
+    }
+
+    private static final ThreadLocal<ReadBuffers> READ_BUFFERS = ThreadLocal.withInitial(ReadBuffers::new);
+
+    private final Gate gate = new Gate();
+    private final Rocks rocks;
+    private final Ledger ledger;
+    private final KeyRing ring;
+    private final BlockKeys keys;
+    private final SectorCipher cipher;
+    private final OpenGenerations openGenerations = new OpenGenerations();
+    private final Slabs slabs = new Slabs();
+
+    /**
+     * Makes a store in {@code dir}, which is created when it is missing, for a tree that is founded with it. The root directory is for
+     * the caller to commit, through {@link #newRootBlock}. INVALID when there is a store already.
+     */
+    public static void create(Path dir, StoreOptions options, TreeFounding founding, Identity node)
+            throws StoreException {
+        try {
+            Files.createDirectories(dir);
+        } catch (IOException e) {
+            throw new StoreException(StoreException.Code.IO, "cannot make " + dir + ": " + e.getMessage(), e);
+        }
+        try (Rocks rocks = new Rocks(dir, options, Rocks.Mode.CREATE)) {
+            Ledger.create(rocks, options, founding, node);
+        }
+    }
+
+    /**
+     * Opens the store in {@code dir}, for which no other process may have it open: LOCKED. Verifies the anchor, the newest checkpoint
+     * and the log since: LOST_WRITES when acknowledged writes are missing, CORRUPT when what is there does not verify, WRONG_KEY when
+     * {@code node} is not the node that keeps it. {@code node} stays the caller's and must stay open as long as the store.
+     */
+    public static BlockStore open(Path dir, StoreOptions options, Identity node) throws StoreException {
+        if (!Files.isDirectory(dir)) {
+            throw new StoreException(StoreException.Code.NOT_FOUND, "no store in " + dir);
+        }
+        Rocks.Mode mode = options.readOnly()
+                ? Rocks.Mode.READ_ONLY
+                : options.acceptLoss() ? Rocks.Mode.SALVAGE : Rocks.Mode.WRITE;
+        Rocks rocks = new Rocks(dir, options, mode);
+        try {
+            BlockStore store = new BlockStore(rocks, new Ledger(rocks, options, node), options, node);
+            store.ledger.start();
+            return store;
+        } catch (StoreException | RuntimeException e) {
+            rocks.close();
+            throw e;
+        }
+    }
+
+    private BlockStore(Rocks rocks, Ledger ledger, StoreOptions options, Identity node) {
+        this.rocks = rocks;
+        this.ledger = ledger;
+        this.ring = new KeyRing(node, ledger.authority());
+        this.keys = new BlockKeys(ring, options.blockKeys());
+        this.cipher = new SectorCipher(ledger.tree(), node.id());
+    }
+
+    public TreeId tree() {
+        return ledger.tree();
+    }
+
+    public DomainId rootDomain() {
+        return ledger.rootDomain();
+    }
+
+    /** The root directory's id; NOT_FOUND on read until a commit created it through {@link #newRootBlock}. */
+    public BlockId rootBlock() {
+        return ledger.rootDomainRecord().rootBlock();
+    }
+
+    /** What {@link Commit#create} takes to create the root directory. */
+    public NewBlock newRootBlock() {
+        return new NewBlock(rootBlock(), rootDomain(), ledger.rootNonce());
+    }
+
+    /** Draws an id; stores nothing. */
+    public NewBlock newBlock(DomainId domain) {
+        Hash nonce;
+        try (SecretBytes random = SecretBytes.random(Hash.SIZE)) {
+            nonce = Hash.of(random.reveal());
+        }
+        return new NewBlock(BlockId.derive(tree(), domain, ledger.node().id(), nonce.toBytes()), domain, nonce);
+    }
+
+    /** Position of the newest log entry. */
+    public long headPosition() {
+        return ledger.headPosition();
+    }
+
+    /** Whether it was opened read-only, or stopped writing after an error that it could not recover from. */
+    public boolean isReadOnly() {
+        return ledger.isReadOnly();
+    }
+
+    /** Who may do what, from the records of the log. */
+    public Authority authority() {
+        return ledger.authority();
+    }
+
+    /**
+     * Verifies a record of authority (domain, epoch, capability, revocation, rotation) and appends it to the log; returns its position.
+     * On the device when it returns. DENIED when its signer may not, CONFLICT when it repeats or does not follow another.
+     */
+    public long appendAuthority(RecordKind kind, byte[] record) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            return ledger.appendAuthority(LogKind.of(kind.number()), record);
+        }
+    }
+
+    // ---- reading ----
+
+    /** The newest generation; NOT_FOUND when there is none or the block is deleted, CORRUPT when it is not what was committed last. */
+    public OpenBlock read(BlockId id) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            while (true) {
+                Lock window = openGenerations.reading();
+                window.lock();
+                try {
+                    StateEntry entry = ledger.current(id);
+                    OpenBlock block = open(id, entry == null ? null : ledger.header(entry));
+                    if (openGenerations.register(block, id, block.generation())) {
+                        return block;
+                    }
+                } finally {
+                    window.unlock();
+                }
+            }
+        } catch (StoreException e) {
+            throw report(id, null, e);
+        }
+    }
+
+    /** The generation that was the newest when the snapshot was made. */
+    public OpenBlock readAt(BlockId id, SnapshotInfo snapshot) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            return register(id, () -> {
+                StateEntry entry = ledger.stateMap().get(new StateRoot(snapshot.position(), snapshot.stateRoot()), id);
+                return entry == null ? null : ledger.header(entry);
+            });
+        } catch (StoreException e) {
+            throw report(id, null, e);
+        }
+    }
+
+    /**
+     * A kept generation. It is proved by the chain of predecessors from the newest generation where that is whole, and by the signature
+     * of its commit in any case.
+     */
+    public OpenBlock readGeneration(BlockId id, long generation) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            return register(id, () -> earlier(id, generation));
+        } catch (StoreException e) {
+            throw report(id, null, e);
+        }
+    }
+
+    private @Nullable PlacedHeader earlier(BlockId id, long generation) throws StoreException {
+        StateEntry entry = ledger.current(id);
+        if (entry == null || generation < 1 || generation > entry.generation()) {
+            return null;
+        }
+        Hash expected = entry.headerHash();
+        for (long at = entry.generation(); ; at--) {
+            PlacedHeader placed = ledger.header(id, at);
+            if (placed == null) {
+                // Not kept: what lies before is proved by its commit's signature only.
+                return ledger.header(id, generation);
+            }
+            if (!placed.header().hash().equals(expected)) {
+                throw StoreException.corrupt(
+                        "header of block " + id + " generation " + at + " is not the one that was committed");
+            }
+            if (at == generation) {
+                return placed;
+            }
+            expected = placed.header().predecessor();
+            if (expected == null) {
+                throw StoreException.corrupt("header of block " + id + " generation " + at + " names no predecessor");
+            }
+        }
+    }
+
+    /** The kept generations, newest first, tombstones too. Empty when the block was never created. */
+    public List<GenerationInfo> generations(BlockId id) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            StateEntry current = ledger.current(id);
+            List<GenerationInfo> kept = new ArrayList<>();
+            if (current == null) {
+                return kept;
+            }
+            rocks.scan(
+                    Column.HEADERS, Keys.header(id, current.generation()), Keys.after(id.toBytes()), (key, value) -> {
+                        PlacedHeader placed = ledger.verified(id, Keys.headerGeneration(key), value);
+                        kept.add(new GenerationInfo(
+                                placed.header().generation(),
+                                placed.position(),
+                                placed.timeMillis(),
+                                placed.writer(),
+                                placed.header().tombstone()));
+                        return true;
+                    });
+            return kept;
+        } catch (StoreException e) {
+            throw report(id, null, e);
+        }
+    }
+
+    private interface HeaderSource {
+        @Nullable
+        PlacedHeader find() throws StoreException;
+    }
+
+    private OpenBlock register(BlockId id, HeaderSource source) throws StoreException {
+        Lock window = openGenerations.reading();
+        window.lock();
+        try {
+            OpenBlock block = open(id, source.find());
+            if (!openGenerations.register(block, id, block.generation())) {
+                throw new StoreException(
+                        StoreException.Code.NOT_FOUND,
+                        "generation " + block.generation() + " of block " + id + " is no longer kept");
+            }
+            return block;
+        } finally {
+            window.unlock();
+        }
+    }
+
+    private OpenBlock open(BlockId id, @Nullable PlacedHeader placed) throws StoreException {
+        if (placed == null || placed.header().tombstone()) {
+            throw new StoreException(StoreException.Code.NOT_FOUND, "no block " + id);
+        }
+        return new OpenBlock(this, placed);
+    }
+
+    byte[] readAttributes(Header header) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            byte[] sealed = header.sealed();
+            int epoch = SectorCipher.epochOf(sealed, 0, sealed.length);
+            byte[] padded = new byte[sealed.length];
+            int size = keys.with(
+                    header,
+                    epoch,
+                    key -> cipher.open(
+                            key,
+                            SectorCipher.Kind.ATTRIBUTES,
+                            header.generation(),
+                            sealed,
+                            0,
+                            sealed.length,
+                            padded,
+                            0));
+            byte[] plaintext = Padding.unpad(padded, size);
+            Arrays.fill(padded, (byte) 0);
+            return plaintext;
+        } catch (CryptoException e) {
+            throw report(
+                    header.block(),
+                    null,
+                    StoreException.corrupt("attributes of block " + header.block() + ": " + e.getMessage()));
+        } catch (StoreException e) {
+            throw report(header.block(), null, e);
+        }
+    }
+
+    boolean readSector(OpenBlock block, long index, byte[] target, int offset) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            Header header = block.header();
+            Entry leaf = block.payload(ledger.nodes()).leaf(index);
+            int size = header.sectorSize();
+            if (leaf.isHole()) {
+                Arrays.fill(target, offset, offset + size, (byte) 0);
+                return false;
+            }
+            ReadBuffers buffers = READ_BUFFERS.get();
+            byte[] sealed = readSealed(header, index, leaf, buffers);
+            int sealedSize = size + SectorCipher.OVERHEAD;
+            int epoch = SectorCipher.epochOf(sealed, 0, sealedSize);
+            keys.with(
+                    header,
+                    epoch,
+                    key -> cipher.open(key, SectorCipher.Kind.SECTOR, index, sealed, 0, sealedSize, target, offset));
+            return true;
+        } catch (CryptoException e) {
+            throw report(
+                    block.id(),
+                    index,
+                    StoreException.corrupt("sector " + index + " of block " + block.id() + ": " + e.getMessage()));
+        } catch (StoreException e) {
+            throw report(block.id(), index, e);
+        }
+    }
+
+    /** The ciphertext of a sector, verified against its leaf; in the buffers of the thread, behind it is something else. */
+    private byte[] readSealed(Header header, long index, Entry leaf, ReadBuffers buffers) throws StoreException {
+        int size = header.sectorSize() + SectorCipher.OVERHEAD;
+        buffers.ensure(size);
+        buffers.key.clear();
+        buffers.key.put(Keys.sector(header.block(), index, leaf.generation())).flip();
+        buffers.direct.clear().limit(size);
+        int found = rocks.getSector(buffers.key, buffers.direct);
+        if (found < 0) {
+            throw StoreException.corrupt("sector " + index + " of block " + header.block() + " is missing");
+        }
+        if (found != size) {
+            throw StoreException.corrupt(
+                    "sector " + index + " of block " + header.block() + " has " + found + " bytes, not " + size);
+        }
+        buffers.direct.get(0, buffers.heap, 0, size);
+        if (!Hash.of(IntegrityNode.leafHash(buffers.heap, 0, size)).equals(leaf.hash())) {
+            throw StoreException.corrupt(
+                    "sector " + index + " of block " + header.block() + " is not the one that its tree names");
+        }
+        return buffers.heap;
+    }
+
+    /** Asks something of a payload. */
+    interface Walk {
+        long ask(Payload payload) throws StoreException;
+    }
+
+    long walk(OpenBlock block, Walk walk) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            return walk.ask(block.payload(ledger.nodes()));
+        } catch (StoreException e) {
+            throw report(block.id(), null, e);
+        }
+    }
+
+    /** Corruption is an event, once where it is met. */
+    private static StoreException report(BlockId id, @Nullable Long sector, StoreException e) {
+        if (e.code() == StoreException.Code.CORRUPT) {
+            var event = log.atWarn().addKeyValue("block", id.toHex());
+            if (sector != null) {
+                event = event.addKeyValue("sector", sector);
+            }
+            event.addKeyValue("reason", e.getMessage()).log("block_corrupt");
+        }
+        return e;
+    }
+
+    // ---- writing ----
+
+    /** An empty commit. */
+    public Commit newCommit() {
+        return new Commit(this, ledger, slabs);
+    }
+
+    /**
+     * Seals, signs and appends {@code commit}, which is closed afterwards in any case. With {@code sync} it is on the device when this
+     * returns. A commit that only changes local tables gets no log entry.
+     *
+     * @throws StoreException CONFLICT when a block has changed since it was read, exists already, or its domain's minimum epoch has
+     *     risen meanwhile; NO_SPACE; READ_ONLY; DENIED; nothing has changed then. An IO error of the sync alone leaves the commit applied
+     *     but not known to be durable, and stops the store.
+     */
+    public CommitReceipt commit(Commit commit, boolean sync) throws StoreException {
+        try (commit;
+                Gate.Pass pass = gate.enter()) {
+            ledger.checkWritable();
+            if (commit.isLocalOnly()) {
+                return commitLocal(commit, sync);
+            }
+            Commit.Sealed sealed = commit.seal();
+            CommitPort.Placed placed;
+            try {
+                placed = ledger.append(sealed.commit(), sealed.body(), sealed.garbage(), false);
+            } catch (StoreException e) {
+                throw asConflict(e);
+            }
+            Map<BlockId, OpenBlock> blocks = new HashMap<>();
+            for (int i = 0; i < sealed.payloads().size(); i++) {
+                Payload payload = sealed.payloads().get(i);
+                if (payload != null) {
+                    Header header = sealed.commit().blocks().get(i).header();
+                    OpenBlock block = new OpenBlock(
+                            this,
+                            new PlacedHeader(
+                                    header,
+                                    placed.position(),
+                                    placed.timeMillis(),
+                                    ledger.node().id()),
+                            payload);
+                    openGenerations.register(block, block.id(), block.generation());
+                    blocks.put(block.id(), block);
+                }
+            }
+            commit.keepKeys();
+            if (sync) {
+                ledger.sync();
+            }
+            return new CommitReceipt(placed.position(), placed.timeMillis(), blocks);
+        }
+    }
+
+    /** An epoch that went below the minimum while the commit was made: to the caller it is one more thing to begin again for. */
+    private static StoreException asConflict(StoreException e) {
+        boolean epoch =
+                e.getCause() instanceof CryptoException c && c.denial() == CryptoException.Denial.EPOCH_BELOW_MINIMUM;
+        return epoch
+                ? new StoreException(StoreException.Code.CONFLICT, "the key epoch is over: " + e.getMessage(), e)
+                : e;
+    }
+
+    private CommitReceipt commitLocal(Commit commit, boolean sync) throws StoreException {
+        try (WriteBatch batch = new WriteBatch()) {
+            for (SealedCommit.LocalChange change : commit.localChanges()) {
+                if (change.value() == null) {
+                    batch.delete(rocks.family(Column.LOCAL), change.key());
+                } else {
+                    batch.put(rocks.family(Column.LOCAL), change.key(), change.value());
+                }
+            }
+            ledger.writeAside(batch);
+        } catch (RocksDBException e) {
+            throw rocks.failure("write local tables", e);
+        }
+        if (sync) {
+            ledger.sync();
+        }
+        return new CommitReceipt(ledger.headPosition(), ledger.nowMillis(), Map.of());
+    }
+
+    /** Everything committed before the call is on the device when it returns. */
+    public void sync() throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            ledger.sync();
+        }
+    }
+
+    /** Names the tree as it is now; CONFLICT when the name is taken. */
+    public SnapshotInfo createSnapshot(byte[] name) throws StoreException {
+        throw new UnsupportedOperationException();
+    }
+
+    public List<SnapshotInfo> snapshots() throws StoreException {
+        throw new UnsupportedOperationException();
+    }
+
+    /** NOT_FOUND when there is none. */
+    public void deleteSnapshot(byte[] name) throws StoreException {
+        throw new UnsupportedOperationException();
+    }
+
+    /** The port that takes commits sealed elsewhere. */
+    public CommitPort port() {
+        return (commit, sync) -> {
+            try (Gate.Pass pass = gate.enter()) {
+                return ledger.commit(commit, sync);
+            }
+        };
+    }
+
+    /** This node's table of that name; made by its first entry. */
+    public LocalTable local(String table) {
+        return new LocalTable(this, table);
+    }
+
+    byte @Nullable [] readLocal(byte[] key) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            return rocks.get(Column.LOCAL, key);
+        }
+    }
+
+    void writeLocal(byte[] key, byte @Nullable [] value) throws StoreException {
+        try (Gate.Pass pass = gate.enter();
+                WriteBatch batch = new WriteBatch()) {
+            if (value == null) {
+                batch.delete(rocks.family(Column.LOCAL), key);
+            } else {
+                batch.put(rocks.family(Column.LOCAL), key, value);
+            }
+            ledger.writeAside(batch);
+        } catch (RocksDBException e) {
+            throw rocks.failure("write local table", e);
+        }
+    }
+
+    void scanLocal(byte[] prefix, Rocks.EntryVisitor visitor) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            rocks.scan(Column.LOCAL, prefix, Keys.after(prefix), visitor);
+        }
+    }
+
+    /** The key of an epoch of a domain; DENIED when this node cannot open it. */
+    DomainKey domainKey(DomainId domain, int epoch) throws StoreException {
+        try {
+            return ring.domainKey(domain, epoch);
+        } catch (CryptoException e) {
+            throw Ledger.failure("domain " + domain, e);
+        }
+    }
+
+    BlockKeys keys() {
+        return keys;
+    }
+
+    SectorCipher cipher() {
+        return cipher;
+    }
+
+    Ledger ledger() {
+        return ledger;
+    }
+
+    OpenGenerations openGenerations() {
+        return openGenerations;
+    }
+
+    // ---- sizes and end ----
+
+    /** Free bytes of the device for this process. */
+    public long usableBytes() throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            return rocks.usableBytes();
+        }
+    }
+
+    public long totalBytes() throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            return rocks.totalBytes();
+        }
+    }
+
+    /** Bytes that the stored records take, kept generations included; an estimate. */
+    public long liveBytes() throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            return rocks.liveBytes();
+        }
+    }
+
+    /** Waits for operations under way, makes everything durable and zeroes the keys. Closing again does nothing. */
+    @Override
+    public void close() throws StoreException {
+        if (!gate.close()) {
+            return;
+        }
+        try {
+            ledger.close();
+        } finally {
+            keys.close();
+            ring.close();
+            rocks.close();
+        }
+    }
+}

@@ -1,0 +1,1131 @@
+package blocktree.store;
+
+import static java.nio.charset.StandardCharsets.US_ASCII;
+
+import blocktree.crypto.Authority;
+import blocktree.crypto.BlockId;
+import blocktree.crypto.CryptoException;
+import blocktree.crypto.DomainId;
+import blocktree.crypto.DomainRecord;
+import blocktree.crypto.Hash;
+import blocktree.crypto.Id;
+import blocktree.crypto.Identity;
+import blocktree.crypto.RecordKind;
+import blocktree.crypto.Rights;
+import blocktree.crypto.SignatureKind;
+import blocktree.crypto.SignedEnvelope;
+import blocktree.crypto.TaggedHash;
+import blocktree.crypto.TreeFounding;
+import blocktree.crypto.TreeId;
+import blocktree.crypto.WriteCapabilityChain;
+import blocktree.store.PayloadUpdate.NewNode;
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+import org.rocksdb.RocksDBException;
+import org.rocksdb.WriteBatch;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The tree's log on this machine and what follows from it: the newest header of each block, the state map, authority. Takes commits
+ * (it is the {@link CommitPort} of a lone node), verifies what it reads back, and keeps the anchor. Knows no plaintext.
+ *
+ * <p>Order of locks: {@code checkpointLock}, then {@code commitLock}. Entries get into the log under {@code commitLock}, one after
+ * another; readers take no lock: they see the newest state through {@link View}, which is replaced after the database has the write.
+ *
+ * <p>The trust that reading rests on: the anchor is authenticated by the node's key and lies outside the database; it names a
+ * checkpoint and a log position that must be reached. The checkpoint is signed and names the state root, the log and the authority
+ * records up to it. What came after it is a chain of entries, each naming the one before, whose commits are signed. A header counts
+ * when the state map, or a commit since the checkpoint, names its hash.
+ */
+final class Ledger implements CommitPort, AutoCloseable {
+
+    private static final Logger log = LoggerFactory.getLogger(Ledger.class);
+
+    private static final byte[] META_FORMAT = "format".getBytes(US_ASCII);
+    private static final byte[] META_TREE = "tree".getBytes(US_ASCII);
+    private static final byte[] META_ROOT_NONCE = "root-block-nonce".getBytes(US_ASCII);
+    static final byte[] META_CHECKPOINT = "checkpoint".getBytes(US_ASCII);
+    private static final byte[] FORMAT = {1};
+
+    private static final int VERIFIED_COMMITS_MAX = 4096;
+
+    /** Commits with less data than this may use half of the reserve: deletions must get through on a full device. */
+    private static final long SMALL_COMMIT_BYTES = 256 << 10;
+
+    /** The anchor is synced at most so often; the window in which an acknowledged write can vanish unnoticed is that long. */
+    private static final long ANCHOR_PAUSE_MILLIS = 50;
+
+    /** The newest state. {@code frozen} is what the checkpoint under way is about to put into the state map. */
+    private record View(
+            ConcurrentHashMap<BlockId, StateEntry> changes, Map<BlockId, StateEntry> frozen, StateRoot root) {}
+
+    /** A commit whose signature has been verified. */
+    private record VerifiedCommit(CommitBody body, long timeMillis) {}
+
+    private final Rocks rocks;
+    private final StoreOptions options;
+    private final Identity node;
+    private final TreeId tree;
+    private final Authority authority;
+    private final StateMap stateMap;
+    private final IntegrityNodes nodes;
+    private final CommitVerifier verifier;
+    private final WalSync walSync;
+    private final @Nullable AnchorFile anchorFile;
+    private final Hash rootNonce;
+
+    private final ReentrantLock checkpointLock = new ReentrantLock();
+    private final ReentrantLock commitLock = new ReentrantLock();
+    private final Map<Long, VerifiedCommit> verifiedCommits = new LinkedHashMap<>(16, 0.75f, true); // guarded by itself
+
+    // Written under commitLock.
+    private volatile View view;
+    private volatile long headPosition;
+    private Hash headHash = LogEntry.START;
+    private long headTimeMillis;
+    private Hash authorityHash = LogEntry.START;
+
+    // Guarded by anchorMonitor.
+    private final Object anchorMonitor = new Object();
+    private Anchor anchor;
+    private long durablePosition;
+    private Hash durableHash;
+    private Checkpoint durableCheckpoint;
+    private boolean anchorDue;
+
+    /** The newest checkpoint, under commitLock; in the anchor only once it is synced. */
+    private Checkpoint checkpoint;
+
+    private final AtomicLong writerSequence = new AtomicLong();
+    private volatile @Nullable StoreException failure;
+    private volatile boolean closing;
+    private final List<Thread> threads = new ArrayList<>();
+
+    /** Writes the founding records, an empty checkpoint and the anchor into a fresh database. */
+    static void create(Rocks rocks, StoreOptions options, TreeFounding founding, Identity node) throws StoreException {
+        try (WriteBatch batch = new WriteBatch()) {
+            Authority authority = new Authority(founding.tree());
+            Hash previous = LogEntry.START;
+            Hash authorityHash = LogEntry.START;
+            long position = 0;
+            long time = founding.createdMillis();
+            for (TreeFounding.Entry record : founding.entries()) {
+                position++;
+                authority.apply(record.kind(), record.payload(), position, time);
+                LogEntry entry = LogEntry.of(
+                        position, time, previous, LogKind.of(record.kind().number()), record.payload());
+                batch.put(rocks.family(Column.LOG), Keys.log(position), entry.encoded());
+                batch.put(rocks.family(Column.AUTHORITY), Keys.log(position), entry.encoded());
+                previous = entry.hash();
+                authorityHash = nextAuthorityHash(authorityHash, entry);
+            }
+            Checkpoint checkpoint = new Checkpoint(
+                    founding.tree(),
+                    position,
+                    time,
+                    previous,
+                    StateRoot.NONE,
+                    node.id(),
+                    founding.nodeChain(),
+                    authorityHash);
+            SignedEnvelope signed = node.sign(SignatureKind.CHECKPOINT, checkpoint.encode());
+            LogEntry entry = LogEntry.of(position + 1, time, previous, LogKind.CHECKPOINT, signed.toBytes());
+            batch.put(rocks.family(Column.LOG), Keys.log(position + 1), entry.encoded());
+            batch.put(rocks.family(Column.META), META_CHECKPOINT, signed.toBytes());
+            batch.put(rocks.family(Column.META), META_FORMAT, FORMAT);
+            batch.put(rocks.family(Column.META), META_TREE, founding.tree().toBytes());
+            batch.put(rocks.family(Column.META), META_ROOT_NONCE, founding.rootBlockNonce());
+            rocks.write(batch);
+            rocks.syncWal();
+            try (AnchorFile file = openAnchor(rocks.dir(), options, node)) {
+                if (file != null) {
+                    file.write(new Anchor(founding.tree(), 1, position, StateRoot.NONE, position + 1, entry.hash()));
+                }
+            }
+        } catch (RocksDBException e) {
+            throw rocks.failure("found a tree", e);
+        } catch (CryptoException e) {
+            throw failure("founding record", e);
+        }
+    }
+
+    private static @Nullable AnchorFile openAnchor(Path dir, StoreOptions options, Identity node)
+            throws StoreException {
+        Path path = options.anchor() == null ? dir.resolve("anchor") : options.anchor();
+        return AnchorFile.open(path, node.deriveSecret("anchor"), options.readOnly());
+    }
+
+    /** Opens and verifies a database; the caller closes {@code rocks} also when this throws. {@code node} stays the caller's. */
+    Ledger(Rocks rocks, StoreOptions options, Identity node) throws StoreException {
+        this.rocks = rocks;
+        this.options = options;
+        this.node = node;
+        byte[] format = rocks.get(Column.META, META_FORMAT);
+        byte[] treeBytes = rocks.get(Column.META, META_TREE);
+        byte[] nonce = rocks.get(Column.META, META_ROOT_NONCE);
+        byte[] checkpointBytes = rocks.get(Column.META, META_CHECKPOINT);
+        if (format == null
+                || treeBytes == null
+                || treeBytes.length != Id.SIZE
+                || nonce == null
+                || nonce.length != Id.SIZE
+                || checkpointBytes == null) {
+            throw StoreException.corrupt("the store in " + rocks.dir() + " has no tree, or its founding is incomplete");
+        }
+        if (format.length != 1 || format[0] != FORMAT[0]) {
+            throw StoreException.invalid(
+                    "the store in " + rocks.dir() + " has format " + format[0] + "; this program knows format 1");
+        }
+        tree = TreeId.of(treeBytes);
+        rootNonce = Hash.of(nonce);
+        authority = new Authority(tree);
+        stateMap = new StateMap(rocks.db(), rocks.family(Column.STATE), options.stateCacheBytes());
+        nodes = new IntegrityNodes(rocks, options.nodeCacheBytes());
+        verifier = new CommitVerifier(tree, authority, nodes);
+        walSync = new WalSync(this::syncNow);
+        AnchorFile opened = null;
+        try {
+            List<LogEntry> records = replayAuthority();
+            checkpoint = verifyCheckpoint(checkpointBytes, records);
+            view = new View(new ConcurrentHashMap<>(), Map.of(), checkpoint.root());
+            replayLog(records);
+            opened = openAnchor(rocks.dir(), options, node);
+            anchorFile = opened;
+            anchor = verifyAnchor(opened);
+            durablePosition = headPosition;
+            durableHash = headHash;
+            durableCheckpoint = checkpoint;
+        } catch (StoreException | RuntimeException e) {
+            stateMap.close();
+            if (opened != null) {
+                opened.close();
+            }
+            throw e;
+        }
+    }
+
+    /** Starts the threads that keep checkpoints and the anchor. */
+    void start() {
+        if (options.readOnly()) {
+            return;
+        }
+        start("store-checkpoint", this::keepCheckpoints);
+        start("store-anchor", this::keepAnchor);
+    }
+
+    private void start(String name, Runnable body) {
+        Thread thread = new Thread(body, name);
+        thread.setDaemon(true);
+        thread.start();
+        threads.add(thread);
+    }
+
+    // ---- opening ----
+
+    /** All authority records in order, applied; what makes them trustworthy is checked by the caller. */
+    private List<LogEntry> replayAuthority() throws StoreException {
+        List<LogEntry> records = new ArrayList<>();
+        rocks.scan(Column.AUTHORITY, new byte[0], null, (key, value) -> {
+            LogEntry entry = parseStored(value, "authority record");
+            try {
+                authority.apply(entry.kind().number(), entry.payload(), entry.position(), entry.timeMillis());
+            } catch (CryptoException e) {
+                throw StoreException.corrupt(
+                        "authority record at position " + entry.position() + ": " + e.getMessage());
+            }
+            records.add(entry);
+            return true;
+        });
+        if (authority.rootDomain() == null) {
+            throw StoreException.corrupt("the authority records found no root domain");
+        }
+        return records;
+    }
+
+    private Checkpoint verifyCheckpoint(byte[] encoded, List<LogEntry> records) throws StoreException {
+        Checkpoint newest;
+        try {
+            SignedEnvelope envelope = SignedEnvelope.parse(encoded);
+            newest = Checkpoint.parse(envelope.body());
+            if (!newest.issuer().equals(node.id())) {
+                throw new StoreException(
+                        StoreException.Code.WRONG_KEY,
+                        "this store is kept by node " + newest.issuer() + ", the key given is of " + node.id());
+            }
+            if (!newest.tree().equals(tree)) {
+                throw StoreException.corrupt("the newest checkpoint is of tree " + newest.tree());
+            }
+            envelope.verify(
+                    SignatureKind.CHECKPOINT,
+                    authority.checkRights(
+                            newest.issuer(),
+                            newest.chain(),
+                            rootDomain(),
+                            Rights.NODE,
+                            newest.position(),
+                            newest.timeMillis()));
+        } catch (CryptoException e) {
+            throw StoreException.corrupt("the newest checkpoint: " + e.getMessage());
+        } catch (StoreException e) {
+            throw e.code() == StoreException.Code.INVALID
+                    ? StoreException.corrupt("the newest checkpoint: " + e.getMessage())
+                    : e;
+        }
+        Hash hash = LogEntry.START;
+        for (LogEntry entry : records) {
+            if (entry.position() <= newest.position()) {
+                hash = nextAuthorityHash(hash, entry);
+            }
+        }
+        if (!hash.equals(newest.authorityHash())) {
+            throw StoreException.corrupt("the authority records are not those that the newest checkpoint covers");
+        }
+        return newest;
+    }
+
+    /** Follows the log from the checkpoint to its end and collects what its commits changed. */
+    private void replayLog(List<LogEntry> records) throws StoreException {
+        headPosition = checkpoint.position();
+        headHash = checkpoint.logHash();
+        headTimeMillis = checkpoint.timeMillis();
+        authorityHash = checkpoint.authorityHash();
+        LogEntry covered = entry(headPosition);
+        if (!covered.hash().equals(headHash)) {
+            throw StoreException.corrupt("log entry " + headPosition + " is not the one that the checkpoint covers");
+        }
+        Map<Long, LogEntry> recordsByPosition = new LinkedHashMap<>();
+        records.forEach(r -> recordsByPosition.put(r.position(), r));
+        rocks.scan(Column.LOG, Keys.log(headPosition + 1), null, (key, value) -> {
+            LogEntry entry = parseStored(value, "log entry");
+            long expected = headPosition + 1;
+            if (entry.position() != expected
+                    || !entry.previous().equals(headHash)
+                    || entry.timeMillis() < headTimeMillis) {
+                throw StoreException.corrupt("log entry " + expected + " does not follow the one before");
+            }
+            LogEntry record = recordsByPosition.remove(expected);
+            if (entry.kind().isAuthority() != (record != null) || record != null && !record.equals(entry)) {
+                throw StoreException.corrupt("log entry " + expected + " and the authority records differ");
+            }
+            if (record != null) {
+                authorityHash = nextAuthorityHash(authorityHash, entry);
+            }
+            if (entry.kind() == LogKind.COMMIT) {
+                replayCommit(entry);
+            }
+            headPosition = expected;
+            headHash = entry.hash();
+            headTimeMillis = entry.timeMillis();
+            return true;
+        });
+        if (recordsByPosition.keySet().stream().anyMatch(p -> p > checkpoint.position())) {
+            throw StoreException.corrupt("the log ends before the authority records do");
+        }
+    }
+
+    private void replayCommit(LogEntry entry) throws StoreException {
+        byte[] encoded = rocks.get(Column.CHANGES, Keys.log(entry.position()));
+        if (encoded == null) {
+            throw StoreException.corrupt("what the commit at position " + entry.position() + " changed is missing");
+        }
+        try {
+            List<StateEntry> changes = Changes.parse(encoded);
+            CommitBody body = verifier.verifyEnvelope(
+                    entry.payload(),
+                    changes.stream().map(StateEntry::headerHash).toList());
+            keepVerified(entry.position(), new VerifiedCommit(body, entry.timeMillis()));
+            changes.forEach(change -> view.changes.put(change.id(), change));
+        } catch (StoreException e) {
+            throw StoreException.corrupt("commit at position " + entry.position() + ": " + e.getMessage());
+        }
+    }
+
+    /** The anchor to go on from; LOST_WRITES when the store has not what it says. */
+    private Anchor verifyAnchor(@Nullable AnchorFile file) throws StoreException {
+        Anchor found = file == null ? null : file.read();
+        if (found == null) {
+            String what = file == null || file.isEmpty() ? "is missing" : "is damaged or not of this node's key";
+            return lost("the anchor of the store in " + rocks.dir() + " " + what
+                    + ": whether acknowledged writes are lost cannot be told");
+        }
+        if (!found.tree().equals(tree)) {
+            throw new StoreException(
+                    StoreException.Code.WRONG_KEY, "the anchor is of tree " + found.tree() + ", the store of " + tree);
+        }
+        if (headPosition < found.acknowledgedPosition()) {
+            return lost("acknowledged writes are lost: log entries " + (headPosition + 1) + " to "
+                    + found.acknowledgedPosition() + " are missing in " + rocks.dir());
+        }
+        if (!entry(found.acknowledgedPosition()).hash().equals(found.acknowledgedHash())) {
+            return lost("acknowledged writes are lost: log entry " + found.acknowledgedPosition() + " in " + rocks.dir()
+                    + " is not the one that was acknowledged");
+        }
+        if (checkpoint.position() < found.checkpointPosition()) {
+            return lost("the store in " + rocks.dir() + " was rolled back: its newest checkpoint is of position "
+                    + checkpoint.position() + ", the anchor has seen " + found.checkpointPosition());
+        }
+        if (checkpoint.position() == found.checkpointPosition()
+                && !checkpoint.stateRoot().equals(found.stateRoot())) {
+            return lost("the checkpoint of position " + checkpoint.position() + " in " + rocks.dir()
+                    + " is not the one that the anchor has seen");
+        }
+        return found;
+    }
+
+    private Anchor lost(String message) throws StoreException {
+        if (!options.acceptLoss()) {
+            throw new StoreException(StoreException.Code.LOST_WRITES, message);
+        }
+        log.atWarn().addKeyValue("reason", message).log("loss_accepted");
+        return new Anchor(tree, 0, 0, StateRoot.NONE, 0, LogEntry.START);
+    }
+
+    private static LogEntry parseStored(byte[] value, String what) throws StoreException {
+        try {
+            return LogEntry.parse(value);
+        } catch (StoreException e) {
+            throw StoreException.corrupt(what + ": " + e.getMessage());
+        }
+    }
+
+    private static Hash nextAuthorityHash(Hash before, LogEntry entry) {
+        return TaggedHash.of("authority").add(before).add(entry.hash()).hash();
+    }
+
+    // ---- what is there ----
+
+    Rocks rocks() {
+        return rocks;
+    }
+
+    StoreOptions options() {
+        return options;
+    }
+
+    Identity node() {
+        return node;
+    }
+
+    TreeId tree() {
+        return tree;
+    }
+
+    Authority authority() {
+        return authority;
+    }
+
+    IntegrityNodes nodes() {
+        return nodes;
+    }
+
+    StateMap stateMap() {
+        return stateMap;
+    }
+
+    CommitVerifier verifier() {
+        return verifier;
+    }
+
+    DomainId rootDomain() {
+        return rootDomainRecord().domain();
+    }
+
+    DomainRecord rootDomainRecord() {
+        DomainRecord root = authority.rootDomain();
+        if (root == null) {
+            throw new IllegalStateException("a tree has a root domain");
+        }
+        return root;
+    }
+
+    Hash rootNonce() {
+        return rootNonce;
+    }
+
+    long headPosition() {
+        return headPosition;
+    }
+
+    /** Orders the commits that this process seals; continues above every sequence that the log can hold. */
+    long nextWriterSequence() {
+        return writerSequence.updateAndGet(last -> Math.max(last, headPosition) + 1);
+    }
+
+    /** Why the store no longer writes; null while it does. */
+    @Nullable
+    StoreException failure() {
+        return failure;
+    }
+
+    /** Log time now: at least that of the newest entry. */
+    long nowMillis() {
+        return Math.max(headTimeMillis, options.clock().millis());
+    }
+
+    /** The newest (generation, header hash) of a block, tombstones too; null when it was never created. Each answer is verified. */
+    @Nullable
+    StateEntry current(BlockId id) throws StoreException {
+        View now = view;
+        StateEntry entry = now.changes.get(id);
+        if (entry == null) {
+            entry = now.frozen.get(id);
+        }
+        return entry == null ? stateMap.get(now.root, id) : entry;
+    }
+
+    /** The header that {@code entry} names, proved to be part of a commit whose writer had the authority for it. */
+    PlacedHeader header(StateEntry entry) throws StoreException {
+        PlacedHeader placed = header(entry.id(), entry.generation());
+        if (placed == null) {
+            throw StoreException.corrupt(
+                    "header of block " + entry.id() + " generation " + entry.generation() + " is missing");
+        }
+        if (!placed.header().hash().equals(entry.headerHash())) {
+            throw StoreException.corrupt("header of block " + entry.id() + " generation " + entry.generation()
+                    + " is not the newest that was committed");
+        }
+        return placed;
+    }
+
+    /** A stored header, proved to be part of a commit but not to be of the caller's version of the tree; null when there is none. */
+    @Nullable
+    PlacedHeader header(BlockId id, long generation) throws StoreException {
+        byte[] bytes = rocks.get(Column.HEADERS, Keys.header(id, generation));
+        return bytes == null ? null : verified(id, generation, bytes);
+    }
+
+    /** Proves the value of a header key. */
+    PlacedHeader verified(BlockId id, long generation, byte[] bytes) throws StoreException {
+        HeaderRecord record;
+        try {
+            record = HeaderRecord.parse(bytes);
+        } catch (StoreException e) {
+            throw StoreException.corrupt("header of block " + id + " generation " + generation + ": " + e.getMessage());
+        }
+        Header header = record.header();
+        if (!header.block().equals(id) || header.generation() != generation) {
+            throw StoreException.corrupt("header of block " + id + " generation " + generation + " is of block "
+                    + header.block() + " generation " + header.generation());
+        }
+        VerifiedCommit commit = verifiedCommit(record.position());
+        CommitBody body = commit.body;
+        if (!HeadersTree.proves(body.headersRoot(), body.headerCount(), record.index(), header.hash(), record.path())) {
+            throw StoreException.corrupt("header of block " + id + " generation " + generation
+                    + " is not part of the commit at position " + record.position());
+        }
+        try {
+            verifier.verifyAuthority(body, header, record.position(), commit.timeMillis);
+        } catch (StoreException e) {
+            throw StoreException.corrupt("header of block " + id + " generation " + generation + ": " + e.getMessage());
+        }
+        return new PlacedHeader(header, record.position(), commit.timeMillis, body.writer());
+    }
+
+    private VerifiedCommit verifiedCommit(long position) throws StoreException {
+        synchronized (verifiedCommits) {
+            VerifiedCommit known = verifiedCommits.get(position);
+            if (known != null) {
+                return known;
+            }
+        }
+        LogEntry entry = entry(position);
+        if (entry.kind() != LogKind.COMMIT) {
+            throw StoreException.corrupt("log entry " + position + " is no commit");
+        }
+        try {
+            VerifiedCommit commit = new VerifiedCommit(verifier.verifySignature(entry.payload()), entry.timeMillis());
+            keepVerified(position, commit);
+            return commit;
+        } catch (StoreException e) {
+            throw StoreException.corrupt("commit at position " + position + ": " + e.getMessage());
+        }
+    }
+
+    private void keepVerified(long position, VerifiedCommit commit) {
+        synchronized (verifiedCommits) {
+            verifiedCommits.put(position, commit);
+            if (verifiedCommits.size() > VERIFIED_COMMITS_MAX) {
+                var eldest = verifiedCommits.keySet().iterator();
+                eldest.next();
+                eldest.remove();
+            }
+        }
+    }
+
+    /** CORRUPT when it is not there. */
+    LogEntry entry(long position) throws StoreException {
+        byte[] bytes = rocks.get(Column.LOG, Keys.log(position));
+        if (bytes == null) {
+            throw StoreException.corrupt("log entry " + position + " is missing");
+        }
+        LogEntry entry = parseStored(bytes, "log entry " + position);
+        if (entry.position() != position) {
+            throw StoreException.corrupt("log entry " + position + " is that of position " + entry.position());
+        }
+        return entry;
+    }
+
+    // ---- writing ----
+
+    @Override
+    public Placed commit(SealedCommit commit, boolean sync) throws StoreException {
+        List<Garbage.@Nullable Builder> garbage = new ArrayList<>();
+        CommitBody body = verifier.verifyEnvelope(
+                commit.envelope(),
+                commit.blocks().stream().map(b -> b.header().hash()).toList());
+        if (!body.fences().isEmpty()) {
+            throw StoreException.invalid("the commit rests on leases, and a lone node grants none");
+        }
+        for (SealedBlock block : commit.blocks()) {
+            Header header = block.header();
+            PlacedHeader predecessor = predecessor(header);
+            verifier.verifySuccession(body, header, predecessor == null ? null : predecessor.header());
+            Garbage.Builder items = predecessor == null ? null : garbage(predecessor);
+            verifier.verifyPayload(block, predecessor == null ? null : predecessor.header(), items);
+            garbage.add(items);
+        }
+        return append(commit, body, garbage, sync);
+    }
+
+    /** The newest header of the block, which the new one must follow; null when it creates the block. */
+    private @Nullable PlacedHeader predecessor(Header header) throws StoreException {
+        StateEntry current = current(header.block());
+        checkFollows(header, current);
+        return current == null ? null : header(current);
+    }
+
+    static Garbage.Builder garbage(PlacedHeader superseded) {
+        return new Garbage.Builder(superseded.header().generation(), superseded.position(), superseded.timeMillis());
+    }
+
+    private static void checkFollows(Header header, @Nullable StateEntry current) throws StoreException {
+        boolean follows = current == null
+                ? header.generation() == 1
+                : current.generation() == header.generation() - 1 && header.hasPredecessor(current.headerHash());
+        if (!follows) {
+            throw new StoreException(
+                    StoreException.Code.CONFLICT,
+                    "block " + header.block() + " generation " + header.generation() + " does not follow the newest, "
+                            + (current == null ? "there is none" : current.generation()));
+        }
+    }
+
+    /**
+     * Appends a commit of which only that is left to check which may change until it has its place in the log: the predecessors and
+     * the authority. {@code garbage} holds for each block what it supersedes, null for created ones.
+     */
+    Placed append(SealedCommit commit, CommitBody body, List<Garbage.@Nullable Builder> garbage, boolean sync)
+            throws StoreException {
+        checkWritable();
+        checkSpace(commit.sizeBytes());
+        List<Hash> hashes = commit.blocks().stream().map(b -> b.header().hash()).toList();
+        HeadersTree headers = new HeadersTree(hashes);
+        long sectorBytes = commit.sizeBytes();
+        LogEntry entry;
+        long ticket;
+        boolean checkpointDue;
+        try (WriteBatch batch =
+                new WriteBatch((int) Math.min(Integer.MAX_VALUE, sectorBytes + (sectorBytes >> 6) + 4096))) {
+            for (SealedBlock block : commit.blocks()) {
+                putPayload(batch, block);
+            }
+            for (SealedCommit.LocalChange change : commit.localChanges()) {
+                if (change.value() == null) {
+                    batch.delete(rocks.family(Column.LOCAL), change.key());
+                } else {
+                    batch.put(rocks.family(Column.LOCAL), change.key(), change.value());
+                }
+            }
+            commitLock.lock();
+            try {
+                checkWritable();
+                List<StateEntry> changes = new ArrayList<>();
+                Set<BlockId> seen = new HashSet<>();
+                long position = headPosition + 1;
+                long time = nowMillis();
+                for (int i = 0; i < hashes.size(); i++) {
+                    Header header = commit.blocks().get(i).header();
+                    if (!seen.add(header.block())) {
+                        throw StoreException.invalid("block " + header.block() + " is twice in a commit");
+                    }
+                    checkFollows(header, current(header.block()));
+                    verifier.verifyAuthority(body, header, position, time);
+                    changes.add(new StateEntry(header.block(), header.generation(), header.hash()));
+                    batch.put(
+                            rocks.family(Column.HEADERS),
+                            Keys.header(header.block(), header.generation()),
+                            new HeaderRecord(header, position, i, headers.path(i)).encode());
+                    Garbage.Builder superseded = garbage.get(i);
+                    if (superseded != null) {
+                        batch.put(
+                                rocks.family(Column.GARBAGE),
+                                Keys.garbage(position, header.block()),
+                                superseded.encode(time));
+                    }
+                }
+                entry = LogEntry.of(position, time, headHash, LogKind.COMMIT, commit.envelope());
+                batch.put(rocks.family(Column.LOG), Keys.log(position), entry.encoded());
+                batch.put(rocks.family(Column.CHANGES), Keys.log(position), Changes.encode(changes));
+                ticket = write(batch, entry);
+                keepVerified(position, new VerifiedCommit(body, time));
+                View now = view;
+                changes.forEach(change -> now.changes.put(change.id(), change));
+                checkpointDue = now.changes.size() >= options.checkpointChanges();
+            } finally {
+                commitLock.unlock();
+            }
+        } catch (RocksDBException e) {
+            throw rocks.failure("commit", e);
+        }
+        if (checkpointDue) {
+            wakeCheckpoints();
+        }
+        if (sync) {
+            walSync.await(ticket);
+        }
+        return new Placed(entry.position(), entry.timeMillis());
+    }
+
+    private void putPayload(WriteBatch batch, SealedBlock block) throws RocksDBException {
+        BlockId id = block.header().block();
+        long generation = block.header().generation();
+        for (NewNode node : block.nodes()) {
+            batch.put(rocks.family(Column.NODES), Keys.node(id, node.level(), node.index(), generation), node.bytes());
+        }
+        ByteBuffer key = ByteBuffer.allocateDirect(Keys.SECTOR_SIZE);
+        for (Map.Entry<Long, Sector> sector : block.sectors().entrySet()) {
+            key.clear();
+            key.put(Keys.sector(id, sector.getKey(), generation)).flip();
+            batch.put(
+                    rocks.family(Column.SECTORS),
+                    key,
+                    sector.getValue().ciphertext().duplicate());
+        }
+    }
+
+    /** Under commitLock: writes a batch that ends with {@code entry}, which becomes the head. Returns the ticket to sync it. */
+    private long write(WriteBatch batch, LogEntry entry) throws StoreException {
+        try {
+            rocks.write(batch);
+        } catch (StoreException e) {
+            stopIfBroken(e);
+            throw e;
+        }
+        headHash = entry.hash();
+        headTimeMillis = entry.timeMillis();
+        headPosition = entry.position();
+        return walSync.ticket();
+    }
+
+    /** Verifies an authority record and appends it to the log. On the device when it returns. */
+    long appendAuthority(LogKind kind, byte[] record) throws StoreException {
+        checkWritable();
+        LogEntry entry;
+        long ticket;
+        commitLock.lock();
+        try (WriteBatch batch = new WriteBatch()) {
+            entry = LogEntry.of(headPosition + 1, nowMillis(), headHash, kind, record);
+            authority.verify(RecordKind.of(kind.number()), record, entry.position(), entry.timeMillis());
+            batch.put(rocks.family(Column.LOG), Keys.log(entry.position()), entry.encoded());
+            batch.put(rocks.family(Column.AUTHORITY), Keys.log(entry.position()), entry.encoded());
+            ticket = write(batch, entry);
+            authority.apply(kind.number(), record, entry.position(), entry.timeMillis());
+            authorityHash = nextAuthorityHash(authorityHash, entry);
+        } catch (RocksDBException e) {
+            throw rocks.failure("append " + kind, e);
+        } catch (CryptoException e) {
+            throw failure(kind + " record", e);
+        } finally {
+            commitLock.unlock();
+        }
+        walSync.await(ticket);
+        return entry.position();
+    }
+
+    /** Makes the payload of an entry that rests on the state root of a checkpoint, and adds to the entry's batch. */
+    @FunctionalInterface
+    interface EntryMaker {
+        byte[] make(StateRoot root, long position, long timeMillis, WriteBatch batch)
+                throws StoreException, RocksDBException;
+    }
+
+    /**
+     * Brings the state map up to date and appends an entry on top of it, with no commit between the two. On the device when it
+     * returns.
+     */
+    LogEntry appendAtCheckpoint(LogKind kind, EntryMaker maker) throws StoreException {
+        checkWritable();
+        LogEntry entry;
+        long ticket;
+        checkpointLock.lock();
+        commitLock.lock();
+        try (WriteBatch batch = new WriteBatch()) {
+            checkpoint();
+            long position = headPosition + 1;
+            long time = nowMillis();
+            entry = LogEntry.of(position, time, headHash, kind, maker.make(view.root, position, time, batch));
+            batch.put(rocks.family(Column.LOG), Keys.log(position), entry.encoded());
+            ticket = write(batch, entry);
+        } catch (RocksDBException e) {
+            throw rocks.failure("append " + kind, e);
+        } finally {
+            commitLock.unlock();
+            checkpointLock.unlock();
+        }
+        walSync.await(ticket);
+        return entry;
+    }
+
+    /** Writes a batch that changes nothing in the log: garbage collection, local tables. */
+    void writeAside(WriteBatch batch) throws StoreException {
+        checkWritable();
+        try {
+            rocks.write(batch);
+        } catch (StoreException e) {
+            stopIfBroken(e);
+            throw e;
+        }
+        walSync.ticket();
+    }
+
+    /** The newest state root, after what was committed before the call has been put into the state map. */
+    StateRoot checkpoint() throws StoreException {
+        checkWritable();
+        checkpointLock.lock();
+        try {
+            Map<BlockId, StateEntry> frozen;
+            StateRoot base;
+            long position;
+            long time;
+            Hash logHash;
+            Hash authorityNow;
+            commitLock.lock();
+            try {
+                View now = view;
+                if (now.changes.isEmpty()) {
+                    return now.root;
+                }
+                frozen = now.changes;
+                base = now.root;
+                view = new View(new ConcurrentHashMap<>(), frozen, base);
+                position = headPosition;
+                time = headTimeMillis;
+                logHash = headHash;
+                authorityNow = authorityHash;
+            } finally {
+                commitLock.unlock();
+            }
+            boolean done = false;
+            try (WriteBatch batch = new WriteBatch()) {
+                StateRoot root = stateMap.apply(base, position, frozen.values(), batch, rocks.family(Column.GARBAGE));
+                Checkpoint made = new Checkpoint(
+                        tree, position, time, logHash, root.hash(), node.id(), nodeChain(), authorityNow);
+                byte[] signed =
+                        node.sign(SignatureKind.CHECKPOINT, made.encode()).toBytes();
+                batch.put(rocks.family(Column.META), META_CHECKPOINT, signed);
+                batch.deleteRange(rocks.family(Column.CHANGES), Keys.log(base.position()), Keys.log(position + 1));
+                commitLock.lock();
+                try {
+                    LogEntry entry = LogEntry.of(headPosition + 1, nowMillis(), headHash, LogKind.CHECKPOINT, signed);
+                    batch.put(rocks.family(Column.LOG), Keys.log(entry.position()), entry.encoded());
+                    write(batch, entry);
+                    view = new View(view.changes, Map.of(), new StateRoot(position, root.hash()));
+                    checkpoint = made;
+                    done = true;
+                } finally {
+                    commitLock.unlock();
+                }
+                return view.root;
+            } catch (RocksDBException e) {
+                throw rocks.failure("write a checkpoint", e);
+            } finally {
+                if (!done) {
+                    thaw(frozen, base);
+                }
+            }
+        } finally {
+            checkpointLock.unlock();
+        }
+    }
+
+    /** After a checkpoint that failed: what it was about to cover waits for the next one. */
+    private void thaw(Map<BlockId, StateEntry> frozen, StateRoot base) {
+        commitLock.lock();
+        try {
+            ConcurrentHashMap<BlockId, StateEntry> changes = new ConcurrentHashMap<>(frozen);
+            changes.putAll(view.changes);
+            view = new View(changes, Map.of(), base);
+        } finally {
+            commitLock.unlock();
+        }
+    }
+
+    /** A chain that lets this node sign checkpoints now. */
+    private Hash nodeChain() throws StoreException {
+        return chainFor(Rights.NODE, List.of(rootDomain()));
+    }
+
+    /** The newest chain of this node that grants {@code needed} in each of {@code domains} now; DENIED when there is none. */
+    Hash chainFor(Rights needed, List<DomainId> domains) throws StoreException {
+        List<WriteCapabilityChain> chains = authority.chainsOf(node.id());
+        CryptoException refusal = null;
+        for (int i = chains.size() - 1; i >= 0; i--) {
+            Hash chain = chains.get(i).id();
+            try {
+                for (DomainId domain : domains) {
+                    authority.checkRights(node.id(), chain, domain, needed, headPosition + 1, nowMillis());
+                }
+                return chain;
+            } catch (CryptoException e) {
+                refusal = e;
+            }
+        }
+        if (refusal != null) {
+            throw failure("this node", refusal);
+        }
+        throw new StoreException(StoreException.Code.DENIED, "this node, " + node.id() + ", holds no capability");
+    }
+
+    /** What was written before the call is on the device when it returns. */
+    void sync() throws StoreException {
+        if (options.readOnly()) {
+            return;
+        }
+        walSync.await(walSync.newestTicket());
+    }
+
+    private void syncNow() throws StoreException {
+        checkNotBroken();
+        long position;
+        Hash hash;
+        Checkpoint newest;
+        commitLock.lock();
+        try {
+            position = headPosition;
+            hash = headHash;
+            newest = checkpoint;
+        } finally {
+            commitLock.unlock();
+        }
+        try {
+            rocks.syncWal();
+        } catch (StoreException e) {
+            // After a failed sync the kernel may have dropped the pages: nothing later can be promised.
+            stop(e);
+            throw e;
+        }
+        synchronized (anchorMonitor) {
+            durablePosition = position;
+            durableHash = hash;
+            durableCheckpoint = newest;
+            anchorDue = true;
+            anchorMonitor.notifyAll();
+        }
+    }
+
+    void checkWritable() throws StoreException {
+        if (options.readOnly()) {
+            throw new StoreException(StoreException.Code.READ_ONLY, "the store was opened read-only");
+        }
+        checkNotBroken();
+    }
+
+    boolean isReadOnly() {
+        return options.readOnly() || failure != null;
+    }
+
+    private void checkNotBroken() throws StoreException {
+        StoreException cause = failure;
+        if (cause != null) {
+            throw new StoreException(
+                    StoreException.Code.READ_ONLY,
+                    "the store stopped writing after an error; restart the node: " + cause.getMessage(),
+                    cause);
+        }
+    }
+
+    private void checkSpace(long bytes) throws StoreException {
+        long usable = rocks.usableBytes();
+        long needed = bytes < SMALL_COMMIT_BYTES ? options.reserveBytes() / 2 : options.reserveBytes() + 2 * bytes;
+        if (usable < needed) {
+            throw new StoreException(
+                    StoreException.Code.NO_SPACE,
+                    usable + " bytes are free in " + rocks.dir() + ", a commit of " + bytes + " bytes needs " + needed);
+        }
+    }
+
+    private void stopIfBroken(StoreException e) {
+        if (e.code() != StoreException.Code.NO_SPACE) {
+            stop(e);
+        }
+    }
+
+    private void stop(StoreException e) {
+        failure = e;
+        log.atError().addKeyValue("reason", e.getMessage()).log("store_stopped");
+    }
+
+    // ---- threads ----
+
+    private final Object checkpointMonitor = new Object();
+    private boolean checkpointWanted; // guarded by checkpointMonitor
+
+    private void wakeCheckpoints() {
+        synchronized (checkpointMonitor) {
+            checkpointWanted = true;
+            checkpointMonitor.notifyAll();
+        }
+    }
+
+    private void keepCheckpoints() {
+        while (!closing) {
+            try {
+                synchronized (checkpointMonitor) {
+                    if (!checkpointWanted && !closing) {
+                        checkpointMonitor.wait(options.checkpointMillis());
+                    }
+                    checkpointWanted = false;
+                }
+                if (!closing && failure == null) {
+                    checkpoint();
+                }
+            } catch (InterruptedException e) {
+                return;
+            } catch (StoreException e) {
+                log.atWarn().addKeyValue("reason", e.getMessage()).log("checkpoint_failed");
+                pause();
+            }
+        }
+    }
+
+    private void pause() {
+        synchronized (checkpointMonitor) {
+            try {
+                if (!closing) {
+                    checkpointMonitor.wait(1_000);
+                }
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        }
+    }
+
+    private void keepAnchor() {
+        while (!closing) {
+            try {
+                synchronized (anchorMonitor) {
+                    while (!anchorDue && !closing) {
+                        anchorMonitor.wait();
+                    }
+                }
+                if (!closing) {
+                    writeAnchor();
+                    synchronized (anchorMonitor) {
+                        if (!closing) {
+                            anchorMonitor.wait(ANCHOR_PAUSE_MILLIS);
+                        }
+                    }
+                }
+            } catch (InterruptedException e) {
+                return;
+            } catch (StoreException e) {
+                log.atWarn().addKeyValue("reason", e.getMessage()).log("anchor_failed");
+                pause();
+            }
+        }
+    }
+
+    private void writeAnchor() throws StoreException {
+        AnchorFile file = anchorFile;
+        if (file == null) {
+            return;
+        }
+        Anchor next;
+        synchronized (anchorMonitor) {
+            anchorDue = false;
+            next = new Anchor(
+                    tree,
+                    anchor.sequence() + 1,
+                    durableCheckpoint.position(),
+                    durableCheckpoint.stateRoot(),
+                    durablePosition,
+                    durableHash);
+        }
+        try {
+            file.write(next);
+        } catch (StoreException e) {
+            synchronized (anchorMonitor) {
+                anchorDue = true;
+            }
+            throw e;
+        }
+        synchronized (anchorMonitor) {
+            anchor = next;
+        }
+    }
+
+    /** Checkpoint, sync, anchor. Does not close the database. */
+    @Override
+    public void close() throws StoreException {
+        closing = true;
+        synchronized (checkpointMonitor) {
+            checkpointMonitor.notifyAll();
+        }
+        synchronized (anchorMonitor) {
+            anchorMonitor.notifyAll();
+        }
+        boolean interrupted = false;
+        for (Thread thread : threads) {
+            while (thread.isAlive()) {
+                try {
+                    thread.join();
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                }
+            }
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+        try {
+            if (!isReadOnly()) {
+                checkpoint();
+                syncNow();
+                writeAnchor();
+            }
+        } finally {
+            stateMap.close();
+            if (anchorFile != null) {
+                anchorFile.close();
+            }
+        }
+    }
+
+    static StoreException failure(String what, CryptoException e) {
+        StoreException.Code code = switch (e.code()) {
+            case DENIED, BAD_SIGNATURE -> StoreException.Code.DENIED;
+            case CORRUPT, WRONG_KEY -> StoreException.Code.CORRUPT;
+            case OUT_OF_ORDER -> StoreException.Code.CONFLICT;
+            case IO -> StoreException.Code.IO;
+            case MALFORMED,
+                    UNSUPPORTED,
+                    TOO_MANY,
+                    BAD_PASSPHRASE,
+                    DAMAGED_KEY_FILE,
+                    UNSAFE_PERMISSIONS,
+                    PASSPHRASE_NEEDED -> StoreException.Code.INVALID;
+        };
+        return new StoreException(code, what + ": " + e.getMessage(), e);
+    }
+}

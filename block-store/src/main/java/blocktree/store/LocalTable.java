@@ -1,0 +1,63 @@
+package blocktree.store;
+
+import static java.nio.charset.StandardCharsets.US_ASCII;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.BiConsumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * This node's own key/value table (access times, orphans, cursors): not part of the tree, never sent, neither encrypted nor
+ * authenticated: keep plaintext out of it. A write is durable after the next {@link BlockStore#sync}. Thread-safe.
+ */
+public final class LocalTable {
+
+    private final BlockStore store;
+    private final byte[] prefix;
+
+    LocalTable(BlockStore store, String table) {
+        this.store = store;
+        this.prefix = key(table, new byte[0]);
+    }
+
+    /** Table names are ASCII without NUL, which ends them. */
+    static byte[] key(String table, byte[] key) {
+        if (table.isEmpty() || table.chars().anyMatch(c -> c == 0 || c > 126)) {
+            throw new IllegalArgumentException("a table's name is ASCII");
+        }
+        byte[] name = table.getBytes(US_ASCII);
+        byte[] whole = Arrays.copyOf(name, name.length + 1 + key.length);
+        System.arraycopy(key, 0, whole, name.length + 1, key.length);
+        return whole;
+    }
+
+    private byte[] whole(byte[] key) {
+        byte[] whole = Arrays.copyOf(prefix, prefix.length + key.length);
+        System.arraycopy(key, 0, whole, prefix.length, key.length);
+        return whole;
+    }
+
+    public byte @Nullable [] get(byte[] key) throws StoreException {
+        return store.readLocal(whole(key));
+    }
+
+    public void put(byte[] key, byte[] value) throws StoreException {
+        store.writeLocal(whole(key), value);
+    }
+
+    public void delete(byte[] key) throws StoreException {
+        store.writeLocal(whole(key), null);
+    }
+
+    /** All entries in ascending order of their keys, as of the call. */
+    public void forEach(BiConsumer<byte[], byte[]> action) throws StoreException {
+        List<byte[][]> entries = new ArrayList<>();
+        store.scanLocal(prefix, (key, value) -> {
+            entries.add(new byte[][] {Arrays.copyOfRange(key, prefix.length, key.length), value});
+            return true;
+        });
+        entries.forEach(entry -> action.accept(entry[0], entry[1]));
+    }
+}

@@ -1,0 +1,112 @@
+package blocktree.store;
+
+import blocktree.crypto.BlockId;
+import java.lang.ref.Reference;
+import java.lang.ref.ReferenceQueue;
+import java.lang.ref.WeakReference;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.locks.Lock;
+import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
+
+/**
+ * Which generations are held open by somebody, so that the {@link Collector} leaves them alone. A generation stays open as long as an
+ * object given to {@link #register} is reachable.
+ *
+ * <p>The argument for its correctness: a reader holds {@link #reading} from before it reads a header until it has registered what it
+ * made of it. The collector {@linkplain #condemn condemns} a generation while no such window is open, then deletes it, and takes the
+ * condemnation back only when no window is open again. So a reader that saw the header before the deletion either registered before
+ * the condemnation, which then fails, or meets the condemnation when it registers.
+ */
+final class OpenGenerations {
+
+    /** A generation of a block. */
+    record Generation(BlockId block, long generation) {}
+
+    private final ReadWriteLock window = new ReentrantReadWriteLock();
+    private final Map<Generation, Integer> open = new HashMap<>(); // guarded by itself
+    private final Set<Generation> condemned = new HashSet<>(); // guarded by open
+    private final ReferenceQueue<Object> unreachable = new ReferenceQueue<>();
+    private final Set<Handle> handles = new HashSet<>(); // guarded by open
+
+    private static final class Handle extends WeakReference<Object> {
+
+        private final Generation generation;
+
+        Handle(Object holder, ReferenceQueue<Object> queue, Generation generation) {
+            super(holder, queue);
+            this.generation = generation;
+        }
+    }
+
+    /** Opens the window in which a header is read and registered: lock it before the first, unlock it after the second. */
+    Lock reading() {
+        return window.readLock();
+    }
+
+    /**
+     * Keeps a generation for as long as {@code holder} is reachable. False when it is being deleted: what was read of it is no longer
+     * whole, and a caller that wants the newest generation reads again.
+     */
+    boolean register(Object holder, BlockId block, long generation) {
+        Generation key = new Generation(block, generation);
+        synchronized (open) {
+            dropUnreachable();
+            if (condemned.contains(key)) {
+                return false;
+            }
+            Handle handle = new Handle(holder, unreachable, key);
+            handles.add(handle);
+            open.merge(key, 1, Integer::sum);
+            return true;
+        }
+    }
+
+    /** True, and the generation can no longer be opened, when nobody holds it. */
+    boolean condemn(Generation generation) {
+        window.writeLock().lock();
+        try {
+            synchronized (open) {
+                dropUnreachable();
+                if (open.containsKey(generation)) {
+                    return false;
+                }
+                condemned.add(generation);
+                return true;
+            }
+        } finally {
+            window.writeLock().unlock();
+        }
+    }
+
+    /** After the headers of the condemned generations have been deleted, or the deletion was given up. */
+    void releaseCondemned() {
+        window.writeLock().lock();
+        try {
+            synchronized (open) {
+                condemned.clear();
+            }
+        } finally {
+            window.writeLock().unlock();
+        }
+    }
+
+    /** How many generations are open; for tests and metrics. */
+    int size() {
+        synchronized (open) {
+            dropUnreachable();
+            return open.size();
+        }
+    }
+
+    private void dropUnreachable() {
+        for (Reference<?> next = unreachable.poll(); next != null; next = unreachable.poll()) {
+            if (next instanceof Handle handle && handles.remove(handle)) {
+                open.computeIfPresent(handle.generation, (k, count) -> count == 1 ? null : count - 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+package blocktree.store;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import org.rocksdb.AbstractNativeReference;
+import org.rocksdb.BlockBasedTableConfig;
+import org.rocksdb.BloomFilter;
+import org.rocksdb.ChecksumType;
+import org.rocksdb.ColumnFamilyDescriptor;
+import org.rocksdb.ColumnFamilyHandle;
+import org.rocksdb.ColumnFamilyOptions;
+import org.rocksdb.CompressionType;
+import org.rocksdb.DBOptions;
+import org.rocksdb.InfoLogLevel;
+import org.rocksdb.LRUCache;
+import org.rocksdb.ReadOptions;
+import org.rocksdb.RocksDB;
+import org.rocksdb.RocksDBException;
+import org.rocksdb.RocksIterator;
+import org.rocksdb.Slice;
+import org.rocksdb.Status;
+import org.rocksdb.WALRecoveryMode;
+import org.rocksdb.WriteBatch;
+import org.rocksdb.WriteOptions;
+
+/**
+ * The database under a store: its column families, options and error codes. Thread-safe; the caller sees to it that nothing is in
+ * use when it is closed.
+ */
+final class Rocks implements AutoCloseable {
+
+    /** Values of the sectors family from this size on go to blob files: every sector does. */
+    private static final long BLOB_SIZE_MIN = 2048;
+
+    private static final long MIB = 1 << 20;
+
+    private final Path dir;
+    private final List<AbstractNativeReference> natives = new ArrayList<>(); // closed in reverse order
+    private final Map<Column, ColumnFamilyHandle> families = new EnumMap<>(Column.class);
+    private final RocksDB db;
+    private final ReadOptions readOptions;
+    private final ReadOptions sectorReadOptions;
+    private final WriteOptions writeOptions;
+
+    enum Mode {
+        CREATE,
+        WRITE,
+        READ_ONLY,
+        /** As WRITE, but what a damaged log still holds is taken, and the rest dropped. */
+        SALVAGE
+    }
+
+    Rocks(Path dir, StoreOptions options, Mode mode) throws StoreException {
+        this.dir = dir;
+        NativeLibrary.load(options.nativeLibraryDir(), dir);
+        try {
+            DBOptions dbOptions = own(dbOptions(options, mode));
+            LRUCache cache = own(new LRUCache(options.blockCacheBytes()));
+            BloomFilter bloom = own(new BloomFilter(10));
+            List<ColumnFamilyDescriptor> descriptors = new ArrayList<>();
+            for (Column column : Column.values()) {
+                descriptors.add(new ColumnFamilyDescriptor(
+                        column.familyName.getBytes(StandardCharsets.US_ASCII),
+                        own(familyOptions(column, options, cache, bloom))));
+            }
+            List<ColumnFamilyHandle> handles = new ArrayList<>();
+            db = own(
+                    mode == Mode.READ_ONLY
+                            ? RocksDB.openReadOnly(dbOptions, dir.toString(), descriptors, handles)
+                            : RocksDB.open(dbOptions, dir.toString(), descriptors, handles));
+            for (Column column : Column.values()) {
+                families.put(column, own(handles.get(column.ordinal())));
+            }
+            readOptions = own(new ReadOptions());
+            // The checksum of blobs is computed in software at 1.1 GB/s, and the integrity tree checks them anyway.
+            sectorReadOptions = own(new ReadOptions().setVerifyChecksums(false));
+            writeOptions = own(new WriteOptions());
+        } catch (RocksDBException e) {
+            close();
+            throw openFailure(dir, e);
+        }
+    }
+
+    private <T extends AbstractNativeReference> T own(T reference) {
+        natives.add(reference);
+        return reference;
+    }
+
+    private static DBOptions dbOptions(StoreOptions options, Mode mode) {
+        return new DBOptions()
+                .setCreateIfMissing(mode == Mode.CREATE)
+                .setErrorIfExists(mode == Mode.CREATE)
+                .setCreateMissingColumnFamilies(mode == Mode.CREATE)
+                // Anything but a torn tail refuses to open; the anchor tells whether the tail was acknowledged.
+                .setWalRecoveryMode(
+                        mode == Mode.SALVAGE
+                                ? WALRecoveryMode.PointInTimeRecovery
+                                : WALRecoveryMode.TolerateCorruptedTailRecords)
+                .setDbWriteBufferSize(options.writeBufferBytes())
+                .setMaxTotalWalSize(4 * options.writeBufferBytes())
+                .setMaxBackgroundJobs(2)
+                .setMaxOpenFiles(512)
+                .setBytesPerSync(MIB)
+                .setInfoLogLevel(InfoLogLevel.WARN_LEVEL)
+                .setMaxLogFileSize(4 * MIB)
+                .setKeepLogFileNum(2)
+                .setStatsDumpPeriodSec(0);
+    }
+
+    private static ColumnFamilyOptions familyOptions(
+            Column column, StoreOptions options, LRUCache cache, BloomFilter bloom) {
+        BlockBasedTableConfig table = new BlockBasedTableConfig()
+                .setBlockCache(cache)
+                .setCacheIndexAndFilterBlocks(true)
+                .setCacheIndexAndFilterBlocksWithHighPriority(true)
+                .setPinL0FilterAndIndexBlocksInCache(true)
+                .setChecksumType(ChecksumType.kXXH3);
+        if (column == Column.HEADERS || column == Column.SECTORS || column == Column.NODES) {
+            table.setFilterPolicy(bloom);
+        }
+        ColumnFamilyOptions family = new ColumnFamilyOptions()
+                .setTableFormatConfig(table)
+                .setCompressionType(CompressionType.NO_COMPRESSION)
+                .setBottommostCompressionType(CompressionType.NO_COMPRESSION)
+                .setWriteBufferSize(options.writeBufferBytes() / 3)
+                .setLevelCompactionDynamicLevelBytes(true);
+        if (column == Column.SECTORS) {
+            family.setEnableBlobFiles(true)
+                    .setMinBlobSize(BLOB_SIZE_MIN)
+                    .setBlobFileSize(64 * MIB)
+                    .setBlobCompressionType(CompressionType.NO_COMPRESSION)
+                    .setEnableBlobGarbageCollection(true)
+                    .setBlobGarbageCollectionAgeCutoff(0.25)
+                    .setBlobGarbageCollectionForceThreshold(0.5);
+        }
+        return family;
+    }
+
+    Path dir() {
+        return dir;
+    }
+
+    RocksDB db() {
+        return db;
+    }
+
+    ColumnFamilyHandle family(Column column) {
+        ColumnFamilyHandle family = families.get(column);
+        if (family == null) {
+            throw new IllegalStateException("no column family " + column);
+        }
+        return family;
+    }
+
+    byte @Nullable [] get(Column column, byte[] key) throws StoreException {
+        try {
+            return db.get(family(column), readOptions, key);
+        } catch (RocksDBException e) {
+            throw failure("read " + column.familyName, e);
+        }
+    }
+
+    /**
+     * Reads a sector into {@code target} from its position on, both direct. Returns the size of the value, of which no more than fits
+     * was copied; -1 when there is none.
+     */
+    int getSector(ByteBuffer key, ByteBuffer target) throws StoreException {
+        try {
+            return db.get(family(Column.SECTORS), sectorReadOptions, key, target);
+        } catch (RocksDBException e) {
+            throw failure("read sector", e);
+        }
+    }
+
+    void put(Column column, byte[] key, byte[] value) throws StoreException {
+        try {
+            db.put(family(column), writeOptions, key, value);
+        } catch (RocksDBException e) {
+            throw failure("write " + column.familyName, e);
+        }
+    }
+
+    void delete(Column column, byte[] key) throws StoreException {
+        try {
+            db.delete(family(column), writeOptions, key);
+        } catch (RocksDBException e) {
+            throw failure("write " + column.familyName, e);
+        }
+    }
+
+    /** Atomic; in the operating system's hands when it returns, on the device after {@link #syncWal}. */
+    void write(WriteBatch batch) throws StoreException {
+        try {
+            db.write(writeOptions, batch);
+        } catch (RocksDBException e) {
+            throw failure("write", e);
+        }
+    }
+
+    void syncWal() throws StoreException {
+        try {
+            db.flushWal(true);
+        } catch (RocksDBException e) {
+            throw failure("sync", e);
+        }
+    }
+
+    /** What a scan sees: one entry of a column family. */
+    @FunctionalInterface
+    interface EntryVisitor {
+        /** False ends the scan. */
+        boolean visit(byte[] key, byte[] value) throws StoreException;
+    }
+
+    /** Visits the entries from {@code from} to before {@code to} (null: to the end) in order of their keys, as of the call. */
+    void scan(Column column, byte[] from, byte @Nullable [] to, EntryVisitor visitor) throws StoreException {
+        try (Slice upper = to == null ? null : new Slice(to);
+                ReadOptions options = new ReadOptions();
+                RocksIterator it =
+                        db.newIterator(family(column), upper == null ? options : options.setIterateUpperBound(upper))) {
+            for (it.seek(from); it.isValid(); it.next()) {
+                if (!visitor.visit(it.key(), it.value())) {
+                    return;
+                }
+            }
+            it.status();
+        } catch (RocksDBException e) {
+            throw failure("scan " + column.familyName, e);
+        }
+    }
+
+    /** The value of the last key; null when the family is empty. */
+    byte @Nullable [] last(Column column) throws StoreException {
+        try (RocksIterator it = db.newIterator(family(column))) {
+            it.seekToLast();
+            if (it.isValid()) {
+                return it.value();
+            }
+            it.status();
+            return null;
+        } catch (RocksDBException e) {
+            throw failure("read " + column.familyName, e);
+        }
+    }
+
+    long usableBytes() throws StoreException {
+        try {
+            return Files.getFileStore(dir).getUsableSpace();
+        } catch (IOException e) {
+            throw new StoreException(StoreException.Code.IO, "cannot ask for the free space of " + dir, e);
+        }
+    }
+
+    long totalBytes() throws StoreException {
+        try {
+            return Files.getFileStore(dir).getTotalSpace();
+        } catch (IOException e) {
+            throw new StoreException(StoreException.Code.IO, "cannot ask for the size of " + dir, e);
+        }
+    }
+
+    /** Bytes that the newest versions of all keys take, as RocksDB estimates them. */
+    long liveBytes() throws StoreException {
+        try {
+            long bytes = 0;
+            for (ColumnFamilyHandle family : families.values()) {
+                bytes += db.getLongProperty(family, "rocksdb.estimate-live-data-size");
+            }
+            return bytes + db.getLongProperty(family(Column.SECTORS), "rocksdb.live-blob-file-size");
+        } catch (RocksDBException e) {
+            throw failure("ask for statistics", e);
+        }
+    }
+
+    StoreException failure(String what, RocksDBException e) {
+        return new StoreException(code(e), "cannot " + what + " in " + dir + ": " + e.getMessage(), e);
+    }
+
+    static StoreException.Code code(RocksDBException e) {
+        Status status = e.getStatus();
+        if (status == null) {
+            return StoreException.Code.IO;
+        }
+        String message = String.valueOf(e.getMessage());
+        if (status.getSubCode() == Status.SubCode.NoSpace || message.contains("No space left on device")) {
+            return StoreException.Code.NO_SPACE;
+        }
+        return switch (status.getCode()) {
+            case Corruption -> StoreException.Code.CORRUPT;
+            case TimedOut, Expired -> StoreException.Code.TIMED_OUT;
+            case ShutdownInProgress, Aborted -> StoreException.Code.CLOSED;
+            default -> StoreException.Code.IO;
+        };
+    }
+
+    private static StoreException openFailure(Path dir, RocksDBException e) {
+        String message = String.valueOf(e.getMessage());
+        if (message.contains("lock hold by") || message.contains("While lock file")) {
+            return new StoreException(
+                    StoreException.Code.LOCKED, "another node runs on " + dir + ": stop it first (" + message + ")", e);
+        }
+        if (message.contains("does not exist (create_if_missing is false)")) {
+            return new StoreException(StoreException.Code.NOT_FOUND, "no store in " + dir, e);
+        }
+        if (message.contains("exists (error_if_exists is true)")) {
+            return new StoreException(StoreException.Code.INVALID, "there is a store in " + dir + " already", e);
+        }
+        return new StoreException(code(e), "cannot open " + dir + ": " + message, e);
+    }
+
+    @Override
+    public void close() {
+        for (int i = natives.size() - 1; i >= 0; i--) {
+            natives.get(i).close();
+        }
+        natives.clear();
+    }
+}

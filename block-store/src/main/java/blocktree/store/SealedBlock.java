@@ -1,0 +1,8 @@
+package blocktree.store;
+
+import blocktree.store.PayloadUpdate.NewNode;
+import java.util.List;
+import java.util.SortedMap;
+
+/** The next generation of one block as its writer sealed it: the header, and the nodes and sectors that this generation adds. */
+record SealedBlock(Header header, List<NewNode> nodes, SortedMap<Long, Sector> sectors) {}
