@@ -6,6 +6,7 @@ import blocktree.tree.FileSystemException;
 final class Errno {
     static final int EPERM = 1;
     static final int ENOENT = 2;
+    static final int EINTR = 4;
     static final int EIO = 5;
     static final int ENXIO = 6;
     static final int E2BIG = 7;
@@ -27,8 +28,7 @@ final class Errno {
     static final int ENODATA = 61;
     static final int EOPNOTSUPP = 95;
     static final int ETIMEDOUT = 110;
-
-    static final int EINTR = 4;
+    static final int ESTALE = 116;
 
     private Errno() {}
 

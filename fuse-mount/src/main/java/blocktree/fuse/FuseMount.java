@@ -127,7 +127,7 @@ public final class FuseMount {
         setUp(options);
         connection = mountPoint.mounted().map(Mounted::connection).orElse(-1);
         autoUnmounter = options.autoUnmount() ? autoUnmounter(childrenBefore) : null;
-        loop = new RequestLoop(fuse.library, session, channel, options, operations::intercept, this::ended);
+        loop = new RequestLoop(fuse, session, channel, options, operations::intercept, this::ended);
         loop.start();
         try {
             awaitReady();

@@ -254,7 +254,7 @@ final class MountOperations {
     private int getattr(long path, long stat) {
         return answer(Operation.GETATTR, () -> {
             try (Found found = paths.find(bytes(path))) {
-                NativeStructs.putStat(stat, found.attributes());
+                put(stat, found.attributes());
                 return 0;
             }
         });
@@ -262,9 +262,17 @@ final class MountOperations {
 
     private int fgetattr(long stat, long info) {
         return answer(Operation.GETATTR, () -> {
-            NativeStructs.putStat(stat, fileSystem.getAttributes(openFile(info).inode));
+            put(stat, fileSystem.getAttributes(openFile(info).inode));
             return 0;
         });
+    }
+
+    private static void put(long stat, Attributes attributes) {
+        NativeStructs.putStat(stat, attributes);
+        RequestThread request = RequestThread.current();
+        if (request != null && attributes.linkCount() > 1 && !attributes.isDirectory()) {
+            request.noteSeveralNames();
+        }
     }
 
     private int change(Operation operation, long path, AttributeChange change) {
@@ -367,6 +375,11 @@ final class MountOperations {
             byte[] newBytes = bytes(newPath);
             try (Found found = paths.find(bytes(path))) {
                 forget(fileSystem.link(found.inode(), paths.parent(newBytes), PathResolver.name(newBytes)));
+                RequestThread request = RequestThread.current();
+                if (request != null) {
+                    request.invalidateAttributes(
+                            request.bodyLong(0)); // of the first name, kept as those of a single one
+                }
                 return 0;
             }
         });

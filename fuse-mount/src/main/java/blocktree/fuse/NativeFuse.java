@@ -52,6 +52,12 @@ final class NativeFuse {
 
         int fuse_chan_send(long channel, long vectors, long count);
 
+        long fuse_chan_new(long operations, int descriptor, long bufferSize, long data);
+
+        void fuse_chan_destroy(long channel);
+
+        int fuse_lowlevel_notify_inval_inode(long channel, long node, long offset, long size);
+
         void fuse_session_process(long session, long buffer, long size, long channel);
     }
 
@@ -177,6 +183,34 @@ final class NativeFuse {
     /** Calls libfuse's {@code fuse_fill_dir_t} at {@code function}; not 0: no room. */
     static int fillDirectory(long function, long buffer, long name, long stat, long offset) {
         return (int) INVOKER.invokeN4(FILL_DIRECTORY, function, buffer, name, stat, offset);
+    }
+
+    /** A channel on which libfuse sends replies through {@code send(channel, vectors, count)} instead of to the kernel. */
+    final class ReplyChannel implements AutoCloseable {
+        private static final long OPERATIONS_SIZE_BYTES = 24;
+        private static final long SEND = 8;
+
+        private final Callback3 send;
+        private final Pointer closure;
+        private final Pointer operations;
+        private final long address;
+
+        ReplyChannel(Callback3 send) {
+            this.send = send;
+            closure = runtime.getClosureManager().getClosurePointer(Callback3.class, this.send);
+            operations = runtime.getMemoryManager().allocateDirect(OPERATIONS_SIZE_BYTES, true);
+            operations.putPointer(SEND, closure);
+            address = library.fuse_chan_new(operations.address(), -1, 0, 0);
+        }
+
+        long address() {
+            return address;
+        }
+
+        @Override
+        public void close() {
+            library.fuse_chan_destroy(address);
+        }
     }
 
     /** A table of callbacks, to be kept as long as libfuse may call any of them. */

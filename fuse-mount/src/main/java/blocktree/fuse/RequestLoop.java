@@ -22,6 +22,7 @@ final class RequestLoop {
     private static final long IDLE_TICK_MILLIS = 200;
 
     private final NativeFuse.Library library;
+    private final NativeFuse.ReplyChannel amendedReplies;
     private final long session;
     private final long channel;
     private final MountOptions options;
@@ -44,13 +45,14 @@ final class RequestLoop {
      * @param onEnd runs once, on the last thread, when all others have ended
      */
     RequestLoop(
-            NativeFuse.Library library,
+            NativeFuse fuse,
             long session,
             long channel,
             MountOptions options,
             Predicate<RequestThread> interceptor,
             Runnable onEnd) {
-        this.library = library;
+        this.library = fuse.library;
+        this.amendedReplies = fuse.new ReplyChannel((sender, vectors, count) -> sendAmended(vectors, count));
         this.session = session;
         this.channel = channel;
         this.options = options;
@@ -91,6 +93,21 @@ final class RequestLoop {
         }
     }
 
+    /** The channel whose replies pass {@link RequestThread#sendAmended}. */
+    long amendedReplies() {
+        return amendedReplies.address();
+    }
+
+    private static int sendAmended(long vectors, long count) {
+        try {
+            RequestThread thread = RequestThread.current();
+            return thread == null ? -Errno.EIO : thread.sendAmended(vectors, count);
+        } catch (Throwable t) { // native code calls this
+            log.atError().setCause(t).log("callback_failed");
+            return -Errno.EIO;
+        }
+    }
+
     void initialised() {
         ready.complete(null);
     }
@@ -116,6 +133,7 @@ final class RequestLoop {
         threads.remove(thread);
         if (counted && threadCount.decrementAndGet() == 0) {
             ended = true;
+            amendedReplies.close();
             onEnd.run();
         }
     }

@@ -9,11 +9,20 @@ import org.jspecify.annotations.Nullable;
  * meanwhile: it tells what libfuse does not pass on. Layouts are those of linux/fuse.h.
  */
 final class RequestThread extends Thread {
+    static final int OPCODE_LOOKUP = 1;
+    static final int OPCODE_GETATTR = 3;
+    static final int OPCODE_SETATTR = 4;
+    static final int OPCODE_READLINK = 5;
     static final int OPCODE_UNLINK = 10;
     static final int OPCODE_RENAME = 12;
-    static final int OPCODE_RELEASE = 18;
+    static final int OPCODE_LINK = 13;
+    static final int OPCODE_OPEN = 14;
+    static final int OPCODE_SETXATTR = 21;
     static final int OPCODE_GETXATTR = 22;
+    static final int OPCODE_LISTXATTR = 23;
+    static final int OPCODE_REMOVEXATTR = 24;
     static final int OPCODE_INIT = 26;
+    static final int OPCODE_OPENDIR = 27;
     static final int OPCODE_SEEK = 46;
 
     private static final int HEADER_SIZE_BYTES = 40;
@@ -36,6 +45,9 @@ final class RequestThread extends Thread {
     private final long bufferSizeBytes;
     private final long scratch;
     private long requestSizeBytes;
+
+    /** Whether attributes in the reply belong to a file of several names. */
+    private boolean severalNames;
 
     /** When the request under way began, 0 while there is none; written by this thread only. */
     volatile long startedNanos;
@@ -72,7 +84,9 @@ final class RequestThread extends Thread {
                 try {
                     int opcode = opcode();
                     if (!loop.intercept(this)) {
-                        library.fuse_session_process(session, buffer, requestSizeBytes, channel);
+                        severalNames = false;
+                        long replies = needsAmending(opcode) ? loop.amendedReplies() : channel;
+                        library.fuse_session_process(session, buffer, requestSizeBytes, replies);
                     }
                     if (opcode == OPCODE_INIT) {
                         loop.initialised();
@@ -100,6 +114,60 @@ final class RequestThread extends Thread {
                 return size > 0;
             }
         }
+    }
+
+    /** The requests that address an inode, or return one, but none of those that come with each read and write. */
+    private static boolean needsAmending(int opcode) {
+        return switch (opcode) {
+            case OPCODE_LOOKUP,
+                    OPCODE_GETATTR,
+                    OPCODE_SETATTR,
+                    OPCODE_READLINK,
+                    OPCODE_LINK,
+                    OPCODE_OPEN,
+                    OPCODE_SETXATTR,
+                    OPCODE_GETXATTR,
+                    OPCODE_LISTXATTR,
+                    OPCODE_REMOVEXATTR,
+                    OPCODE_OPENDIR -> true;
+            default -> false;
+        };
+    }
+
+    /**
+     * Corrects what the path API gets wrong in a reply, then sends it.
+     *
+     * <p>An inode whose name went while the kernel held it is ENOENT to libfuse: ESTALE makes the kernel look the name up again, so that who opens
+     * a file during its replacement gets the new one. Each name of a file is another inode to the kernel: what it keeps of one would not change
+     * with the others, so it must ask each time.
+     */
+    int sendAmended(long vectors, long count) {
+        long header = MEMORY.getLong(vectors);
+        int opcode = opcode();
+        int error = MEMORY.getInt(header + 4);
+        if (error == -Errno.ENOENT && opcode != OPCODE_LOOKUP && opcode != OPCODE_LINK) {
+            MEMORY.putInt(header + 4, -Errno.ESTALE);
+        } else if (error == 0 && severalNames && count > 1) {
+            long body = MEMORY.getLong(vectors + 16);
+            if (opcode == OPCODE_LOOKUP || opcode == OPCODE_LINK) { // struct fuse_entry_out
+                MEMORY.putLong(body + 24, 0);
+                MEMORY.putInt(body + 36, 0);
+            } else if (opcode == OPCODE_GETATTR || opcode == OPCODE_SETATTR) { // struct fuse_attr_out
+                MEMORY.putLong(body, 0);
+                MEMORY.putInt(body + 8, 0);
+            }
+        }
+        return library.fuse_chan_send(channel, vectors, count);
+    }
+
+    /** The attributes that a callback has just returned are those of a file with several names. */
+    void noteSeveralNames() {
+        severalNames = true;
+    }
+
+    /** Makes the kernel ask for the attributes of {@code node} before it shows them again. */
+    void invalidateAttributes(long node) {
+        library.fuse_lowlevel_notify_inval_inode(channel, node, -1, 0);
     }
 
     int opcode() {
