@@ -1,0 +1,173 @@
+package blocktree.bench;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.OptionalDouble;
+
+/** The table of a run, for the terminal and as a page of the documentation. */
+final class Report {
+    private static final List<String> HEAD = List.of(
+            "row",
+            "unit",
+            Sides.PLAIN_DISK,
+            Sides.GOCRYPTFS,
+            Sides.BLOCKTREE,
+            Sides.IN_MEMORY,
+            "× gocryptfs",
+            "goal",
+            "of ceiling",
+            "CPU unit",
+            "CPU gocryptfs",
+            "CPU blocktree");
+
+    private final Results results;
+    private final Scale scale;
+    private final int rounds;
+
+    Report(Results results, int rounds) {
+        this.results = results;
+        this.scale = results.scale();
+        this.rounds = rounds;
+    }
+
+    private List<List<String>> lines() {
+        List<List<String>> lines = new ArrayList<>();
+        lines.add(HEAD);
+        for (Row row : results.rows()) {
+            OptionalDouble own = results.figure(row, Sides.BLOCKTREE);
+            lines.add(List.of(
+                    row.id(),
+                    row.unit().label(),
+                    cell(results.figure(row, Sides.PLAIN_DISK)),
+                    cell(results.figure(row, Sides.GOCRYPTFS)),
+                    cell(own),
+                    cell(results.figure(row, Sides.IN_MEMORY)),
+                    ratio(row, own, results.figure(row, Sides.GOCRYPTFS)),
+                    Unit.format(row.goal()),
+                    ratio(row, own, results.figure(row, Sides.IN_MEMORY)),
+                    row.unit().processorLabel(),
+                    cell(results.processor(row, Sides.GOCRYPTFS)),
+                    cell(results.processor(row, Sides.BLOCKTREE))));
+        }
+        return lines;
+    }
+
+    private static String cell(OptionalDouble value) {
+        return value.isPresent() ? Unit.format(value.getAsDouble()) : "–";
+    }
+
+    private static String ratio(Row row, OptionalDouble own, OptionalDouble other) {
+        return own.isPresent() && other.isPresent()
+                ? String.format(Locale.ROOT, "%.2f", row.unit().ratio(own.getAsDouble(), other.getAsDouble()))
+                : "–";
+    }
+
+    /** In columns, for a terminal. */
+    String text() {
+        List<List<String>> lines = lines();
+        StringBuilder text = new StringBuilder();
+        for (List<String> line : lines) {
+            for (int column = 0; column < line.size(); column++) {
+                int index = column;
+                int width = lines.stream()
+                        .mapToInt(other -> other.get(index).length())
+                        .max()
+                        .orElse(0);
+                String padding = " ".repeat(width - line.get(column).length());
+                text.append(column < 2 ? line.get(column) + padding : padding + line.get(column))
+                        .append("  ");
+            }
+            text.setLength(text.toString().stripTrailing().length());
+            text.append('\n');
+        }
+        return text.append(memory()).append('\n').toString();
+    }
+
+    private String memory() {
+        return "Largest resident set: gocryptfs %d MiB, blocktree %d MiB."
+                .formatted(
+                        results.residentBytesMax(Sides.GOCRYPTFS) >> 20,
+                        results.residentBytesMax(Sides.BLOCKTREE) >> 20);
+    }
+
+    /** The whole page {@code docs/benchmarks.md}. */
+    String markdown() throws IOException {
+        StringBuilder page = new StringBuilder();
+        page.append("""
+                # Benchmarks
+
+                Written by `bin/btnode-bench`; do not edit. The median of %d rounds in one run; in each round every row ran on one side after the
+                other, all on the same disk, with default options. Rates are better when higher, seconds when lower; *× gocryptfs* and *of ceiling*
+                say how many times as good Blocktree is, above 1 is better in every row. The ceiling is a file system in memory behind the
+                same mount: what FUSE and the binding cost. *CPU* is the processor time that the daemon took under the clock.
+
+                """.formatted(rounds));
+        List<List<String>> lines = lines();
+        for (int i = 0; i < lines.size(); i++) {
+            page.append("| ").append(String.join(" | ", lines.get(i))).append(" |\n");
+            if (i == 0) {
+                page.append("| --- | --- |")
+                        .append(" ---: |".repeat(HEAD.size() - 2))
+                        .append('\n');
+            }
+        }
+        page.append("\n").append(memory()).append("\n\n## Rows\n\n");
+        for (Row row : results.rows()) {
+            page.append("- `%s`: %s\n".formatted(row.id(), row.description()));
+        }
+        page.append("""
+
+                Sizes of this run: file in sequence %d MiB, file at random %d MiB, %d random requests, %d synced writes, %d small files, %d files in the source tree.
+                "sync" makes everything durable on each side alike: syncfs(2) on the disk for gocryptfs, `btnode sync` for Blocktree.
+
+                ## Machine
+
+                """.formatted(
+                        scale.sequentialBytes() >> 20,
+                        scale.randomBytes() >> 20,
+                        scale.randomCount(),
+                        scale.syncedCount(),
+                        scale.fileCount(),
+                        scale.treeFileCount()));
+        for (String line : machine()) {
+            page.append("- ").append(line).append('\n');
+        }
+        return page.toString();
+    }
+
+    private static List<String> machine() throws IOException {
+        return List.of(
+                "%s, %d processors, %d GiB"
+                        .formatted(
+                                field(Path.of("/proc/cpuinfo"), "model name"),
+                                Runtime.getRuntime().availableProcessors(),
+                                Long.parseLong(field(Path.of("/proc/meminfo"), "MemTotal")
+                                                .replaceAll("\\D", ""))
+                                        >> 20),
+                "Linux " + System.getProperty("os.version"),
+                "%s %s".formatted(System.getProperty("java.vm.name"), Runtime.version()),
+                firstLine("gocryptfs", "--version"));
+    }
+
+    /** The value of {@code key: value} in a file of the kernel. */
+    private static String field(Path file, String key) throws IOException {
+        return Files.readAllLines(file).stream()
+                .filter(line -> line.startsWith(key))
+                .map(line -> line.substring(line.indexOf(':') + 1).strip())
+                .findFirst()
+                .orElse("unknown " + key);
+    }
+
+    private static String firstLine(String... command) throws IOException {
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        return new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8)
+                .lines()
+                .findFirst()
+                .orElse(command[0]);
+    }
+}
