@@ -77,6 +77,9 @@ public final class Authority {
     /** A capability that some chain in the log holds: since when, and the issuers of it and of the links above it. */
     private record KnownLink(long position, Set<PrincipalId> revokers) {}
 
+    /** Counts against every chain through the capability when by a root, else where the signer issued it or a link above it. */
+    private record PlacedRevocation(PrincipalId signer, boolean byRoot, long position) {}
+
     private record Reader(PrincipalId recipient, DomainId domain) {}
 
     private final TreeId tree;
@@ -89,7 +92,7 @@ public final class Authority {
     private final Map<Hash, PlacedChain> chains = new HashMap<>();
     private final Map<PrincipalId, List<PlacedChain>> chainsBySubject = new HashMap<>();
     private final Map<Hash, KnownLink> links = new HashMap<>();
-    private final Map<Hash, Long> revokedAt = new HashMap<>();
+    private final Map<Hash, List<PlacedRevocation>> revocations = new HashMap<>();
     private final Map<Reader, Deque<ReadCapability>> readcaps = new HashMap<>();
     private @Nullable Domain rootDomain;
     private int rotations;
@@ -289,6 +292,7 @@ public final class Authority {
     private void checkStanding(PlacedChain placed, long position, long timeMillis, boolean mustHaveBegun)
             throws CryptoException {
         List<WriteCapability> chain = placed.chain.links();
+        List<PrincipalId> issuers = new ArrayList<>();
         for (int i = 0; i < chain.size(); i++) {
             WriteCapability link = chain.get(i);
             Hash linkId = placed.linkIds.get(i);
@@ -297,10 +301,12 @@ public final class Authority {
                         Denial.NOT_ROOT,
                         "first link is issued by " + link.issuer() + ", no root principal at position " + position);
             }
-            Long revoked = revokedAt.get(linkId);
-            if (revoked != null && revoked <= position) {
-                throw CryptoException.denied(
-                        Denial.REVOKED, "capability " + linkId + " is revoked at position " + revoked);
+            issuers.add(link.issuer());
+            for (PlacedRevocation revocation : revocations.getOrDefault(linkId, List.of())) {
+                if (revocation.position <= position && (revocation.byRoot || issuers.contains(revocation.signer))) {
+                    throw CryptoException.denied(
+                            Denial.REVOKED, "capability " + linkId + " is revoked at position " + revocation.position);
+                }
             }
             if (timeMillis >= link.notAfterMillis()) {
                 throw CryptoException.denied(
@@ -356,17 +362,22 @@ public final class Authority {
         checkTree(record.tree());
         verifySignature(record.envelope(), SignatureKind.REVOCATION);
         PrincipalId signer = record.envelope().signer();
-        if (revokedAt.containsKey(record.revoked())) {
-            throw CryptoException.outOfOrder("capability " + record.revoked() + " is revoked already");
+        List<PlacedRevocation> before = revocations.getOrDefault(record.revoked(), List.of());
+        if (before.stream().anyMatch(revocation -> revocation.signer.equals(signer))) {
+            throw CryptoException.outOfOrder(
+                    "capability " + record.revoked() + " is revoked by " + signer + " already");
         }
+        boolean byRoot = isRoot(signer, position);
         KnownLink link = links.get(record.revoked());
-        if (!isRoot(signer, position) && (link == null || !link.revokers.contains(signer))) {
+        if (!byRoot && (link == null || !link.revokers.contains(signer))) {
             throw CryptoException.denied(
                     Denial.NOT_REVOKER,
                     signer + " is neither a root principal nor issued capability " + record.revoked()
                             + " or one above it");
         }
-        return () -> revokedAt.put(record.revoked(), position);
+        return () -> revocations
+                .computeIfAbsent(record.revoked(), id -> new ArrayList<>())
+                .add(new PlacedRevocation(signer, byRoot, position));
     }
 
     private Runnable rotation(byte[] payload, long position) throws CryptoException {
@@ -579,9 +590,12 @@ public final class Authority {
                 .toList());
     }
 
-    /** Position of the revocation of a capability, by its envelope id; 0 when there is none. */
+    /** Position of the first revocation of a capability, by its envelope id, by whomever; 0 when there is none. */
     public long revokedAt(Hash envelopeId) {
-        return read(() -> revokedAt.getOrDefault(envelopeId, 0L));
+        return read(() -> {
+            List<PlacedRevocation> placed = revocations.getOrDefault(envelopeId, List.of());
+            return placed.isEmpty() ? 0 : placed.get(0).position;
+        });
     }
 
     /** Null before the record that makes it. */

@@ -326,6 +326,21 @@ class AuthorityTest {
         assertDenied(Denial.REVOKED, () -> t.check(chain, t.top));
     }
 
+    /** Bob grants to Alice, unasked, so that a chain of his own leads through her grant to Carol; that one only he may end. */
+    @Test
+    void noOneRevokesAPeersGrantByLeadingAChainOfTheirOwnThroughIt() throws Exception {
+        WriteCapability toCarol = t.grant(alice, t.top, carol, WRITE);
+        WriteCapabilityChain chain = t.addChain(t.grant(root, t.top, alice, WRITE_AND_DELEGATE), toCarol);
+        WriteCapabilityChain detour = t.addChain(
+                t.grant(root, t.top, bob, WRITE_AND_DELEGATE), t.grant(bob, t.top, alice, WRITE_AND_DELEGATE), toCarol);
+        t.revoke(bob, toCarol);
+        assertDenied(Denial.REVOKED, () -> t.check(detour, t.top));
+        t.check(chain, t.top);
+        t.revoke(alice, toCarol);
+        assertDenied(Denial.REVOKED, () -> t.check(chain, t.top));
+        assertCode(Code.OUT_OF_ORDER, () -> t.revoke(alice, toCarol));
+    }
+
     @Test
     void aRootRevokesACapabilityThatTheLogHasNotSeenYet() throws Exception {
         WriteCapability link = t.grant(root, t.top, alice, WRITE);
