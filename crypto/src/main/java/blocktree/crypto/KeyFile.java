@@ -357,8 +357,8 @@ public final class KeyFile {
     /** The base64 between the marks, after the headers, which are for people and may be missing. */
     private static byte[] dearmour(String text) throws CryptoException {
         int begin = text.indexOf(BEGIN);
-        int end = text.indexOf(END);
-        if (begin < 0 || end < begin) {
+        int end = begin < 0 ? -1 : text.indexOf(END, begin + BEGIN.length());
+        if (end < 0) {
             throw damaged(
                     "not a key file, or cut short: the lines " + BEGIN + " and " + END + " are not both there", null);
         }
