@@ -33,6 +33,8 @@ public final class MemoryFileSystem implements FileSystem {
     private static final int PERMISSIONS_MASK = 07777;
     private static final int SET_GROUP_ID = 02000;
 
+    private static final long DAY_NANOS = 86_400_000_000_000L;
+
     private static final int KEEP_SIZE = 1;
     private static final int PUNCH_HOLE = 2;
     private static final int ZERO_RANGE = 16;
@@ -126,6 +128,13 @@ public final class MemoryFileSystem implements FileSystem {
 
         synchronized void touchChanged() {
             changeTimeNanos = now();
+        }
+
+        /** As relatime does: only when no read since the last change has done so, or a day ago. */
+        synchronized void touchAccessed() {
+            if (accessTimeNanos <= modifyTimeNanos || accessTimeNanos <= changeTimeNanos || now() - accessTimeNanos > DAY_NANOS) {
+                accessTimeNanos = now();
+            }
         }
 
         synchronized void touchModified() {
@@ -570,6 +579,7 @@ public final class MemoryFileSystem implements FileSystem {
     @Override
     public byte[] readSymlink(long inode) throws FileSystemException {
         if (inode(inode) instanceof Symlink symlink) {
+            symlink.touchAccessed();
             return symlink.target.clone();
         }
         throw failure(Code.INVALID);
@@ -742,6 +752,7 @@ public final class MemoryFileSystem implements FileSystem {
     @Override
     public void readDirectory(long inode, long cookie, DirectorySink sink) throws FileSystemException {
         Directory directory = directory(inode);
+        directory.touchAccessed();
         for (Entry entry : directory.listing.tailMap(cookie, false).values()) {
             Inode node = entry.node;
             if (!sink.entry(entry.name, node.number, node.type, entry.cookie)) {
@@ -877,7 +888,9 @@ public final class MemoryFileSystem implements FileSystem {
         if (!open.mode.read()) {
             throw failure(Code.BAD_HANDLE);
         }
-        return open.file.read(offset, target);
+        int read = open.file.read(offset, target);
+        open.file.touchAccessed();
+        return read;
     }
 
     @Override
