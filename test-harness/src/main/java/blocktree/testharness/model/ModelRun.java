@@ -12,7 +12,7 @@ import java.util.TreeMap;
  */
 public final class ModelRun implements AutoCloseable {
     private static final int HISTORY_COUNT = 30;
-    private static final int SLOT_COUNT = 8;
+    private static final int SLOT_COUNT = 5;
     private static final int RESCAN_STEPS = 25;
 
     private final long seed;

@@ -2,6 +2,7 @@ package blocktree.testharness.model;
 
 import static blocktree.testharness.posix.Posix.printable;
 
+import blocktree.testharness.posix.Errno;
 import blocktree.testharness.posix.FileStatus;
 import blocktree.testharness.posix.Posix;
 import blocktree.testharness.posix.PosixException;
@@ -17,7 +18,7 @@ import java.util.Random;
  * operation will meet when it runs is not looked at here: a step depends on the seed and on the known paths only.
  *
  * <p>Left out, since the two sides may rightly differ: sizes of directories, blocks in use, inode numbers, access times that nobody set,
- * limits on extended attributes (ext4 holds 4 KiB), opening device nodes (the mount is nodev), and what {@code docs/mount-limits.md} lists.
+ * limits on extended attributes (ext4 holds 4 KiB), opening device nodes (the mount is nodev), {@code O_PATH}, rename flags, and what else {@code docs/mount-limits.md} lists.
  */
 final class OperationGenerator {
     private static final int[] MODES = {
@@ -30,14 +31,7 @@ final class OperationGenerator {
     private static final String[] NAMES = names();
 
     private static final String[] ATTRIBUTE_NAMES = {
-        "user.a",
-        "user.b",
-        "user.\u00ff\u00fe",
-        "user." + "n".repeat(100),
-        "trusted.t",
-        "user.",
-        "nonsense",
-        "user.empty"
+        "user.a", "user.b", "user.\u00ff\u00fe", "user." + "n".repeat(100), "trusted.t", "user.empty"
     };
 
     private final Random random;
@@ -174,13 +168,12 @@ final class OperationGenerator {
         flags |= oneIn(12) ? Posix.O_DSYNC : 0;
         flags |= oneIn(create ? 40 : 6) ? Posix.O_DIRECTORY : 0;
         flags |= oneIn(12) ? Posix.O_NOFOLLOW : 0;
-        flags |= oneIn(40) ? Posix.O_PATH : 0;
         int allFlags = flags;
         int mode = mode();
         String path = create ? either() : existing();
         return operation(String.format("open %d %s flags 0%o mode 0%o", slot, printable(path), flags, mode), side -> {
             String absolute = side.path(path);
-            if ((allFlags & Posix.O_PATH) == 0 && isDevice(absolute)) {
+            if (isDevice(absolute)) {
                 return Outcome.of("a device");
             }
             side.keep(slot, Posix.open(absolute, allFlags, mode));
@@ -235,7 +228,7 @@ final class OperationGenerator {
         long offset = random.nextInt(4) == 0 ? -offset() : offset();
         return onSlot(slot(), "lseek " + offset + " whence " + whence, (side, fd) -> {
             // Positions in a directory are each file system's own.
-            return Posix.fstat(fd).isDirectory()
+            return isRemovedDirectory(fd) || Posix.fstat(fd).isDirectory()
                     ? Outcome.of("a directory")
                     : Outcome.of("at " + Posix.seek(fd, offset, whence));
         });
@@ -271,6 +264,9 @@ final class OperationGenerator {
     private Operation sync() {
         boolean dataOnly = random.nextBoolean();
         return onSlot(slot(), dataOnly ? "fdatasync" : "fsync", (side, fd) -> {
+            if (isRemovedDirectory(fd)) {
+                return Outcome.of("a removed directory");
+            }
             if (dataOnly) {
                 Posix.fdatasync(fd);
             } else {
@@ -281,12 +277,33 @@ final class OperationGenerator {
     }
 
     private Operation statusOpen() {
-        return onSlot(slot(), "fstat", (side, fd) -> Outcome.of(Descriptions.of(Posix.fstat(fd))));
+        return onSlot(
+                slot(),
+                "fstat",
+                (side, fd) -> isRemovedDirectory(fd)
+                        ? Outcome.of("a removed directory")
+                        : Outcome.of(Descriptions.of(Posix.fstat(fd))));
+    }
+
+    /** A mount by path cannot look at a directory that is open and removed. */
+    private static boolean isRemovedDirectory(int fd) throws PosixException {
+        try {
+            FileStatus status = Posix.fstat(fd);
+            return status.isDirectory() && status.linkCount() == 0;
+        } catch (PosixException e) {
+            if (e.errno() == Errno.ENOENT) {
+                return true;
+            }
+            throw e;
+        }
     }
 
     private Operation changeModeOpen() {
         int mode = mode();
         return onSlot(slot(), String.format("fchmod 0%o", mode), (side, fd) -> {
+            if (isRemovedDirectory(fd)) {
+                return Outcome.of("a removed directory");
+            }
             Posix.fchmod(fd, mode);
             return Outcome.of("changed");
         });
@@ -294,6 +311,9 @@ final class OperationGenerator {
 
     private Operation listOpen() {
         return onSlot(slot(), "getdents from the start", (side, fd) -> {
+            if (isRemovedDirectory(fd)) {
+                return Outcome.of("a removed directory");
+            }
             if (Posix.fstat(fd).isDirectory()) {
                 Posix.seek(fd, 0, 0);
             }
@@ -609,8 +629,7 @@ final class OperationGenerator {
         return switch (random.nextInt(4)) {
             case 0 -> random.nextInt(200);
             case 1 ->
-                BOUNDARIES[random.nextInt(BOUNDARIES.length)] * (long) random.nextInt(4) + random.nextInt(3) - 1
-                        & 0x7fffffff;
+                Math.max(0, BOUNDARIES[random.nextInt(BOUNDARIES.length)] * random.nextInt(4) + random.nextInt(3) - 1);
             default -> random.nextInt(400_000);
         };
     }

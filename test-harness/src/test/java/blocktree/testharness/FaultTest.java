@@ -1,0 +1,393 @@
+package blocktree.testharness;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import blocktree.harness.CommandResult;
+import blocktree.harness.HarnessException;
+import blocktree.harness.NodeDirectory;
+import blocktree.harness.NodeOptions;
+import blocktree.harness.NodeProcess;
+import blocktree.harness.NodeProgram;
+import blocktree.testharness.crash.CrashLoad;
+import blocktree.testharness.posix.Errno;
+import blocktree.testharness.posix.Posix;
+import blocktree.testharness.posix.PosixException;
+import blocktree.testharness.program.Program;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.Set;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import org.junit.jupiter.api.Test;
+
+/** What goes wrong around a node: its disk, its mount point, its key, its machine, its operator. */
+class FaultTest {
+    private static final int MIB = 1 << 20;
+    private static final int EXIT_MOUNT_POINT = 4;
+    private static final int EXIT_ALREADY_RUNNING = 5;
+    private static final int EXIT_BAD_KEY_FILE = 9;
+    private static final long RESIDENT_BYTES_MAX = 600L * MIB;
+
+    @Test
+    void aFullDiskIsToldToTheWriterAndNothingCommittedIsLost() throws Exception {
+        try (TestNode node = TestNode.initialised(
+                NodeProgram.find(),
+                data -> Program.shell(data, "mount -t tmpfs -o size=160m,mode=700 tmpfs .")
+                        .run())) {
+            node.start();
+            byte[] piece = new byte[MIB];
+            new Random(9).nextBytes(piece);
+            Path kept = node.mount().resolve("kept");
+            writeDurably(kept, piece);
+            int written = 0;
+            Errno refused = null;
+            while (refused == null && written < 400) {
+                try {
+                    writeDurably(node.mount().resolve("filler" + written), piece);
+                    written++;
+                } catch (PosixException e) {
+                    refused = e.errno();
+                }
+            }
+            assertEquals(Errno.ENOSPC, refused, "after " + written + " MiB on a disk of 160 MiB");
+            assertTrue(written > 40, "full after " + written + " MiB of 160");
+            assertArrayEquals(piece, Files.readAllBytes(kept));
+            for (int i = 0; i < written; i++) {
+                assertArrayEquals(piece, Files.readAllBytes(node.mount().resolve("filler" + i)), "filler" + i);
+            }
+
+            Program.shell(node.work(), "mount -o remount,size=400m " + node.data())
+                    .run();
+            Await.until(Duration.ofSeconds(30), "writes are taken again once there is room", () -> {
+                try {
+                    writeDurably(node.mount().resolve("again"), piece);
+                    return true;
+                } catch (PosixException e) {
+                    assertEquals(Errno.ENOSPC, e.errno());
+                    return false;
+                }
+            });
+            node.requireCleanFsck();
+            node.kill();
+            node.start();
+            assertArrayEquals(piece, Files.readAllBytes(kept));
+            assertArrayEquals(piece, Files.readAllBytes(node.mount().resolve("again")));
+            node.requireCleanFsck();
+        }
+    }
+
+    @Test
+    void aSecondNodeOnTheSameDataIsRefused() throws Exception {
+        try (TestNode node = TestNode.started()) {
+            Path other = Files.createDirectory(node.work().resolve("other"));
+            HarnessException refused = assertThrows(
+                    HarnessException.class,
+                    () -> node.directory().start(NodeOptions.mountedOn(other)).close());
+            assertTrue(refused.toString().contains("exit code " + EXIT_ALREADY_RUNNING), refused.toString());
+            Files.writeString(node.mount().resolve("file"), "the first one goes on");
+            node.requireCleanFsck();
+        }
+    }
+
+    @Test
+    void sigtermUnderLoadLosesNothingThatWasAcknowledgedOrClosed() throws Exception {
+        try (TestNode node = TestNode.started()) {
+            Path root = Files.createDirectory(node.mount().resolve("load"));
+            Path closedFiles = Files.createDirectory(node.mount().resolve("closed"));
+            CrashLoad load = new CrashLoad(root.toString(), 3, 77);
+            ConcurrentLinkedQueue<String> closed = new ConcurrentLinkedQueue<>();
+            Thread closer = new Thread(() -> {
+                try {
+                    for (int i = 0; ; i++) {
+                        Files.writeString(closedFiles.resolve("file" + i), "content " + i);
+                        closed.add("file" + i);
+                    }
+                } catch (IOException e) {
+                    // the mount is gone
+                }
+            });
+            load.start();
+            closer.start();
+            load.awaitAcknowledged(100, 20_000);
+            assertEquals(0, node.process().terminate(), () -> node.process().log());
+            closer.join(10_000);
+            load.stop();
+            load.awaitEnd();
+            node.start();
+            assertEquals(List.of(), withoutFailuresOfAMissingMount(load.verify()));
+            for (String name : closed) {
+                assertEquals("content " + name.substring(4), Files.readString(closedFiles.resolve(name)));
+            }
+            assertTrue(closed.size() > 10, "closed " + closed.size());
+            node.requireCleanFsck();
+        }
+    }
+
+    /** After an orderly unmount the writers look for their files in the empty mount point. */
+    private static List<String> withoutFailuresOfAMissingMount(List<String> problems) {
+        return problems.stream()
+                .filter(problem -> !problem.startsWith("failed: "))
+                .toList();
+    }
+
+    @Test
+    void aFrozenNodeGoesOnWhereItWas() throws Exception {
+        try (TestNode node = TestNode.started()) {
+            Path root = Files.createDirectory(node.mount().resolve("load"));
+            CrashLoad load = new CrashLoad(root.toString(), 3, 78);
+            load.start();
+            load.awaitAcknowledged(50, 20_000);
+            node.process().freeze();
+            long frozen = load.acknowledgedCount();
+            load.awaitAcknowledged(1000, 2_000);
+            assertTrue(load.acknowledgedCount() <= frozen + 3, "a frozen node acknowledges nothing");
+            node.process().thaw();
+            load.awaitAcknowledged(50, 20_000);
+            assertTrue(load.acknowledgedCount() >= frozen + 50, "the load goes on");
+            load.stop();
+            load.awaitEnd();
+            assertEquals(List.of(), load.verify());
+            node.requireCleanFsck();
+        }
+    }
+
+    @Test
+    void aMountPointThatCannotBeUsedIsToldAtOnce() throws Exception {
+        try (TestNode node = TestNode.initialised()) {
+            Path missing = node.work().resolve("missing");
+            Path file = Files.writeString(node.work().resolve("file"), "");
+            Path full = Files.createDirectory(node.work().resolve("full"));
+            Files.writeString(full.resolve("something"), "");
+            for (Path bad : List.of(missing, file, full)) {
+                CommandResult result = node.directory().command("run", "--mount", bad.toString());
+                assertEquals(EXIT_MOUNT_POINT, result.exitCode(), bad + ": " + result.errors());
+                assertTrue(result.errors().contains(bad.toString()), result.errors());
+                assertFalse(result.errors().contains("\tat "), "a stack trace is no message: " + result.errors());
+            }
+            node.start();
+            try (TestNode other = TestNode.initialised()) {
+                CommandResult busy =
+                        other.directory().command("run", "--mount", node.mount().toString());
+                assertEquals(EXIT_MOUNT_POINT, busy.exitCode(), busy.errors());
+            }
+            Files.writeString(node.mount().resolve("file"), "still here");
+        }
+    }
+
+    @Test
+    void aStaleMountIsClearedByTheNextStart() throws Exception {
+        try (TestNode node = TestNode.started()) {
+            Files.writeString(node.mount().resolve("file"), "content");
+            node.process().sync();
+            // With its helper that unmounts after a crash gone too, the kernel keeps the dead mount.
+            ProcessHandle.allProcesses()
+                    .filter(process -> process.info()
+                                    .arguments()
+                                    .map(List::of)
+                                    .orElse(List.of())
+                                    .contains(node.mount().toString())
+                            && process.info().command().orElse("").contains("fusermount"))
+                    .forEach(ProcessHandle::destroyForcibly);
+            node.kill();
+            PosixException stale = assertThrows(
+                    PosixException.class, () -> Posix.stat(node.mount().toString()));
+            assertEquals(Errno.ENOTCONN, stale.errno());
+            node.start();
+            assertEquals("content", Files.readString(node.mount().resolve("file")));
+        }
+    }
+
+    @Test
+    void aReadOnlyDataDirectoryIsToldAndDoesNoHarm() throws Exception {
+        try (TestNode node = TestNode.initialised()) {
+            Program.shell(node.work(), "mount --bind data data; mount -o remount,bind,ro data")
+                    .run();
+            CommandResult refused = node.directory()
+                    .command(
+                            "run",
+                            "--mount",
+                            Files.createDirectories(node.mount()).toString());
+            assertNotEquals(0, refused.exitCode());
+            assertFalse(refused.errors().contains("\tat "), "a stack trace is no message: " + refused.errors());
+            assertTrue(refused.errors().contains(node.data().toString()), refused.errors());
+            Program.shell(node.work(), "mount -o remount,bind,rw data").run();
+            node.start();
+            Files.writeString(node.mount().resolve("file"), "writable again");
+            node.requireCleanFsck();
+        }
+    }
+
+    @Test
+    void aNodeKeyThatOthersCanReadIsRefused() throws Exception {
+        try (TestNode node = TestNode.initialised()) {
+            Path key = node.data().resolve("node.key");
+            Set<PosixFilePermission> right = Files.getPosixFilePermissions(key);
+            assertEquals(PosixFilePermissions.fromString("rw-------"), right);
+            Files.setPosixFilePermissions(key, PosixFilePermissions.fromString("rw-r--r--"));
+            CommandResult refused = node.directory()
+                    .command(
+                            "run",
+                            "--mount",
+                            Files.createDirectories(node.mount()).toString());
+            assertEquals(EXIT_BAD_KEY_FILE, refused.exitCode(), refused.errors());
+            assertTrue(refused.errors().contains(key.toString()), refused.errors());
+            Files.setPosixFilePermissions(key, right);
+            node.start();
+        }
+    }
+
+    @Test
+    void memoryStaysBoundedWhileALargeFileIsWrittenAndRead() throws Exception {
+        try (TestNode node = TestNode.started()) {
+            Program.shell(
+                            node.mount(),
+                            "head -c 64M /dev/urandom > ../random; for i in $(seq 16); do cat ../random; done > large; sync large")
+                    .run();
+            Program.shell(
+                            node.mount(),
+                            "cmp -n 67108864 large ../random; cat large > /dev/null; for i in $(seq 2000); do echo $i > small$i; done")
+                    .run();
+            long resident = peakResidentBytes(node.process());
+            assertTrue(resident < RESIDENT_BYTES_MAX, "peak of " + resident / MIB + " MiB resident");
+        }
+    }
+
+    private static long peakResidentBytes(NodeProcess process) throws IOException {
+        try (var lines = Files.lines(Path.of("/proc/" + process.pid() + "/status"))) {
+            String line = lines.filter(l -> l.startsWith("VmHWM:")).findFirst().orElseThrow();
+            return Long.parseLong(line.replaceAll("\\D", "")) * 1024;
+        }
+    }
+
+    /** By fusermount, as somebody who is not root. */
+    @Test
+    void anUnprivilegedUserRunsANode() throws Exception {
+        Program.require("setpriv", "fusermount");
+        List<String> nobody = List.of("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--");
+        Path device = Path.of("/dev/fuse");
+        Set<PosixFilePermission> devicePermissions = Files.getPosixFilePermissions(device);
+        // As udev makes it; a container often has it for root only.
+        Files.setPosixFilePermissions(device, PosixFilePermissions.fromString("rw-rw-rw-"));
+        try (TestNode node = TestNode.initialised(NodeProgram.find().withPrefix(nobody))) {
+            Files.createDirectory(node.mount());
+            Files.createFile(node.directory().log());
+            Program.shell(node.work(), "chown -R nobody data mount passphrase node.log")
+                    .run();
+            NodeProcess process = node.with(new NodeOptions(
+                            List.of(node.mount()),
+                            List.of(),
+                            Map.of("HOME", node.work().toString()),
+                            Duration.ofMinutes(1)))
+                    .start();
+            assertEquals(
+                    "65534",
+                    Program.shell(node.work(), "awk '/^Uid/ { print $3 }' /proc/" + process.pid() + "/status")
+                            .run()
+                            .strip());
+            Program.in(
+                            node.work(),
+                            concat(
+                                    nobody,
+                                    "bash",
+                                    "-c",
+                                    "cd mount && echo mine > file && mkdir d && ln file d/link && cat d/link"))
+                    .run();
+            assertEquals(
+                    "mine\n",
+                    Program.in(node.work(), concat(nobody, "cat", "mount/file")).run());
+            assertEquals(
+                    65534,
+                    Posix.as(
+                                    65534,
+                                    65534,
+                                    () -> Posix.stat(
+                                            node.mount().resolve("file").toString()))
+                            .uid());
+            // Not even root looks in without allow_other.
+            assertEquals(1, Program.shell(node.work(), "ls mount 2>&1").result().exitCode() == 0 ? 0 : 1);
+            node.stop();
+            assertFalse(Files.readString(Path.of("/proc/mounts"))
+                    .contains(node.mount().toString()));
+            node.start();
+            assertEquals(
+                    "mine\n",
+                    Program.in(node.work(), concat(nobody, "cat", "mount/d/link"))
+                            .run());
+        } finally {
+            Files.setPosixFilePermissions(device, devicePermissions);
+        }
+    }
+
+    private static String[] concat(List<String> prefix, String... command) {
+        return java.util.stream.Stream.concat(prefix.stream(), java.util.Arrays.stream(command))
+                .toArray(String[]::new);
+    }
+
+    /** The spelling that scripts rely on. */
+    @Test
+    void theProgramInTheCheckoutWorksAsTheReadmeSays() throws Exception {
+        try (TestNode node = TestNode.initialised()) {
+            Path work = Files.createDirectory(node.work().resolve("readme"));
+            Path program = TestNode.projectDirectory().resolve("bin/btnode");
+            Files.writeString(work.resolve("passphrase"), "correct horse\n");
+            Files.createDirectory(work.resolve("mount"));
+            Program.shell(work, program + " init --data-dir data --passphrase-file passphrase")
+                    .run();
+            NodeDirectory directory = new NodeDirectory(
+                    NodeProgram.ofScript(program),
+                    work.resolve("data"),
+                    work.resolve("passphrase"),
+                    work.resolve("log"));
+            assertNotEquals(
+                    0,
+                    Program.shell(work, program + " status --data-dir data --json")
+                            .result()
+                            .exitCode());
+            Process run = Program.in(work, program.toString(), "run", "--data-dir", "data", "--mount", "mount")
+                    .start(ProcessBuilder.Redirect.to(work.resolve("log").toFile()));
+            try {
+                Await.until(Duration.ofSeconds(60), "mount is a mount point", () -> {
+                    assertTrue(
+                            run.isAlive(), () -> Program.shell(work, "cat log").run());
+                    return Program.shell(work, "mountpoint -q mount").result().exitCode() == 0;
+                });
+                Files.writeString(work.resolve("mount/file"), "content");
+                String status = Program.shell(work, program + " status --data-dir data --json")
+                        .run();
+                assertTrue(status.startsWith("{") && status.contains("mount"), status);
+                String live = Program.shell(work, program + " fsck --data-dir data --passphrase-file passphrase --json")
+                        .run();
+                assertTrue(live.contains("\"clean\":true") || live.contains("\"clean\": true"), live);
+                run.destroy();
+                assertEquals(0, run.waitFor());
+            } finally {
+                run.descendants().forEach(ProcessHandle::destroy);
+                run.destroy();
+            }
+            assertEquals(0, directory.fsck().exitCode());
+            assertNotEquals(
+                    0, Program.shell(work, "mountpoint -q mount").result().exitCode());
+        }
+    }
+
+    private static void writeDurably(Path file, byte[] content) throws PosixException {
+        int fd = Posix.open(file.toString(), Posix.O_WRONLY | Posix.O_CREAT | Posix.O_TRUNC, 0644);
+        try {
+            Posix.write(fd, content);
+            Posix.fsync(fd);
+        } finally {
+            Posix.close(fd);
+        }
+    }
+}
