@@ -8,17 +8,15 @@ import blocktree.tree.FileSystem;
 import com.sun.security.auth.module.UnixSystem;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.SecureDirectoryStream;
 import java.time.Duration;
-import java.util.HashSet;
-import java.util.Optional;
-import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
-import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -27,17 +25,17 @@ import org.slf4j.LoggerFactory;
  * A {@link FileSystem} mounted on a directory. Made by {@link #mount}; ends with {@link #unmount}, or when somebody else unmounts it; either way
  * {@link #closed} completes. The file system itself is not closed. Thread-safe.
  *
- * <p>Events: {@code mounted}, {@code unmounted}, {@code unmount_busy}, {@code unmount_lazy}, {@code unmount_aborted}, {@code stale_mount_cleared},
+ * <p>Events: {@code mounted}, {@code unmounted}, {@code unmount_busy}, {@code unmount_lazy}, {@code unmount_aborted}, {@code unmount_incomplete}, {@code stale_mount_cleared},
  * {@code operation_slow}, {@code callback_failed}.
  */
 public final class FuseMount {
     private static final Logger log = LoggerFactory.getLogger(FuseMount.class);
     private static final Path DEVICE = Path.of("/dev/fuse");
     private static final Path CONFIGURATION = Path.of("/etc/fuse.conf");
-    private static final Path CONNECTIONS = Path.of("/sys/fs/fuse/connections");
+    private static final Path NOT_THERE = Path.of(".blocktree-not-there");
     private static final Duration READY_TIMEOUT = Duration.ofSeconds(10);
     private static final Duration RETRY = Duration.ofMillis(50);
-    private static final Duration ABORT_GRACE = Duration.ofSeconds(2);
+    private static final Duration GRACE = Duration.ofSeconds(2);
 
     private static final Object SETUP = new Object();
 
@@ -51,7 +49,7 @@ public final class FuseMount {
     private long channel;
     private long session;
     private long handle;
-    private @Nullable ProcessHandle autoUnmounter;
+    private @Nullable Process watcher;
     private int connection;
     private RequestLoop loop;
 
@@ -86,15 +84,15 @@ public final class FuseMount {
                             .formatted(NativeFuse.LIBRARY, e.getMessage()),
                     e);
         }
-        MountOptions effective = checkUser(options);
+        checkUser(options);
         MountPoint point = new MountPoint(mountPoint);
         point.prepare();
-        FuseMount mount = new FuseMount(fuse, fileSystem, point, effective);
-        mount.start(effective);
+        FuseMount mount = new FuseMount(fuse, fileSystem, point, options);
+        mount.start(options);
         return mount;
     }
 
-    private static MountOptions checkUser(MountOptions options) throws MountException {
+    private static void checkUser(MountOptions options) throws MountException {
         boolean root = new UnixSystem().getUid() == 0;
         boolean fusermount = MountPoint.fusermount().isPresent();
         if (!root && !fusermount) {
@@ -103,6 +101,12 @@ public final class FuseMount {
                     "the program fusermount, through which who is not root mounts, was not found: "
                             + MountPoint.INSTALL_FUSE);
         }
+        if (!Files.isReadable(DEVICE) || !Files.isWritable(DEVICE)) {
+            throw new MountException(
+                    Code.NOT_PERMITTED,
+                    "this user may not open %s: as root, run 'chmod 666 %s' (udev does so where it runs)"
+                            .formatted(DEVICE, DEVICE));
+        }
         if (!root && options.allowOther() && !allowsOthers()) {
             throw new MountException(
                     Code.NOT_PERMITTED, "allow_other needs root, or the line 'user_allow_other' in " + CONFIGURATION);
@@ -110,7 +114,6 @@ public final class FuseMount {
         if (!root && (options.setUserId() || options.devices())) {
             throw new MountException(Code.NOT_PERMITTED, "only root can mount with suid or dev");
         }
-        return fusermount ? options : options.withAutoUnmount(false);
     }
 
     private static boolean allowsOthers() {
@@ -123,10 +126,9 @@ public final class FuseMount {
     }
 
     private void start(MountOptions options) throws MountException {
-        Set<ProcessHandle> childrenBefore = children();
         setUp(options);
         connection = mountPoint.mounted().map(Mounted::connection).orElse(-1);
-        autoUnmounter = options.autoUnmount() ? autoUnmounter(childrenBefore) : null;
+        watcher = options.autoUnmount() ? mountPoint.watch(connection) : null;
         loop = new RequestLoop(fuse, session, channel, options, operations::intercept, this::ended);
         loop.start();
         try {
@@ -239,35 +241,59 @@ public final class FuseMount {
             log.atDebug().addKeyValue("mount_point", mountPoint.path()).log("unmount_busy");
             awaitClosed(RETRY);
         }
-        if (isMounted()) {
-            log.atWarn()
-                    .addKeyValue("mount_point", mountPoint.path())
-                    .addKeyValue("reason", failure)
-                    .log("unmount_lazy");
-            failure = mountPoint.unmount(true);
+        if (!isMounted()) {
+            awaitClosed(
+                    Duration.ofNanos(Math.max(0, deadline - System.nanoTime())).plus(GRACE));
         }
-        Duration left = Duration.ofNanos(Math.max(0, deadline - System.nanoTime()));
-        if (awaitClosed(left.plus(ABORT_GRACE))) {
-            return;
-        }
-        abort();
-        if (!awaitClosed(ABORT_GRACE)) {
-            throw new MountException(
-                    Code.BUSY,
-                    "%s is still in use (%s): find by whom with 'fuser -vm %s'"
-                            .formatted(mountPoint.path(), failure, mountPoint.path()));
+        if (!closed.isDone()) {
+            detach(failure);
         }
     }
 
-    /** Cuts off those who hold files open. */
-    private void abort() {
-        Path control = CONNECTIONS.resolve(connection + "/abort");
-        log.atWarn().addKeyValue("mount_point", mountPoint.path()).log("unmount_aborted");
-        try {
-            Files.writeString(control, "1");
+    private void detach(@Nullable String failure) throws MountException {
+        log.atWarn()
+                .addKeyValue("mount_point", mountPoint.path())
+                .addKeyValue("reason", failure)
+                .log("unmount_lazy");
+        try (DirectoryStream<Path> root = Files.newDirectoryStream(mountPoint.path())) {
+            String lazyFailure = mountPoint.unmount(true);
+            if (!awaitClosed(GRACE) && root instanceof SecureDirectoryStream<Path> secure) {
+                cutOff(secure);
+            }
+            if (!awaitClosed(GRACE)) {
+                throw new MountException(
+                        Code.BUSY,
+                        "%s is still in use (%s): requests are waiting for the file system below"
+                                .formatted(mountPoint.path(), lazyFailure));
+            }
         } catch (IOException e) {
-            log.atWarn().addKeyValue("control", control).setCause(e).log("unmount_abort_failed");
+            if (!closed.isDone()) {
+                throw new MountException(Code.BUSY, mountPoint.path() + " does not answer, so it stays mounted", e);
+            }
         }
+    }
+
+    /**
+     * Cuts off those who hold files open: with the last thread the last user of /dev/fuse goes, and the kernel ends the connection. A thread that waits for
+     * a request needs one to notice; it is made through {@code root}, since the mount has no path any more.
+     */
+    private void cutOff(SecureDirectoryStream<Path> root) {
+        log.atWarn().addKeyValue("mount_point", mountPoint.path()).log("unmount_aborted");
+        loop.stop();
+        Thread waker = new Thread(
+                () -> {
+                    while (!closed.isDone()) {
+                        try {
+                            root.deleteFile(NOT_THERE);
+                        } catch (IOException e) {
+                            // As it should: nothing has that name, and then the connection ends.
+                            Thread.yield();
+                        }
+                    }
+                },
+                "fuse-waker");
+        waker.setDaemon(true);
+        waker.start();
     }
 
     private boolean awaitClosed(Duration timeout) {
@@ -287,50 +313,27 @@ public final class FuseMount {
     /** On the last thread, when the kernel has said that the mount is gone: frees what libfuse holds. */
     private void ended() {
         try {
-            fuse.library.fuse_unmount(nativeMountPoint, channel);
+            // Not fuse_unmount: it would detach whatever is mounted here by now. This closes /dev/fuse, too.
             fuse.library.fuse_destroy(handle);
             fuse.free(nativeMountPoint);
-            stopAutoUnmounter();
+            if (isMounted()) { // the threads ended for another reason
+                mountPoint.unmount(true);
+            }
+            Process watching = watcher;
+            if (watching != null) {
+                watching.getOutputStream().close();
+                watching.waitFor();
+            }
             log.atInfo().addKeyValue("mount_point", mountPoint.path()).log("unmounted");
+        } catch (MountException | IOException e) {
+            log.atWarn()
+                    .addKeyValue("mount_point", mountPoint.path())
+                    .setCause(e)
+                    .log("unmount_incomplete");
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
         } finally {
             closed.complete(null);
-        }
-    }
-
-    // ------------------------------------------------------------------------------------------------ auto_unmount
-
-    private static Set<ProcessHandle> children() {
-        return ProcessHandle.current().children().collect(Collectors.toCollection(HashSet::new));
-    }
-
-    /** The fusermount that waits for this process to die. */
-    private Optional<ProcessHandle> newChild(Set<ProcessHandle> childrenBefore) {
-        byte[] wanted = mountPoint.path().toString().getBytes(StandardCharsets.UTF_8);
-        return children().stream()
-                .filter(child -> !childrenBefore.contains(child))
-                .filter(child -> {
-                    try {
-                        String commandLine = Files.readString(
-                                Path.of("/proc/" + child.pid() + "/cmdline"), StandardCharsets.ISO_8859_1);
-                        return commandLine.contains("fusermount")
-                                && commandLine.contains(new String(wanted, StandardCharsets.ISO_8859_1));
-                    } catch (IOException e) {
-                        return false;
-                    }
-                })
-                .findFirst();
-    }
-
-    private @Nullable ProcessHandle autoUnmounter(Set<ProcessHandle> childrenBefore) {
-        return newChild(childrenBefore).orElse(null);
-    }
-
-    /** Left alone it would unmount, when this process dies, whatever is mounted here by then. */
-    private void stopAutoUnmounter() {
-        ProcessHandle child = autoUnmounter;
-        if (child != null) {
-            child.destroyForcibly();
-            fuse.reap(child.pid());
         }
     }
 }

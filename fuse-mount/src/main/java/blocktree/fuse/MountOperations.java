@@ -204,6 +204,7 @@ final class MountOperations {
     boolean intercept(RequestThread request) {
         return switch (request.opcode()) {
             case RequestThread.OPCODE_SEEK -> seek(request);
+            case RequestThread.OPCODE_GETATTR -> getattrOfHidden(request);
             case RequestThread.OPCODE_GETXATTR -> capabilityKnownAbsent(request);
             default -> false;
         };
@@ -215,12 +216,26 @@ final class MountOperations {
             request.reply(Errno.EINVAL, 0);
             return true;
         }
-        long[] found = new long[1];
         int result = answer(Operation.SEEK, () -> {
-            found[0] = fileSystem.seek(request.bodyLong(0), request.bodyLong(8), whence == SEEK_HOLE);
+            long found = fileSystem.seek(request.bodyLong(0), request.bodyLong(8), whence == SEEK_HOLE);
+            MEMORY.putLong(request.replyBody(), found);
             return 0;
         });
-        request.reply(result == -Errno.ENODATA ? Errno.ENXIO : -result, found[0]);
+        request.reply(result == -Errno.ENODATA ? Errno.ENXIO : -result, Long.BYTES);
+        return true;
+    }
+
+    /** fstat(2) of an unlinked file: libfuse would count its hidden name as a link, and not find it once the directory is gone too. */
+    private boolean getattrOfHidden(RequestThread request) {
+        Long inode = paths.hiddenInode(request.node());
+        if (inode == null) {
+            return false;
+        }
+        int result = answer(Operation.GETATTR, () -> {
+            NativeStructs.putKernelAttributes(request.replyBody(), fileSystem.getAttributes(inode));
+            return 0;
+        });
+        request.reply(-result, NativeStructs.KERNEL_ATTRIBUTES_SIZE_BYTES);
         return true;
     }
 
@@ -682,6 +697,9 @@ final class MountOperations {
         int dot = 0;
         while (dot < bytes.length && bytes[dot] != '.') {
             dot++;
+        }
+        if (dot == bytes.length - 1) {
+            throw new FileSystemException(Code.INVALID, "an extended attribute without a name");
         }
         if (dot == bytes.length || !NAMESPACES.contains(new String(bytes, 0, dot, StandardCharsets.ISO_8859_1))) {
             throw new FileSystemException(Code.NOT_SUPPORTED, "a namespace of extended attributes that is not kept");

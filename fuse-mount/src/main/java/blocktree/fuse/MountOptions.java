@@ -18,7 +18,7 @@ import java.util.regex.Pattern;
  * @param threadCount threads that serve the mount as long as none is held up
  * @param threadCountMax how far their number may grow while all are held up, at least {@code threadCount}
  * @param slowAfter a request that runs longer is reported as {@code operation_slow}
- * @param autoUnmount fusermount unmounts when this process dies, however it dies
+ * @param autoUnmount a small process unmounts when this one dies, however it dies
  */
 public record MountOptions(
         boolean allowOther,
@@ -259,9 +259,6 @@ public record MountOptions(
         options.append(",entry_timeout=").append(seconds(entryTimeout));
         if (allowOther) {
             options.append(",allow_other");
-        }
-        if (autoUnmount) {
-            options.append(",auto_unmount");
         }
         return options.toString();
     }

@@ -209,6 +209,33 @@ final class MountPoint {
         }
     }
 
+    /** Waits for the end of its input, which comes with the end of this process, then detaches the mount, if it is still the same. */
+    private static final String WATCHER = """
+            trap '' HUP INT TERM
+            cat >/dev/null
+            grep -q "^[0-9]* [0-9]* 0:$1 " /proc/self/mountinfo || exit 0
+            fusermount -u -z -- "$2" || umount -l -- "$2"
+            """;
+
+    /**
+     * Starts a process that unmounts when this one dies, until its input is closed. Not libfuse's {@code auto_unmount}: its fusermount unmounts whatever is mounted on
+     * the path by then, and leaves a descriptor here for each mount ever made.
+     */
+    @Nullable
+    Process watch(int connection) {
+        try {
+            return new ProcessBuilder(
+                            "/bin/sh", "-c", WATCHER, "blocktree-watch", String.valueOf(connection), path.toString())
+                    .directory(Path.of("/").toFile())
+                    .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+                    .redirectError(ProcessBuilder.Redirect.DISCARD)
+                    .start();
+        } catch (IOException e) {
+            log.atWarn().addKeyValue("mount_point", path).setCause(e).log("mount_unwatched");
+            return null;
+        }
+    }
+
     static final String INSTALL_FUSE = "install it with 'apt-get install fuse3'";
 
     /** The set-user-id program through which ordinary users mount. */

@@ -36,8 +36,6 @@ final class NativeFuse {
                 long multithreadedCell,
                 long userData);
 
-        void fuse_unmount(long mountPoint, long channel);
-
         void fuse_destroy(long fuse);
 
         long fuse_get_session(long fuse);
@@ -63,8 +61,6 @@ final class NativeFuse {
 
     /** From the C library. */
     public interface SystemLibrary {
-        int waitpid(int process, long status, int options);
-
         void free(long address);
     }
 
@@ -169,11 +165,6 @@ final class NativeFuse {
         return new NativeFuse(
                 LibraryLoader.create(Library.class).failImmediately().load(LIBRARY),
                 LibraryLoader.create(SystemLibrary.class).failImmediately().load("libc.so.6"));
-    }
-
-    /** Waits for a child that libfuse started, which Java does not know to be its own. */
-    void reap(long process) {
-        system.waitpid((int) process, 0, 0);
     }
 
     void free(long address) {

@@ -5,6 +5,7 @@ import blocktree.tree.FileSystem;
 import blocktree.tree.FileSystemException;
 import blocktree.tree.FileSystemException.Code;
 import blocktree.tree.Name;
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -32,6 +33,7 @@ final class PathResolver {
     private final FileSystem fileSystem;
     private final long entryTimeoutNanos;
     private final Map<Name, Long> hiddenInodes = new ConcurrentHashMap<>();
+    private final Map<Long, Long> hiddenNodes = new ConcurrentHashMap<>();
     private volatile Map<Name, CachedDirectory> directories = new ConcurrentHashMap<>();
 
     PathResolver(FileSystem fileSystem, long entryTimeoutNanos) {
@@ -136,8 +138,17 @@ final class PathResolver {
 
     /** Whether libfuse could have made this name up. */
     static boolean looksHidden(Name name) {
-        return name.sizeBytes() == HIDDEN_SIZE_BYTES
-                && Arrays.equals(name.bytes(), 0, HIDDEN_PREFIX.length, HIDDEN_PREFIX, 0, HIDDEN_PREFIX.length);
+        byte[] bytes = name.bytes();
+        if (bytes.length != HIDDEN_SIZE_BYTES
+                || !Arrays.equals(bytes, 0, HIDDEN_PREFIX.length, HIDDEN_PREFIX, 0, HIDDEN_PREFIX.length)) {
+            return false;
+        }
+        for (int i = HIDDEN_PREFIX.length; i < bytes.length; i++) {
+            if (Character.digit(bytes[i], 16) < 0) {
+                return false;
+            }
+        }
+        return true;
     }
 
     @Nullable
@@ -145,19 +156,34 @@ final class PathResolver {
         return hiddenInodes.isEmpty() ? null : hiddenInodes.get(name);
     }
 
-    void hide(Name name, long inode) {
-        hiddenInodes.put(name, inode);
+    /** The inode behind a node of libfuse whose file is hidden. */
+    @Nullable
+    Long hiddenInode(long node) {
+        return hiddenNodes.isEmpty() ? null : hiddenNodes.get(node);
     }
 
-    /** @return false when no hidden file has the name */
-    boolean unhide(Name name) {
-        return hiddenInodes.remove(name) != null;
+    void hide(Name name, long inode) {
+        hiddenInodes.put(name, inode);
+        hiddenNodes.put(node(name), inode);
+    }
+
+    /** libfuse writes its node number into the name: eight digits, and eight of a counter. */
+    private static long node(Name hidden) {
+        String text = new String(hidden.bytes(), StandardCharsets.ISO_8859_1);
+        return Long.parseLong(text.substring(HIDDEN_PREFIX.length, HIDDEN_PREFIX.length + 8), 16);
+    }
+
+    void unhide(Name name) {
+        if (hiddenInodes.remove(name) != null) {
+            hiddenNodes.remove(node(name));
+        }
     }
 
     /** The last handle of the inode is gone. */
     void unhideAll(long inode) {
         if (!hiddenInodes.isEmpty()) {
             hiddenInodes.values().removeIf(hidden -> hidden == inode);
+            hiddenNodes.values().removeIf(hidden -> hidden == inode);
         }
     }
 

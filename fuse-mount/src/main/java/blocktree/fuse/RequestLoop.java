@@ -38,6 +38,7 @@ final class RequestLoop {
     private final AtomicLong slowCount = new AtomicLong();
     private final CompletableFuture<Void> ready = new CompletableFuture<>();
     private volatile boolean active;
+    private volatile boolean stopping;
     private volatile boolean ended;
 
     /**
@@ -106,6 +107,15 @@ final class RequestLoop {
             log.atError().setCause(t).log("callback_failed");
             return -Errno.EIO;
         }
+    }
+
+    /** Each thread ends after the next request that it answers. */
+    void stop() {
+        stopping = true;
+    }
+
+    boolean isStopping() {
+        return stopping;
     }
 
     void initialised() {
@@ -177,7 +187,7 @@ final class RequestLoop {
     private void grow(int heldUpCount) {
         int count = threadCount.get();
         int wanted = Math.min(options.threadCountMax(), count * 2);
-        if (heldUpCount < count || wanted == count || ended || !threadCount.compareAndSet(count, wanted)) {
+        if (heldUpCount < count || wanted == count || stopping || ended || !threadCount.compareAndSet(count, wanted)) {
             return;
         }
         log.atDebug().addKeyValue("threads", wanted).log("mount_threads_grown");

@@ -33,7 +33,8 @@ final class RequestThread extends Thread {
 
     private static final long VECTOR = 16;
     private static final long REPLY = 32;
-    private static final long STAT = 64;
+    private static final int RESULT_SIZE_BYTES_MAX = 112;
+    private static final long STAT = REPLY + REPLY_HEADER_SIZE_BYTES + RESULT_SIZE_BYTES_MAX;
     private static final long NAME = STAT + NativeStructs.STAT_SIZE_BYTES;
     private static final long SCRATCH_SIZE_BYTES = NAME + 256;
 
@@ -78,7 +79,7 @@ final class RequestThread extends Thread {
     public void run() {
         boolean surplus = false;
         try {
-            while (!surplus && receive()) {
+            while (!surplus && !loop.isStopping() && receive()) {
                 startedNanos = System.nanoTime() | 1; // never 0
                 loop.taken();
                 try {
@@ -210,13 +211,17 @@ final class RequestThread extends Thread {
         return scratch + NAME;
     }
 
-    /** Answers the request without libfuse: {@code errno} 0 with one long as the result, else the error alone. */
-    void reply(int errno, long result) {
-        int size = errno == 0 ? REPLY_HEADER_SIZE_BYTES + 8 : REPLY_HEADER_SIZE_BYTES;
+    /** Where a result of up to {@link #RESULT_SIZE_BYTES_MAX} is put for {@link #reply}. */
+    long replyBody() {
+        return scratch + REPLY + REPLY_HEADER_SIZE_BYTES;
+    }
+
+    /** Answers the request without libfuse: {@code errno}, or when that is 0, what {@link #replyBody} holds. */
+    void reply(int errno, int bodySizeBytes) {
+        int size = REPLY_HEADER_SIZE_BYTES + (errno == 0 ? bodySizeBytes : 0);
         MEMORY.putInt(scratch + REPLY, size);
         MEMORY.putInt(scratch + REPLY + 4, -errno);
         MEMORY.putLong(scratch + REPLY + 8, MEMORY.getLong(buffer + 8));
-        MEMORY.putLong(scratch + REPLY + REPLY_HEADER_SIZE_BYTES, result);
         MEMORY.putLong(scratch + VECTOR, scratch + REPLY);
         MEMORY.putLong(scratch + VECTOR + 8, size);
         library.fuse_chan_send(channel, scratch + VECTOR, 1);

@@ -1,6 +1,10 @@
 package blocktree.fuse;
 
+import blocktree.tree.AttributeChange;
+import blocktree.tree.FileSystem;
+import blocktree.tree.FileSystem.Caller;
 import blocktree.tree.MemoryFileSystem;
+import com.sun.security.auth.module.UnixSystem;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -25,7 +29,11 @@ public final class MemoryMount {
                 default -> throw new IllegalArgumentException(args[i]);
             };
         }
-        FuseMount mount = FuseMount.mount(new MemoryFileSystem(), Path.of(args[0]), options);
+        MemoryFileSystem fileSystem = new MemoryFileSystem();
+        UnixSystem user = new UnixSystem();
+        Caller caller = new Caller((int) user.getUid(), (int) user.getGid());
+        fileSystem.setAttributes(caller, FileSystem.ROOT_INODE, AttributeChange.owner(caller.uid(), caller.gid()));
+        FuseMount mount = FuseMount.mount(fileSystem, Path.of(args[0]), options);
         System.out.println("mounted");
         System.out.flush();
         while (System.in.read() >= 0 && mount.isMounted()) {

@@ -425,7 +425,8 @@ public abstract class MountContractTest {
                 same(os.getxattr(f, "user.k"), b"v"); os.fsync(f)
                 put("d/x", b"another"); same(get("d/x"), b"another"); same(os.pread(f, 9, 0), b"con")
                 g = os.open("/proc/self/fd/%d" % f, os.O_RDONLY); same(os.read(g, 9), b"con")
-                os.close(g); os.unlink("d/x"); os.rmdir("d"); same(os.pread(f, 9, 0), b"con"); os.close(f)
+                os.close(g); os.unlink("d/x"); os.rmdir("d"); same(os.pread(f, 9, 0), b"con")
+                time.sleep(1.1); same(os.fstat(f).st_nlink, 0); os.ftruncate(f, 1); same(os.fstat(f).st_size, 1); os.close(f)
                 f = os.open("a", os.O_RDWR | os.O_CREAT); os.write(f, b"a"); os.link("a", "b"); os.unlink("a")
                 time.sleep(1.1); same(os.fstat(f).st_nlink, 1); same(get("b"), b"a")
                 """);
@@ -609,6 +610,7 @@ public abstract class MountContractTest {
                 os.setxattr("x", "user.big", b"v" * 60000); same(len(os.getxattr("x", "user.big")), 60000)
                 fails(errno.E2BIG, os.setxattr, "x", "user.big", b"v" * 70000)
                 fails(errno.EOPNOTSUPP, os.setxattr, "x", "unknown.k", b"v")
+                fails(errno.EINVAL, os.setxattr, "x", "user.", b"v")
                 fails(errno.EOPNOTSUPP, os.setxattr, "x", "system.posix_acl_access", b"\\2\\0\\0\\0")
                 fails(errno.EPERM, os.setxattr, "l", "user.k", b"v", follow_symlinks=False)
                 capability = struct.pack("<IIIII", 0x02000000, 1 << 10, 0, 0, 0)
