@@ -23,7 +23,9 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.Lock;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.rocksdb.RocksDBException;
 import org.rocksdb.WriteBatch;
@@ -62,6 +64,9 @@ public final class BlockStore implements AutoCloseable {
     private final SectorCipher cipher;
     private final OpenGenerations openGenerations = new OpenGenerations();
     private final Slabs slabs = new Slabs();
+    private final Upkeep upkeep;
+    private final AtomicLong commits = new AtomicLong();
+    private final AtomicLong corruptions = new AtomicLong();
 
     /**
      * Makes a store in {@code dir}, which is created when it is missing, for a tree that is founded with it. The root directory is for
@@ -95,6 +100,9 @@ public final class BlockStore implements AutoCloseable {
         try {
             BlockStore store = new BlockStore(rocks, new Ledger(rocks, options, node), options, node);
             store.ledger.start();
+            if (!options.readOnly()) {
+                store.upkeep.start();
+            }
             return store;
         } catch (StoreException | RuntimeException e) {
             rocks.close();
@@ -102,12 +110,13 @@ public final class BlockStore implements AutoCloseable {
         }
     }
 
-    private BlockStore(Rocks rocks, Ledger ledger, StoreOptions options, Identity node) {
+    private BlockStore(Rocks rocks, Ledger ledger, StoreOptions options, Identity node) throws StoreException {
         this.rocks = rocks;
         this.ledger = ledger;
         this.ring = new KeyRing(node, ledger.authority());
         this.keys = new BlockKeys(ring, options.blockKeys());
         this.cipher = new SectorCipher(ledger.tree(), node.id());
+        this.upkeep = new Upkeep(this, new Snapshots(ledger, ring), options.retention());
     }
 
     public TreeId tree() {
@@ -189,7 +198,7 @@ public final class BlockStore implements AutoCloseable {
     public OpenBlock readAt(BlockId id, SnapshotInfo snapshot) throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
             return register(id, () -> {
-                StateEntry entry = ledger.stateMap().get(new StateRoot(snapshot.position(), snapshot.stateRoot()), id);
+                StateEntry entry = ledger.stateMap().get(upkeep.snapshots().root(snapshot), id);
                 return entry == null ? null : ledger.header(entry);
             });
         } catch (StoreException e) {
@@ -383,8 +392,9 @@ public final class BlockStore implements AutoCloseable {
     }
 
     /** Corruption is an event, once where it is met. */
-    private static StoreException report(BlockId id, @Nullable Long sector, StoreException e) {
+    private StoreException report(BlockId id, @Nullable Long sector, StoreException e) {
         if (e.code() == StoreException.Code.CORRUPT) {
+            corruptions.incrementAndGet();
             var event = log.atWarn().addKeyValue("block", id.toHex());
             if (sector != null) {
                 event = event.addKeyValue("sector", sector);
@@ -441,6 +451,7 @@ public final class BlockStore implements AutoCloseable {
                 }
             }
             commit.keepKeys();
+            commits.incrementAndGet();
             if (sync) {
                 ledger.sync();
             }
@@ -483,18 +494,100 @@ public final class BlockStore implements AutoCloseable {
         }
     }
 
-    /** Names the tree as it is now; CONFLICT when the name is taken. */
+    /** Names the tree as it is now; CONFLICT when the name is taken. On the device when it returns. */
     public SnapshotInfo createSnapshot(byte[] name) throws StoreException {
-        throw new UnsupportedOperationException();
+        try (Gate.Pass pass = gate.enter()) {
+            return upkeep.snapshots().create(name);
+        }
     }
 
+    /** All snapshots, oldest first. */
     public List<SnapshotInfo> snapshots() throws StoreException {
-        throw new UnsupportedOperationException();
+        try (Gate.Pass pass = gate.enter()) {
+            return upkeep.snapshots().list();
+        }
     }
 
-    /** NOT_FOUND when there is none. */
+    /** NOT_FOUND when there is none. What only it needs is removed in the background. */
     public void deleteSnapshot(byte[] name) throws StoreException {
-        throw new UnsupportedOperationException();
+        try (Gate.Pass pass = gate.enter()) {
+            upkeep.deleteSnapshot(name);
+        }
+    }
+
+    // ---- checks and upkeep ----
+
+    /**
+     * Checks everything that is stored, as of the call; the store may be in use meanwhile. {@code findings} gets each finding as it is
+     * made, on the calling thread. CLOSED when the store is closed before its end.
+     */
+    public FsckReport fsck(FsckOptions options, Consumer<Finding> findings) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            return upkeep.fsck(options, findings);
+        }
+    }
+
+    /** Hands over every block that exists now, deleted ones left out, in no useful order. CORRUPT when that cannot be told. */
+    public void forEachBlock(Consumer<BlockId> live) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            ledger.forEachCurrent(entry -> handOver(entry, live));
+        }
+    }
+
+    /** As {@link #forEachBlock}, as of a snapshot. */
+    public void forEachBlockAt(SnapshotInfo snapshot, Consumer<BlockId> live) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            ledger.stateMap().forEach(upkeep.snapshots().root(snapshot), entry -> handOver(entry, live));
+        }
+    }
+
+    private void handOver(StateEntry entry, Consumer<BlockId> live) throws StoreException {
+        byte[] record = rocks.get(Column.HEADERS, Keys.header(entry.id(), entry.generation()));
+        boolean deleted;
+        try {
+            deleted = record != null && HeaderRecord.parse(record).header().tombstone();
+        } catch (StoreException e) {
+            deleted = false; // damaged blocks are handed over: reading them tells
+        }
+        if (!deleted) {
+            live.accept(entry.id());
+        }
+    }
+
+    /** The background check of what is stored. */
+    public Scrub scrub() {
+        return upkeep.scrub();
+    }
+
+    /** Removes now what retention, snapshots and readers no longer need, and gives its space back to the device. */
+    public void collectGarbage() throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            ledger.checkpoint();
+            upkeep.collector().collect(true);
+        }
+    }
+
+    public StoreStats stats() throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            Collector.Collected collected = upkeep.collector().collected();
+            return new StoreStats(
+                    ledger.headPosition(),
+                    ledger.checkpointPosition(),
+                    commits.get(),
+                    corruptions.get(),
+                    openGenerations.size(),
+                    collected.headers(),
+                    collected.sectors(),
+                    collected.nodes(),
+                    collected.stateNodes(),
+                    upkeep.scrub().bytes(),
+                    upkeep.scrub().rounds(),
+                    upkeep.scrub().errors(),
+                    upkeep.snapshots().list().size(),
+                    rocks.usableBytes(),
+                    rocks.totalBytes(),
+                    rocks.liveBytes());
+        }
     }
 
     /** The port that takes commits sealed elsewhere. */
@@ -554,6 +647,10 @@ public final class BlockStore implements AutoCloseable {
         return cipher;
     }
 
+    Gate gate() {
+        return gate;
+    }
+
     Ledger ledger() {
         return ledger;
     }
@@ -587,6 +684,7 @@ public final class BlockStore implements AutoCloseable {
     /** Waits for operations under way, makes everything durable and zeroes the keys. Closing again does nothing. */
     @Override
     public void close() throws StoreException {
+        upkeep.close();
         if (!gate.close()) {
             return;
         }

@@ -129,6 +129,33 @@ final class Garbage {
         return record.getAll();
     }
 
+    /** Whether this record is why sector {@code index} as {@code generation} wrote it will be removed. */
+    boolean namesSector(long index, long generation) {
+        if (generation > generation()) {
+            return false;
+        }
+        boolean named = isAll();
+        for (int i = 0; i < sectorRangeCount() && !named; i++) {
+            named = index >= sectorRangeFrom(i) && index < sectorRangeTo(i);
+        }
+        for (int i = 0; i < sectorCount() && !named; i++) {
+            named = sectorIndex(i) == index && sectorGeneration(i) == generation;
+        }
+        return named;
+    }
+
+    /** As {@link #namesSector}, for a node; a record with ranges of sectors may name any node. */
+    boolean namesNode(int level, long index, long generation) {
+        if (generation > generation()) {
+            return false;
+        }
+        boolean named = isAll() || sectorRangeCount() > 0;
+        for (int i = 0; i < nodeCount() && !named; i++) {
+            named = nodeLevel(i) == level && nodeIndex(i) == index && nodeGeneration(i) == generation;
+        }
+        return named;
+    }
+
     /** Superseded state map paths; empty in the record of a block. */
     List<byte[]> statePaths() {
         return record.getStatePathsList().stream().map(ByteString::toByteArray).toList();

@@ -22,6 +22,7 @@ import blocktree.store.PayloadUpdate.NewNode;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -455,6 +456,35 @@ final class Ledger implements CommitPort, AutoCloseable {
 
     long headPosition() {
         return headPosition;
+    }
+
+    /** Log position of the newest checkpoint. */
+    long checkpointPosition() {
+        return view.root.position();
+    }
+
+    /** Everything as it is now, with no commit half-way in. The caller closes it. */
+    StoreView openView() {
+        commitLock.lock();
+        try {
+            return new StoreView(rocks);
+        } finally {
+            commitLock.unlock();
+        }
+    }
+
+    /** Hands over the newest entry of every block, tombstones too: those of the state map first, each verified. */
+    void forEachCurrent(StateMap.EntryConsumer consumer) throws StoreException {
+        View now = view;
+        Map<BlockId, StateEntry> since = new HashMap<>(now.frozen);
+        since.putAll(now.changes);
+        stateMap.forEach(now.root, entry -> {
+            StateEntry newer = since.remove(entry.id());
+            consumer.accept(newer == null ? entry : newer);
+        });
+        for (StateEntry entry : since.values()) {
+            consumer.accept(entry);
+        }
     }
 
     /** Orders the commits that this process seals; continues above every sequence that the log can hold. */

@@ -1,0 +1,119 @@
+package blocktree.store;
+
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Consumer;
+import org.rocksdb.WriteBatch;
+
+/** What a store does besides reading and writing: snapshots, collection, scrub and fsck. Thread-safe. */
+final class Upkeep implements AutoCloseable, Collector.Surroundings {
+
+    /** Space is low when less than this many times the reserve is usable. */
+    private static final int LOW_SPACE_RESERVES = 4;
+
+    private final BlockStore store;
+    private final Ledger ledger;
+    private final Snapshots snapshots;
+    private final Collector collector;
+    private final Scrub scrub;
+    private final Set<Pace> checks = ConcurrentHashMap.newKeySet(); // of the runs of fsck under way
+    private volatile boolean closed;
+
+    Upkeep(BlockStore store, Snapshots snapshots, Retention retention) {
+        this.store = store;
+        this.ledger = store.ledger();
+        this.snapshots = snapshots;
+        this.scrub = new Scrub(store);
+        Rocks rocks = ledger.rocks();
+        Collector.Families families = new Collector.Families(
+                rocks.family(Column.HEADERS),
+                rocks.family(Column.SECTORS),
+                rocks.family(Column.NODES),
+                rocks.family(Column.STATE),
+                rocks.family(Column.GARBAGE));
+        this.collector =
+                new Collector(rocks.db(), families, store.openGenerations(), retention, this, Collector.Timing.DEFAULT);
+    }
+
+    void start() {
+        collector.start();
+    }
+
+    Snapshots snapshots() {
+        return snapshots;
+    }
+
+    Collector collector() {
+        return collector;
+    }
+
+    Scrub scrub() {
+        return scrub;
+    }
+
+    void deleteSnapshot(byte[] name) throws StoreException {
+        snapshots.delete(name);
+        collector.snapshotDeleted();
+    }
+
+    FsckReport fsck(FsckOptions options, Consumer<Finding> findings) throws StoreException {
+        if (options.repair()) {
+            ledger.checkWritable();
+        }
+        Pace pace = new Pace(options.bytesPerSecond());
+        checks.add(pace);
+        try (StoreView view = ledger.openView()) {
+            if (closed) {
+                throw new StoreException(StoreException.Code.CLOSED, "the store is closed");
+            }
+            return new Fsck(
+                            ledger.rocks(),
+                            view,
+                            ledger.tree(),
+                            store.keys(),
+                            store.cipher(),
+                            ledger.nodes(),
+                            options,
+                            findings,
+                            pace)
+                    .run();
+        } finally {
+            checks.remove(pace);
+        }
+    }
+
+    @Override
+    public long checkpointPosition() {
+        return ledger.checkpointPosition();
+    }
+
+    @Override
+    public long nowMillis() {
+        return ledger.nowMillis();
+    }
+
+    @Override
+    public long[] snapshotPositions() {
+        return snapshots.positions();
+    }
+
+    @Override
+    public boolean isSpaceLow() throws StoreException {
+        return ledger.rocks().usableBytes()
+                < LOW_SPACE_RESERVES * ledger.options().reserveBytes();
+    }
+
+    @Override
+    public void write(WriteBatch batch) throws StoreException {
+        ledger.writeAside(batch);
+    }
+
+    /** Ends all background work. */
+    @Override
+    public void close() {
+        closed = true;
+        checks.forEach(Pace::stop);
+        scrub.close();
+        collector.close();
+    }
+}
