@@ -1,6 +1,7 @@
 package blocktree.btmsg;
 
 import blocktree.btmsg.ControlException.Code;
+import java.io.Closeable;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -10,7 +11,6 @@ import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.ReadableByteChannel;
 import java.nio.channels.SocketChannel;
-import java.nio.channels.WritableByteChannel;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;
@@ -30,17 +30,22 @@ import java.util.function.Consumer;
 public final class ControlClient implements AutoCloseable {
     private static final int BUFFER_SIZE_BYTES = 16 << 10;
 
+    /** The way to the node: writes a whole frame, and at once. */
+    private interface Outlet extends Closeable {
+        void write(byte[] frame) throws IOException;
+    }
+
     private record Call(Consumer<ControlReply> parts, CompletableFuture<ControlReply> last) {}
 
     private final ReadableByteChannel in;
-    private final WritableByteChannel out; // guarded by itself
+    private final Outlet out; // guarded by itself
     private final Consumer<ControlEvent> events;
     private final Map<Long, Call> calls = new ConcurrentHashMap<>();
     private final AtomicLong lastId = new AtomicLong();
     private final CountDownLatch closed = new CountDownLatch(1);
     private volatile String closedReason = "the node has closed the connection";
 
-    private ControlClient(ReadableByteChannel in, WritableByteChannel out, Consumer<ControlEvent> events) {
+    private ControlClient(ReadableByteChannel in, Outlet out, Consumer<ControlEvent> events) {
         this.in = in;
         this.out = out;
         this.events = events;
@@ -58,12 +63,38 @@ public final class ControlClient implements AutoCloseable {
             channel.close();
             throw e;
         }
-        return new ControlClient(channel, channel, event -> {});
+        Outlet outlet = new Outlet() {
+            @Override
+            public void write(byte[] frame) throws IOException {
+                ByteBuffer bytes = ByteBuffer.wrap(frame);
+                while (bytes.hasRemaining()) {
+                    channel.write(bytes);
+                }
+            }
+
+            @Override
+            public void close() throws IOException {
+                channel.close();
+            }
+        };
+        return new ControlClient(channel, outlet, event -> {});
     }
 
     /** Speaks to a child process through its standard streams. {@code events} is called on the thread that reads. */
     public static ControlClient over(InputStream fromNode, OutputStream toNode, Consumer<ControlEvent> events) {
-        return new ControlClient(Channels.newChannel(fromNode), Channels.newChannel(toNode), events);
+        Outlet outlet = new Outlet() {
+            @Override
+            public void write(byte[] frame) throws IOException {
+                toNode.write(frame);
+                toNode.flush(); // a process's stream is buffered
+            }
+
+            @Override
+            public void close() throws IOException {
+                toNode.close();
+            }
+        };
+        return new ControlClient(Channels.newChannel(fromNode), outlet, events);
     }
 
     /** Greets the node; to be called once, before any other request. Fails with VERSION when the node speaks another. */
@@ -110,10 +141,7 @@ public final class ControlClient implements AutoCloseable {
     private void send(byte[] frame) throws ControlException {
         synchronized (out) {
             try {
-                ByteBuffer bytes = ByteBuffer.wrap(frame);
-                while (bytes.hasRemaining()) {
-                    out.write(bytes);
-                }
+                out.write(frame);
             } catch (IOException e) {
                 throw new ControlException(Code.CLOSED, "the node does not listen: " + e.getMessage());
             }

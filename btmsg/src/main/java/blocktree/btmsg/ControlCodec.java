@@ -241,6 +241,8 @@ final class ControlCodec {
                 .setAllowOther(mount.allowOther())
                 .setSubtree(mount.subtree())
                 .setShowSnapshots(mount.showSnapshots())
+                .setSetUserId(mount.setUserId())
+                .setDevices(mount.devices())
                 .build();
     }
 
@@ -250,7 +252,9 @@ final class ControlCodec {
                 mount.getReadOnly(),
                 mount.getAllowOther(),
                 mount.getSubtree(),
-                mount.getShowSnapshots());
+                mount.getShowSnapshots(),
+                mount.getSetUserId(),
+                mount.getDevices());
     }
 
     /** Length and message. */

@@ -5,6 +5,21 @@ package blocktree.btmsg;
  *
  * @param mountPoint absolute path of a directory
  * @param subtree path inside the tree, without leading '/'; empty for all of it
+ * @param setUserId set-user-id and set-group-id programs work as such
+ * @param devices device nodes work as such
  */
 public record ControlMount(
-        String mountPoint, boolean readOnly, boolean allowOther, String subtree, boolean showSnapshots) {}
+        String mountPoint,
+        boolean readOnly,
+        boolean allowOther,
+        String subtree,
+        boolean showSnapshots,
+        boolean setUserId,
+        boolean devices) {
+
+    /** A mount with nosuid and nodev. */
+    public ControlMount(
+            String mountPoint, boolean readOnly, boolean allowOther, String subtree, boolean showSnapshots) {
+        this(mountPoint, readOnly, allowOther, subtree, showSnapshots, false, false);
+    }
+}

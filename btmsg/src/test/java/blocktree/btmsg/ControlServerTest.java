@@ -229,7 +229,8 @@ class ControlServerTest {
             assertTrue(syncEntered.await(20, TimeUnit.SECONDS));
             server.close();
             assertTrue(client.awaitClosed(TIMEOUT));
-            assertThrows(Exception.class, waiting::get);
+            // The interrupted request may still have been answered; what counts is that nobody waits on.
+            assertTrue(waiting.handle((reply, failure) -> true).get(20, TimeUnit.SECONDS));
         }
     }
 

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.BufferedOutputStream;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -45,7 +46,9 @@ class StreamControlServerTest {
                 Channels.newInputStream(toNode.source()), Channels.newOutputStream(fromNode.sink()), handler)) {
             CompletableFuture<Void> served = CompletableFuture.runAsync(() -> serve(server));
             ControlClient client = ControlClient.over(
-                    Channels.newInputStream(fromNode.source()), Channels.newOutputStream(toNode.sink()), events::add);
+                    Channels.newInputStream(fromNode.source()),
+                    new BufferedOutputStream(Channels.newOutputStream(toNode.sink())), // as a process's is
+                    events::add);
             assertEquals("tree", client.greet(TIMEOUT).tree());
             assertEquals(new ControlReply.Done(), client.call(new ControlRequest.Status(), TIMEOUT));
 
