@@ -49,7 +49,7 @@ final class MountOperations {
     private static final int SEEK_DATA = 3;
     private static final int SEEK_HOLE = 4;
 
-    private static final Caller NOBODY = new Caller(0, 0);
+    private static final Caller NO_CALLER = new Caller(0, 0);
     private static final Name SECURITY_CAPABILITY = Name.of("security.capability");
     private static final byte[] SELF = {'.'};
     private static final byte[] PARENT = {'.', '.'};
@@ -253,7 +253,7 @@ final class MountOperations {
 
     private static Caller caller() {
         RequestThread request = RequestThread.current();
-        return request == null ? NOBODY : new Caller(request.uid(), request.gid());
+        return request == null ? NO_CALLER : new Caller(request.uid(), request.gid());
     }
 
     private static byte[] bytes(long address) {
