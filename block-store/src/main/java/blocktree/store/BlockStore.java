@@ -470,13 +470,7 @@ public final class BlockStore implements AutoCloseable {
 
     private CommitReceipt commitLocal(Commit commit, boolean sync) throws StoreException {
         try (WriteBatch batch = new WriteBatch()) {
-            for (SealedCommit.LocalChange change : commit.localChanges()) {
-                if (change.value() == null) {
-                    batch.delete(rocks.family(Column.LOCAL), change.key());
-                } else {
-                    batch.put(rocks.family(Column.LOCAL), change.key(), change.value());
-                }
-            }
+            ledger.putLocalChanges(batch, commit.localChanges());
             ledger.writeAside(batch);
         } catch (RocksDBException e) {
             throw rocks.failure("write local tables", e);

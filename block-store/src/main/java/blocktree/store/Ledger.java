@@ -23,11 +23,9 @@ import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
@@ -82,6 +80,7 @@ final class Ledger implements CommitPort, AutoCloseable {
     private final StateMap stateMap;
     private final IntegrityNodes nodes;
     private final CommitVerifier verifier;
+    private final @Nullable SectorFiles sectorFiles;
     private final WalSync walSync;
     private final @Nullable AnchorFile anchorFile;
     private final Hash rootNonce;
@@ -109,6 +108,7 @@ final class Ledger implements CommitPort, AutoCloseable {
     private Checkpoint checkpoint;
 
     private final AtomicLong writerSequence = new AtomicLong();
+    private boolean lossAccepted;
     private volatile @Nullable StoreException failure;
     private volatile boolean closing;
     private final List<Thread> threads = new ArrayList<>();
@@ -195,6 +195,8 @@ final class Ledger implements CommitPort, AutoCloseable {
         nodes = new IntegrityNodes(rocks, options.nodeCacheBytes());
         verifier = new CommitVerifier(tree, authority, nodes);
         walSync = new WalSync(this::syncNow);
+        sectorFiles =
+                options.readOnly() ? null : new SectorFiles(rocks, rocks.dir().resolve("incoming"));
         AnchorFile opened = null;
         try {
             List<LogEntry> records = replayAuthority();
@@ -207,8 +209,14 @@ final class Ledger implements CommitPort, AutoCloseable {
             durablePosition = headPosition;
             durableHash = headHash;
             durableCheckpoint = checkpoint;
+            if (sectorFiles != null) {
+                sectorFiles.clean();
+            }
         } catch (StoreException | RuntimeException e) {
             stateMap.close();
+            if (sectorFiles != null) {
+                sectorFiles.close();
+            }
             if (opened != null) {
                 opened.close();
             }
@@ -217,9 +225,15 @@ final class Ledger implements CommitPort, AutoCloseable {
     }
 
     /** Starts the threads that keep checkpoints and the anchor. */
-    void start() {
+    void start() throws StoreException {
         if (options.readOnly()) {
             return;
+        }
+        if (lossAccepted) {
+            rocks.syncWal();
+            // Both slots: the one before still names what is lost.
+            writeAnchor();
+            writeAnchor();
         }
         start("store-checkpoint", this::keepCheckpoints);
         start("store-anchor", this::keepAnchor);
@@ -357,7 +371,7 @@ final class Ledger implements CommitPort, AutoCloseable {
         Anchor found = file == null ? null : file.read();
         if (found == null) {
             String what = file == null || file.isEmpty() ? "is missing" : "is damaged or not of this node's key";
-            return lost("the anchor of the store in " + rocks.dir() + " " + what
+            return lost(null, "the anchor of the store in " + rocks.dir() + " " + what
                     + ": whether acknowledged writes are lost cannot be told");
         }
         if (!found.tree().equals(tree)) {
@@ -365,31 +379,33 @@ final class Ledger implements CommitPort, AutoCloseable {
                     StoreException.Code.WRONG_KEY, "the anchor is of tree " + found.tree() + ", the store of " + tree);
         }
         if (headPosition < found.acknowledgedPosition()) {
-            return lost("acknowledged writes are lost: log entries " + (headPosition + 1) + " to "
+            return lost(found, "acknowledged writes are lost: log entries " + (headPosition + 1) + " to "
                     + found.acknowledgedPosition() + " are missing in " + rocks.dir());
         }
         if (!entry(found.acknowledgedPosition()).hash().equals(found.acknowledgedHash())) {
-            return lost("acknowledged writes are lost: log entry " + found.acknowledgedPosition() + " in " + rocks.dir()
+            return lost(found, "acknowledged writes are lost: log entry " + found.acknowledgedPosition() + " in " + rocks.dir()
                     + " is not the one that was acknowledged");
         }
         if (checkpoint.position() < found.checkpointPosition()) {
-            return lost("the store in " + rocks.dir() + " was rolled back: its newest checkpoint is of position "
+            return lost(found, "the store in " + rocks.dir() + " was rolled back: its newest checkpoint is of position "
                     + checkpoint.position() + ", the anchor has seen " + found.checkpointPosition());
         }
         if (checkpoint.position() == found.checkpointPosition()
                 && !checkpoint.stateRoot().equals(found.stateRoot())) {
-            return lost("the checkpoint of position " + checkpoint.position() + " in " + rocks.dir()
+            return lost(found, "the checkpoint of position " + checkpoint.position() + " in " + rocks.dir()
                     + " is not the one that the anchor has seen");
         }
         return found;
     }
 
-    private Anchor lost(String message) throws StoreException {
+    private Anchor lost(@Nullable Anchor found, String message) throws StoreException {
         if (!options.acceptLoss()) {
             throw new StoreException(StoreException.Code.LOST_WRITES, message);
         }
         log.atWarn().addKeyValue("reason", message).log("loss_accepted");
-        return new Anchor(tree, 0, 0, StateRoot.NONE, 0, LogEntry.START);
+        lossAccepted = true;
+        long sequence = found == null ? 0 : found.sequence();
+        return new Anchor(tree, sequence, 0, StateRoot.NONE, 0, LogEntry.START);
     }
 
     private static LogEntry parseStored(byte[] value, String what) throws StoreException {
@@ -659,67 +675,55 @@ final class Ledger implements CommitPort, AutoCloseable {
             throws StoreException {
         checkWritable();
         checkSpace(commit.sizeBytes());
-        List<Hash> hashes = commit.blocks().stream().map(b -> b.header().hash()).toList();
-        HeadersTree headers = new HeadersTree(hashes);
-        long sectorBytes = commit.sizeBytes();
+        List<SealedBlock> large = new ArrayList<>();
+        List<SealedBlock> small = new ArrayList<>();
+        for (SealedBlock block : commit.blocks()) {
+            (sectorFiles != null && SectorFiles.isWorthFile(block) ? large : small).add(block);
+        }
+        long batchBytes = small.stream().mapToLong(SealedBlock::sizeBytes).sum();
+        List<Path> files = new ArrayList<>();
         LogEntry entry;
         long ticket;
-        boolean checkpointDue;
         try (WriteBatch batch =
-                new WriteBatch((int) Math.min(Integer.MAX_VALUE, sectorBytes + (sectorBytes >> 6) + 4096))) {
+                new WriteBatch((int) Math.min(Integer.MAX_VALUE, batchBytes + (batchBytes >> 6) + 4096))) {
+            for (SealedBlock block : large) {
+                files.add(files().write(block));
+            }
             for (SealedBlock block : commit.blocks()) {
-                putPayload(batch, block);
+                putNodes(batch, block);
             }
-            for (SealedCommit.LocalChange change : commit.localChanges()) {
-                if (change.value() == null) {
-                    batch.delete(rocks.family(Column.LOCAL), change.key());
-                } else {
-                    batch.put(rocks.family(Column.LOCAL), change.key(), change.value());
-                }
+            for (SealedBlock block : small) {
+                putSectors(batch, block);
             }
+            putLocalChanges(batch, commit.localChanges());
             commitLock.lock();
             try {
                 checkWritable();
-                List<StateEntry> changes = new ArrayList<>();
-                Set<BlockId> seen = new HashSet<>();
                 long position = headPosition + 1;
                 long time = nowMillis();
-                for (int i = 0; i < hashes.size(); i++) {
-                    Header header = commit.blocks().get(i).header();
-                    if (!seen.add(header.block())) {
-                        throw StoreException.invalid("block " + header.block() + " is twice in a commit");
-                    }
-                    checkFollows(header, current(header.block()));
-                    verifier.verifyAuthority(body, header, position, time);
-                    changes.add(new StateEntry(header.block(), header.generation(), header.hash()));
-                    batch.put(
-                            rocks.family(Column.HEADERS),
-                            Keys.header(header.block(), header.generation()),
-                            new HeaderRecord(header, position, i, headers.path(i)).encode());
-                    Garbage.Builder superseded = garbage.get(i);
-                    if (superseded != null) {
-                        batch.put(
-                                rocks.family(Column.GARBAGE),
-                                Keys.garbage(position, header.block()),
-                                superseded.encode(time));
-                    }
-                }
+                List<StateEntry> changes = putHeaders(batch, commit, body, garbage, position, time);
                 entry = LogEntry.of(position, time, headHash, LogKind.COMMIT, commit.envelope());
                 batch.put(rocks.family(Column.LOG), Keys.log(position), entry.encoded());
                 batch.put(rocks.family(Column.CHANGES), Keys.log(position), Changes.encode(changes));
+                if (!large.isEmpty()) {
+                    ingest(large, files, batch);
+                }
                 ticket = write(batch, entry);
                 keepVerified(position, new VerifiedCommit(body, time));
                 View now = view;
                 changes.forEach(change -> now.changes.put(change.id(), change));
-                checkpointDue = now.changes.size() >= options.checkpointChanges();
+                if (now.changes.size() >= options.checkpointChanges()) {
+                    wakeCheckpoints();
+                }
             } finally {
                 commitLock.unlock();
             }
         } catch (RocksDBException e) {
             throw rocks.failure("commit", e);
-        }
-        if (checkpointDue) {
-            wakeCheckpoints();
+        } finally {
+            if (sectorFiles != null) {
+                sectorFiles.discard(files);
+            }
         }
         if (sync) {
             walSync.await(ticket);
@@ -727,16 +731,86 @@ final class Ledger implements CommitPort, AutoCloseable {
         return new Placed(entry.position(), entry.timeMillis());
     }
 
-    private void putPayload(WriteBatch batch, SealedBlock block) throws RocksDBException {
-        BlockId id = block.header().block();
-        long generation = block.header().generation();
-        for (NewNode node : block.nodes()) {
-            batch.put(rocks.family(Column.NODES), Keys.node(id, node.level(), node.index(), generation), node.bytes());
+    private SectorFiles files() {
+        if (sectorFiles == null) {
+            throw new IllegalStateException("a read-only store writes no files");
         }
+        return sectorFiles;
+    }
+
+    private void ingest(List<SealedBlock> blocks, List<Path> files, WriteBatch batch) throws StoreException {
+        try {
+            files().ingest(blocks, files, batch);
+        } catch (StoreException e) {
+            stopIfBroken(e);
+            throw e;
+        }
+    }
+
+    /** Under commitLock: the last checks, then headers and garbage into the batch. */
+    private List<StateEntry> putHeaders(
+            WriteBatch batch,
+            SealedCommit commit,
+            CommitBody body,
+            List<Garbage.@Nullable Builder> garbage,
+            long position,
+            long time)
+            throws StoreException, RocksDBException {
+        List<StateEntry> changes = new ArrayList<>();
+        for (SealedBlock block : commit.blocks()) {
+            Header header = block.header();
+            checkFollows(header, current(header.block()));
+            verifier.verifyAuthority(body, header, position, time);
+            changes.add(new StateEntry(header.block(), header.generation(), header.hash()));
+        }
+        if (changes.stream().map(StateEntry::id).distinct().count() < changes.size()) {
+            throw StoreException.invalid("a block is twice in a commit");
+        }
+        HeadersTree headers =
+                new HeadersTree(changes.stream().map(StateEntry::headerHash).toList());
+        for (int i = 0; i < changes.size(); i++) {
+            Header header = commit.blocks().get(i).header();
+            batch.put(
+                    rocks.family(Column.HEADERS),
+                    Keys.header(header.block(), header.generation()),
+                    new HeaderRecord(header, position, i, headers.path(i)).encode());
+            Garbage.Builder superseded = garbage.get(i);
+            if (superseded != null) {
+                batch.put(
+                        rocks.family(Column.GARBAGE), Keys.garbage(position, header.block()), superseded.encode(time));
+            }
+        }
+        return changes;
+    }
+
+    /** Puts into (null: deletes from) the local tables. */
+    void putLocalChanges(WriteBatch batch, List<SealedCommit.LocalChange> changes) throws RocksDBException {
+        for (SealedCommit.LocalChange change : changes) {
+            if (change.value() == null) {
+                batch.delete(rocks.family(Column.LOCAL), change.key());
+            } else {
+                batch.put(rocks.family(Column.LOCAL), change.key(), change.value());
+            }
+        }
+    }
+
+    private void putNodes(WriteBatch batch, SealedBlock block) throws RocksDBException {
+        Header header = block.header();
+        for (NewNode node : block.nodes()) {
+            batch.put(
+                    rocks.family(Column.NODES),
+                    Keys.node(header.block(), node.level(), node.index(), header.generation()),
+                    node.bytes());
+        }
+    }
+
+    private void putSectors(WriteBatch batch, SealedBlock block) throws RocksDBException {
+        Header header = block.header();
         ByteBuffer key = ByteBuffer.allocateDirect(Keys.SECTOR_SIZE);
         for (Map.Entry<Long, Sector> sector : block.sectors().entrySet()) {
             key.clear();
-            key.put(Keys.sector(id, sector.getKey(), generation)).flip();
+            key.put(Keys.sector(header.block(), sector.getKey(), header.generation()))
+                    .flip();
             batch.put(
                     rocks.family(Column.SECTORS),
                     key,
@@ -1136,6 +1210,9 @@ final class Ledger implements CommitPort, AutoCloseable {
             }
         } finally {
             stateMap.close();
+            if (sectorFiles != null) {
+                sectorFiles.close();
+            }
             if (anchorFile != null) {
                 anchorFile.close();
             }

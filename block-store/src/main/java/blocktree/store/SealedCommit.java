@@ -21,12 +21,6 @@ public record SealedCommit(byte[] envelope, List<SealedBlock> blocks, List<Local
 
     /** Bytes of ciphertext in it. */
     public long sizeBytes() {
-        long bytes = 0;
-        for (SealedBlock block : blocks) {
-            for (Sector sector : block.sectors().values()) {
-                bytes += sector.size();
-            }
-        }
-        return bytes;
+        return blocks.stream().mapToLong(SealedBlock::sizeBytes).sum();
     }
 }
