@@ -19,6 +19,7 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
@@ -96,6 +97,9 @@ final class MountOperations {
         }
     }
 
+    /** A directory that is open {@code count} times. */
+    private record OpenDirectory(long inode, int count) {}
+
     private interface Body {
         int run() throws FileSystemException;
     }
@@ -105,6 +109,9 @@ final class MountOperations {
     private final PathResolver paths;
     private final OperationMetrics metrics = new OperationMetrics();
     private final Map<Long, OpenFile> openFiles = new ConcurrentHashMap<>();
+
+    /** By libfuse's node. */
+    private final Map<Long, OpenDirectory> openDirectories = new ConcurrentHashMap<>();
 
     /** The content that the kernel may hold pages of, by libfuse's node: each name of a file has pages of its own. */
     private final Map<Long, Version> cachedVersions = new ConcurrentHashMap<>();
@@ -204,7 +211,7 @@ final class MountOperations {
     boolean intercept(RequestThread request) {
         return switch (request.opcode()) {
             case RequestThread.OPCODE_SEEK -> seek(request);
-            case RequestThread.OPCODE_GETATTR -> getattrOfHidden(request);
+            case RequestThread.OPCODE_GETATTR -> getattrWithoutPath(request);
             case RequestThread.OPCODE_GETXATTR -> capabilityKnownAbsent(request);
             default -> false;
         };
@@ -225,12 +232,17 @@ final class MountOperations {
         return true;
     }
 
-    /** fstat(2) of an unlinked file: libfuse would count its hidden name as a link, and not find it once the directory is gone too. */
-    private boolean getattrOfHidden(RequestThread request) {
-        Long inode = paths.hiddenInode(request.node());
-        if (inode == null) {
+    /**
+     * fstat(2) of what is open and may have lost its name: libfuse would not find it, or count the hidden name of a file as a link. While it is open the
+     * file system keeps it.
+     */
+    private boolean getattrWithoutPath(RequestThread request) {
+        Long hidden = paths.hiddenInode(request.node());
+        OpenDirectory directory = openDirectories.get(request.node());
+        if (hidden == null && directory == null) {
             return false;
         }
+        long inode = directory == null ? Objects.requireNonNull(hidden) : directory.inode;
         int result = answer(Operation.GETATTR, () -> {
             NativeStructs.putKernelAttributes(request.replyBody(), fileSystem.getAttributes(inode));
             return 0;
@@ -632,12 +644,24 @@ final class MountOperations {
                 inode = attributes.inode();
             }
             NativeStructs.putHandle(info, inode);
+            RequestThread request = RequestThread.current();
+            if (request != null) {
+                long opened = inode;
+                openDirectories.compute(
+                        request.node(), (node, open) -> new OpenDirectory(opened, open == null ? 1 : open.count + 1));
+            }
             return 0;
         });
     }
 
     private int releasedir(long info) {
         return answer(Operation.RELEASEDIR, () -> {
+            RequestThread request = RequestThread.current();
+            if (request != null) {
+                openDirectories.computeIfPresent(
+                        request.node(),
+                        (node, open) -> open.count == 1 ? null : new OpenDirectory(open.inode, open.count - 1));
+            }
             long inode = NativeStructs.handle(info);
             if (inode != FileSystem.ROOT_INODE) {
                 fileSystem.forget(inode, 1);

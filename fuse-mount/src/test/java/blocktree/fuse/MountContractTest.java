@@ -433,6 +433,18 @@ public abstract class MountContractTest {
     }
 
     @Test
+    void removedDirectoriesAnswerUntilClosed() {
+        python("""
+                os.mkdir("d"); put("d/x"); f = os.open("d", os.O_RDONLY)
+                same(os.fstat(f).st_ino, os.stat("d").st_ino)
+                os.unlink("d/x"); os.rmdir("d"); os.mkdir("d"); put("d/y")
+                time.sleep(1.1); same(os.fstat(f).st_nlink, 0); same(os.listdir(f), [])
+                fails(errno.ENOENT, os.open, "new", os.O_CREAT | os.O_RDWR, dir_fd=f)
+                os.close(f); same(os.listdir("d"), ["y"])
+                """);
+    }
+
+    @Test
     void replacedFilesLiveUntilClosed() {
         python("""
                 put("old", b"old"); f = os.open("old", os.O_RDWR)
