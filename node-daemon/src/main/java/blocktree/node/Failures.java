@@ -1,0 +1,135 @@
+package blocktree.node;
+
+import blocktree.btmsg.ControlReply;
+import blocktree.crypto.CryptoException;
+import blocktree.fuse.MountException;
+import blocktree.store.StoreException;
+import blocktree.tree.FileSystemException;
+import java.util.Locale;
+
+/** The modules' exceptions as an operator needs them. */
+final class Failures {
+    private Failures() {}
+
+    static NodeException of(String tried, CryptoException e) {
+        String found = String.valueOf(e.getMessage());
+        return switch (e.code()) {
+            case BAD_PASSPHRASE ->
+                new NodeException(
+                        ExitCode.WRONG_PASSPHRASE,
+                        tried,
+                        found,
+                        "try again with the passphrase that was given at btnode init",
+                        e);
+            case PASSPHRASE_NEEDED ->
+                new NodeException(
+                        ExitCode.WRONG_PASSPHRASE,
+                        tried,
+                        found,
+                        "give it with --passphrase-file or --passphrase-fd, or run from a terminal",
+                        e);
+            case DAMAGED_KEY_FILE, UNSUPPORTED, MALFORMED ->
+                new NodeException(
+                        ExitCode.BAD_KEY_FILE,
+                        tried,
+                        found,
+                        "put back the copy of the key file that you keep elsewhere",
+                        e);
+            case UNSAFE_PERMISSIONS, IO ->
+                new NodeException(
+                        ExitCode.BAD_KEY_FILE, tried, found, "check the path and the permissions of the key file", e);
+            case BAD_SIGNATURE, DENIED, OUT_OF_ORDER, CORRUPT, WRONG_KEY, TOO_MANY ->
+                new NodeException(ExitCode.DAMAGED_STORE, tried, found, "run btnode fsck on the data directory", e);
+        };
+    }
+
+    static NodeException of(String tried, StoreException e) {
+        String found = String.valueOf(e.getMessage());
+        return switch (e.code()) {
+            case CORRUPT ->
+                new NodeException(
+                        ExitCode.DAMAGED_STORE,
+                        tried,
+                        found,
+                        "run btnode fsck on the data directory; restore from a copy what it names",
+                        e);
+            case LOST_WRITES ->
+                new NodeException(
+                        ExitCode.DAMAGED_STORE,
+                        tried,
+                        found,
+                        "check the disk; restore the data directory from a copy, or accept what is there with: btnode run --accept-loss",
+                        e);
+            case WRONG_KEY, DENIED ->
+                new NodeException(
+                        ExitCode.BAD_KEY_FILE,
+                        tried,
+                        found,
+                        "use the node key that was made with this data directory",
+                        e);
+            case LOCKED ->
+                new NodeException(
+                        ExitCode.ALREADY_RUNNING, tried, found, "stop the process that has the store open", e);
+            case NO_SPACE ->
+                new NodeException(ExitCode.NO_SPACE, tried, found, "make room on the disk and try again", e);
+            case TIMED_OUT ->
+                new NodeException(ExitCode.TIMED_OUT, tried, found, "look at the load of the disk and try again", e);
+            case IO ->
+                new NodeException(
+                        ExitCode.FAILED, tried, found, "check the disk and the permissions of the data directory", e);
+            case READ_ONLY ->
+                new NodeException(
+                        ExitCode.FAILED,
+                        tried,
+                        found,
+                        "run the node without --read-only; if it is, look for store events in its log",
+                        e);
+            case NOT_FOUND, CONFLICT, CLOSED, INVALID ->
+                new NodeException(ExitCode.FAILED, tried, found, "correct the request and try again", e);
+        };
+    }
+
+    static NodeException of(String tried, MountException e) {
+        String remedy = switch (e.code()) {
+            case MISSING -> "make the directory (mkdir -p), or name another";
+            case NOT_DIRECTORY, NOT_EMPTY -> "name an empty directory";
+            case BUSY -> "unmount what is there, close the files that are open in it, or name another directory";
+            case STALE -> "run: fusermount -u -z MOUNTPOINT, then try again";
+            case NOT_PERMITTED ->
+                "use a directory of your own; for --allow-other set user_allow_other in /etc/fuse.conf";
+            case LIBRARY_MISSING -> "install libfuse 2: apt-get install libfuse2";
+            case FUSERMOUNT_MISSING -> "install fusermount: apt-get install fuse3";
+            case DEVICE_MISSING ->
+                "load the kernel's FUSE (modprobe fuse); in a container pass --device /dev/fuse --cap-add SYS_ADMIN";
+            case FAILED -> "look at the node's log and at dmesg";
+        };
+        // The message goes on after a colon with what to do; the list above says the same for a command line.
+        String message = String.valueOf(e.getMessage());
+        int colon = message.indexOf(": ");
+        boolean cut = colon > 0 && e.code() != MountException.Code.FAILED && e.code() != MountException.Code.STALE;
+        return new NodeException(ExitCode.MOUNT_POINT, tried, cut ? message.substring(0, colon) : message, remedy, e);
+    }
+
+    static NodeException of(String tried, FileSystemException e) {
+        ExitCode exitCode = switch (e.code()) {
+            case CORRUPT -> ExitCode.DAMAGED_STORE;
+            case NO_SPACE -> ExitCode.NO_SPACE;
+            case TIMED_OUT -> ExitCode.TIMED_OUT;
+            default -> ExitCode.FAILED;
+        };
+        return new NodeException(
+                exitCode,
+                tried,
+                e.code().name().toLowerCase(Locale.ROOT) + ": " + e.getMessage(),
+                "look at the node's log for what came before",
+                e);
+    }
+
+    static NodeException of(ControlReply.Failed failed) {
+        return new NodeException(ExitCode.of(failed.exitCode()), failed.tried(), failed.found(), failed.remedy());
+    }
+
+    static ControlReply.Failed toReply(NodeException e) {
+        return new ControlReply.Failed(e.exitCode().code(), e.tried(), e.found(), e.remedy());
+    }
+}

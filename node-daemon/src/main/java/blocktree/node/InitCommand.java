@@ -1,0 +1,99 @@
+package blocktree.node;
+
+import blocktree.crypto.SecretBytes;
+import blocktree.node.NodeSettings.NodeKeyProtection;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+@Command(
+        name = "init",
+        description = {
+            "Make a tree: its root key, and a node that keeps it on this machine.",
+            "",
+            "The root key is the owner's: it founds the tree and names who may do what in it. It is kept in DIR/root.key, encrypted under the passphrase. "
+                    + "Copy it to a safe place; without it and its passphrase nobody, you included, can give anyone else access later.",
+            "",
+            "The node key is what this machine signs and reads with. How it is kept is your choice (--node-key):",
+            "  file        In a file that only this user can read. The node starts unattended. Who steals the disk with that file can read the tree: "
+                    + "put the file on another device (--node-key-path) to prevent that.",
+            "  passphrase  Encrypted under the passphrase, which each start asks for. A stolen machine that is switched off gives nothing away.",
+            "  credential  Handed over by systemd at start, from where you put it (see docs/operations.md). The machine's TPM or its root user guards it."
+        },
+        mixinStandardHelpOptions = true,
+        sortOptions = false)
+final class InitCommand implements Callable<Integer> {
+    @Mixin
+    private DataDirectoryOption directory;
+
+    @Mixin
+    private PassphraseOptions passphrase;
+
+    @Option(
+            names = "--node-key",
+            paramLabel = "file|passphrase|credential",
+            defaultValue = "file",
+            description = "How the node key is kept; see above. Default: ${DEFAULT-VALUE}.")
+    private NodeKeyProtection nodeKey = NodeKeyProtection.FILE;
+
+    @Option(
+            names = "--node-key-path",
+            paramLabel = "FILE",
+            description = "Where the node key is kept. Default: node.key in the data directory.")
+    private @Nullable Path nodeKeyPath;
+
+    @Option(
+            names = "--anchor-path",
+            paramLabel = "FILE",
+            description =
+                    "Where the node notes what the store must hold, to notice when the store lies. On another device it also notices when "
+                            + "the data directory is put back to an earlier state. Default: anchor in the data directory.")
+    private @Nullable Path anchorPath;
+
+    @Mixin
+    private Output output;
+
+    @Override
+    public Integer call() throws NodeException {
+        if (nodeKey == NodeKeyProtection.CREDENTIAL && nodeKeyPath == null) {
+            throw new NodeException(
+                    ExitCode.USAGE,
+                    "to make a node whose key systemd hands over",
+                    "no --node-key-path",
+                    "name a file, best on a memory file system (/dev/shm), from which you move the key into systemd's store");
+        }
+        NodeFounding founding = new NodeFounding(directory.path(), nodeKey, nodeKeyPath, anchorPath);
+        founding.check();
+        NodeFounding.Founded founded;
+        try (SecretBytes secret = passphrase.readNew(System.err)) {
+            founded = founding.found(secret);
+        }
+        Map<String, Object> value = new LinkedHashMap<>();
+        value.put("tree", founded.tree().toHex());
+        value.put("fingerprint", founded.fingerprint());
+        value.put("principal", founded.principal().toHex());
+        value.put("data_directory", directory.path());
+        value.put("node_key", founded.nodeKey());
+        value.put("root_key", founded.rootKey());
+        String next = nodeKey == NodeKeyProtection.CREDENTIAL
+                ? "move the node key into systemd's store, then start the service:\n"
+                        + "    systemd-creds encrypt --name=" + NodeKeys.CREDENTIAL_NAME + " " + founded.nodeKey()
+                        + " /etc/credstore.encrypted/" + NodeKeys.CREDENTIAL_NAME + "\n    shred -u "
+                        + founded.nodeKey()
+                : "btnode run --data-dir " + directory.path() + " --mount MOUNTPOINT";
+        output.print(value, """
+                Made a tree and a node that keeps it.
+                  tree      %s
+                  data      %s
+                  root key  %s (encrypted under your passphrase: copy it to a safe place)
+                  node key  %s (%s)
+                Next: %s""".formatted(
+                founded.fingerprint(), directory.path(), founded.rootKey(), founded.nodeKey(), nodeKey.label(), next));
+        return ExitCode.OK.code();
+    }
+}

@@ -1,0 +1,108 @@
+package blocktree.node;
+
+import java.util.LinkedHashMap;
+import java.util.Map;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Spec;
+
+/** The program {@code btnode}: each command is a class of its own. */
+@Command(
+        name = "btnode",
+        description = "Keeps a tree of encrypted, signed files on this machine, and mounts it.",
+        synopsisSubcommandLabel = "COMMAND",
+        mixinStandardHelpOptions = true,
+        versionProvider = VersionCommand.Provider.class,
+        sortOptions = false,
+        subcommands = {
+            InitCommand.class,
+            RunCommand.class,
+            MountCommand.class,
+            UnmountCommand.class,
+            StatusCommand.class,
+            SnapshotCommand.class,
+            FsckCommand.class,
+            ScrubCommand.class,
+            KeyCommand.class,
+            StopCommand.class,
+            VersionCommand.class
+        },
+        exitCodeListHeading = "%nExit codes:%n",
+        exitCodeList = {
+            "0:it worked",
+            "1:it failed, or a check has findings",
+            "2:the command line is wrong",
+            "3:the passphrase is wrong or missing",
+            "4:the mount point cannot be used",
+            "5:another process has the data directory",
+            "6:no node runs on the data directory",
+            "7:the store is damaged, or acknowledged writes are missing",
+            "8:the data directory or its configuration cannot be used",
+            "9:a key file is missing, damaged, open to others, or of another tree",
+            "10:no space on the disk",
+            "11:not done in time"
+        },
+        footer = {
+            "",
+            "Start with:  btnode init --data-dir DIR   then   btnode run --data-dir DIR --mount MOUNTPOINT",
+            "Each command explains itself:  btnode COMMAND --help"
+        })
+final class Main implements Runnable {
+    @Spec
+    private CommandSpec spec;
+
+    private Main() {}
+
+    public static void main(String[] args) {
+        System.exit(execute(args));
+    }
+
+    /** Runs one command and says how it ended. */
+    static int execute(String... args) {
+        return commandLine().execute(args);
+    }
+
+    static CommandLine commandLine() {
+        CommandLine commandLine = new CommandLine(new Main());
+        commandLine.setCaseInsensitiveEnumValuesAllowed(true);
+        commandLine.setUsageHelpWidth(100);
+        commandLine.setExecutionExceptionHandler(Main::report);
+        commandLine.setParameterExceptionHandler(Main::explainUsage);
+        return commandLine;
+    }
+
+    @Override
+    public void run() {
+        throw new CommandLine.ParameterException(spec.commandLine(), "Which command?");
+    }
+
+    private static int explainUsage(CommandLine.ParameterException e, String[] args) {
+        String name = e.getCommandLine().getCommandSpec().qualifiedName();
+        System.err.println("btnode: " + e.getMessage());
+        CommandLine.UnmatchedArgumentException.printSuggestions(e, System.err);
+        System.err.println("  do:    see " + name + " --help");
+        return ExitCode.USAGE.code();
+    }
+
+    private static int report(Exception e, CommandLine failed, CommandLine.ParseResult parsed) throws Exception {
+        if (!(e instanceof NodeException failure)) {
+            throw e;
+        }
+        boolean json = failed.getCommandSpec().findOption("--json") != null
+                && parsed.expandedArgs().contains("--json");
+        if (json) {
+            Map<String, Object> error = new LinkedHashMap<>();
+            error.put("code", failure.exitCode().label());
+            error.put("exit_code", failure.exitCode().code());
+            error.put("tried", failure.tried());
+            error.put("found", failure.found());
+            error.put("do", failure.remedy());
+            System.out.println(Json.of(Map.of("error", error)));
+        }
+        System.err.println("btnode: failed " + failure.tried());
+        System.err.println("  found: " + failure.found());
+        System.err.println("  do:    " + failure.remedy());
+        return failure.exitCode().code();
+    }
+}

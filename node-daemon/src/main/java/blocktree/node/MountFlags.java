@@ -1,0 +1,49 @@
+package blocktree.node;
+
+import blocktree.btmsg.ControlMount;
+import java.nio.file.Path;
+import picocli.CommandLine.Option;
+
+/** How a tree is mounted. */
+final class MountFlags {
+    @Option(names = "--read-only", description = "Nothing can be changed through this mount.")
+    private boolean readOnly;
+
+    @Option(
+            names = "--allow-other",
+            description =
+                    "Other users may use the mount, as permissions say. Needs user_allow_other in /etc/fuse.conf unless root.")
+    private boolean allowOther;
+
+    @Option(
+            names = "--subtree",
+            paramLabel = "PATH",
+            defaultValue = "",
+            description = "Mount only this directory of the tree.")
+    private String subtree = "";
+
+    @Option(names = "--show-snapshots", description = "List /.snapshots in the root; it can be entered in any case.")
+    private boolean showSnapshots;
+
+    @Option(names = "--suid", description = "Let set-user-id programs of the tree work as such. Root only.")
+    private boolean setUserId;
+
+    @Option(names = "--dev", description = "Let device nodes of the tree work as such. Root only.")
+    private boolean devices;
+
+    boolean isReadOnly() {
+        return readOnly;
+    }
+
+    ControlMount at(Path mountPoint) {
+        String path = subtree.replaceAll("/+", "/").replaceAll("^/|/$", "");
+        return new ControlMount(
+                mountPoint.toAbsolutePath().normalize().toString(),
+                readOnly,
+                allowOther,
+                path,
+                showSnapshots,
+                setUserId,
+                devices);
+    }
+}

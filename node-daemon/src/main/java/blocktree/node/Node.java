@@ -1,0 +1,235 @@
+package blocktree.node;
+
+import blocktree.btmsg.ControlMount;
+import blocktree.btmsg.ControlReply;
+import blocktree.crypto.Fingerprint;
+import blocktree.fuse.FuseMount;
+import blocktree.fuse.MountException;
+import blocktree.fuse.MountOptions;
+import blocktree.tree.FileSystem;
+import blocktree.tree.FileSystemException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** A running node: one open tree and its mounts. Thread-safe. */
+final class Node {
+    private static final Logger log = LoggerFactory.getLogger(Node.class);
+
+    private record Mount(ControlMount description, FuseMount fuse, FileSystem view) {}
+
+    private final DataDirectory directory;
+    private final OpenTree tree;
+    private final long startedMillis = System.currentTimeMillis();
+    private final Map<Path, Mount> mounts = new LinkedHashMap<>(); // guarded by this
+    private final CountDownLatch stopRequested = new CountDownLatch(1);
+    private volatile String state = "starting";
+    private volatile boolean stopWithLastMount;
+
+    Node(DataDirectory directory, OpenTree tree) {
+        this.directory = directory;
+        this.tree = tree;
+    }
+
+    OpenTree tree() {
+        return tree;
+    }
+
+    /** From now on the node stops by itself when somebody unmounts its last mount. */
+    void stopWithLastMount() {
+        stopWithLastMount = true;
+    }
+
+    void ready() {
+        state = tree.isReadOnly() ? "read_only" : "running";
+    }
+
+    void requestStop(String reason) {
+        if (stopRequested.getCount() > 0) {
+            log.atInfo().addKeyValue("reason", reason).log("stop_requested");
+        }
+        stopRequested.countDown();
+    }
+
+    boolean isStopRequested() {
+        return stopRequested.getCount() == 0;
+    }
+
+    void awaitStopRequest() throws InterruptedException {
+        stopRequested.await();
+    }
+
+    /** Mounts the tree, or a part of it; returns when the mount answers. */
+    synchronized void mount(ControlMount wanted) throws NodeException {
+        String tried = "to mount the tree on " + wanted.mountPoint();
+        Path mountPoint = Path.of(wanted.mountPoint());
+        if (!mountPoint.isAbsolute()) {
+            throw new NodeException(
+                    ExitCode.USAGE, tried, "a relative path", "name the mount point by its absolute path");
+        }
+        if (state.equals("stopping")) {
+            throw new NodeException(ExitCode.FAILED, tried, "the node is stopping", "start it again first");
+        }
+        if (mountPoint.startsWith(directory.path()) || directory.path().startsWith(mountPoint)) {
+            throw new NodeException(
+                    ExitCode.MOUNT_POINT,
+                    tried,
+                    "the data directory " + directory.path() + " and the mount point lie in one another",
+                    "name a directory outside the data directory");
+        }
+        try {
+            FileSystem view = tree.view(wanted);
+            MountOptions options = MountOptions.defaults()
+                    .withAllowOther(wanted.allowOther())
+                    .withSetUserId(wanted.setUserId())
+                    .withDevices(wanted.devices())
+                    .withReadOnly(wanted.readOnly() || tree.isReadOnly())
+                    .withName("btnode@" + tree.id().toHex().substring(0, 16));
+            FuseMount fuse;
+            try {
+                fuse = FuseMount.mount(view, mountPoint, options);
+            } catch (MountException e) {
+                close(view);
+                throw Failures.of(tried, e);
+            }
+            mounts.put(fuse.mountPoint(), new Mount(wanted, fuse, view));
+            fuse.closed().thenRun(() -> gone(fuse));
+        } catch (FileSystemException e) {
+            throw e.code() == FileSystemException.Code.NOT_FOUND || e.code() == FileSystemException.Code.NOT_DIRECTORY
+                    ? new NodeException(
+                            ExitCode.USAGE,
+                            tried,
+                            "no such directory in the tree: --subtree",
+                            "name a directory that the tree has",
+                            e)
+                    : Failures.of(tried, e);
+        }
+    }
+
+    /** Unmounts; without {@code force} only when no file is open there. */
+    void unmount(String mountPoint, boolean force, Duration patience) throws NodeException {
+        String tried = "to unmount " + mountPoint;
+        Mount mount;
+        synchronized (this) {
+            mount = mounts.values().stream()
+                    .filter(each -> each.description.mountPoint().equals(mountPoint)
+                            || each.fuse.mountPoint().toString().equals(mountPoint))
+                    .findFirst()
+                    .orElse(null);
+        }
+        if (mount == null) {
+            throw new NodeException(
+                    ExitCode.MOUNT_POINT, tried, "this node has no mount there", "see its mounts: btnode status");
+        }
+        try {
+            mount.fuse.unmount(force ? Duration.ZERO : patience);
+        } catch (MountException e) {
+            throw Failures.of(tried, e);
+        }
+    }
+
+    private void gone(FuseMount fuse) {
+        Mount mount;
+        boolean last;
+        synchronized (this) {
+            mount = mounts.remove(fuse.mountPoint());
+            last = mounts.isEmpty();
+        }
+        if (mount != null) {
+            close(mount.view);
+        }
+        if (last && stopWithLastMount) {
+            requestStop("unmounted");
+        }
+    }
+
+    private void close(FileSystem view) {
+        try {
+            view.close();
+        } catch (FileSystemException e) {
+            log.atError().setCause(e).log("flush_failed");
+        }
+    }
+
+    synchronized List<ControlMount> mounts() {
+        return mounts.values().stream().map(Mount::description).toList();
+    }
+
+    ControlReply.Status status() {
+        Map<String, Long> counters = new LinkedHashMap<>(tree.counters());
+        Runtime runtime = Runtime.getRuntime();
+        counters.put("process.heap_used_bytes", runtime.totalMemory() - runtime.freeMemory());
+        counters.put("process.heap_max_bytes", runtime.maxMemory());
+        counters.put("process.uptime_millis", System.currentTimeMillis() - startedMillis);
+        return new ControlReply.Status(
+                Version.NAME,
+                ProcessHandle.current().pid(),
+                startedMillis,
+                tree.id().toHex(),
+                tree.principal().toHex(),
+                directory.path().toString(),
+                state,
+                mounts(),
+                counters);
+    }
+
+    ControlReply.Welcome welcome() {
+        return new ControlReply.Welcome(
+                0, Version.NAME, ProcessHandle.current().pid(), tree.id().toHex());
+    }
+
+    ControlReply.Key key() {
+        return new ControlReply.Key(
+                Fingerprint.of(tree.id()),
+                Fingerprint.of(tree.principal()),
+                directory.settings().nodeKey().label());
+    }
+
+    /**
+     * Flushes, unmounts, closes. Goes through to the end whatever fails on the way.
+     *
+     * @param patience how long open files may hold up the unmounting
+     * @return whether everything written is on the disk
+     */
+    boolean stop(Duration patience) {
+        state = "stopping";
+        boolean clean = true;
+        try {
+            tree.sync();
+        } catch (NodeException e) {
+            log.atError().setCause(e).log("flush_failed");
+            clean = false;
+        }
+        List<Mount> open;
+        synchronized (this) {
+            open = new ArrayList<>(mounts.values());
+        }
+        long deadlineNanos = System.nanoTime() + patience.toNanos();
+        for (Mount mount : open) {
+            try {
+                mount.fuse.unmount(Duration.ofNanos(Math.max(0, deadlineNanos - System.nanoTime())));
+                mount.fuse.closed().get(5, TimeUnit.SECONDS);
+            } catch (Exception e) {
+                log.atError()
+                        .addKeyValue("mount", mount.description.mountPoint())
+                        .setCause(e)
+                        .log("unmount_failed");
+                clean = false;
+            }
+        }
+        try {
+            tree.close();
+        } catch (NodeException e) {
+            log.atError().setCause(e).log("flush_failed");
+            clean = false;
+        }
+        return clean;
+    }
+}

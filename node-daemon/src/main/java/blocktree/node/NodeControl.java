@@ -1,0 +1,78 @@
+package blocktree.node;
+
+import blocktree.btmsg.ControlException;
+import blocktree.btmsg.ControlHandler;
+import blocktree.btmsg.ControlReply;
+import blocktree.btmsg.ControlRequest;
+import java.time.Duration;
+
+/** Carries out what comes over the control protocol. */
+final class NodeControl implements ControlHandler {
+    private static final Duration UNMOUNT_PATIENCE = Duration.ofSeconds(10);
+
+    private final Node node;
+
+    NodeControl(Node node) {
+        this.node = node;
+    }
+
+    @Override
+    public ControlReply.Welcome welcome() {
+        return node.welcome();
+    }
+
+    @Override
+    public ControlReply handle(ControlRequest request, Stream stream) {
+        try {
+            return carryOut(request, stream);
+        } catch (NodeException e) {
+            return Failures.toReply(e);
+        }
+    }
+
+    private ControlReply carryOut(ControlRequest request, Stream stream) throws NodeException {
+        if (request instanceof ControlRequest.Status) {
+            return node.status();
+        } else if (request instanceof ControlRequest.Key) {
+            return node.key();
+        } else if (request instanceof ControlRequest.SnapshotList) {
+            return new ControlReply.Snapshots(node.tree().snapshots());
+        } else if (request instanceof ControlRequest.Fsck fsck) {
+            return node.tree().fsck(fsck.repair(), CheckStream.to(stream));
+        } else if (request instanceof ControlRequest.Scrub) {
+            return node.tree().scrub(CheckStream.to(stream));
+        } else if (request instanceof ControlRequest.Mount mount) {
+            node.mount(mount.mount());
+        } else if (request instanceof ControlRequest.Unmount unmount) {
+            node.unmount(unmount.mountPoint(), unmount.force(), UNMOUNT_PATIENCE);
+        } else if (request instanceof ControlRequest.SnapshotCreate create) {
+            node.tree().createSnapshot(create.name());
+        } else if (request instanceof ControlRequest.SnapshotDelete delete) {
+            node.tree().deleteSnapshot(delete.name());
+        } else if (request instanceof ControlRequest.Sync) {
+            node.tree().sync();
+        } else if (request instanceof ControlRequest.Stop) {
+            node.requestStop("control");
+        } else {
+            throw new IllegalStateException("not a request for the node: " + request);
+        }
+        return new ControlReply.Done();
+    }
+
+    /** Where a check puts what it finds; says when nobody listens any more. */
+    interface CheckStream {
+        /** False when the check should end, since its client is gone. */
+        boolean offer(ControlReply part);
+
+        static CheckStream to(Stream stream) {
+            return part -> {
+                try {
+                    stream.send(part);
+                    return true;
+                } catch (ControlException e) {
+                    return false;
+                }
+            };
+        }
+    }
+}

@@ -1,0 +1,67 @@
+package blocktree.node;
+
+import blocktree.crypto.CryptoException;
+import blocktree.crypto.Identity;
+import blocktree.crypto.KeyFile;
+import blocktree.crypto.SecretBytes;
+import java.io.PrintStream;
+import java.nio.file.Path;
+
+/** Unlocks the keys of a data directory. */
+final class NodeKeys {
+    /** The name under which systemd hands over a node key. */
+    static final String CREDENTIAL_NAME = "btnode-node-key";
+
+    private NodeKeys() {}
+
+    /** The node's identity, for the caller to close. Asks for the passphrase only when the key has one. */
+    static Identity unlockNode(DataDirectory directory, PassphraseOptions passphrase, PrintStream err)
+            throws NodeException {
+        Path path = nodeKeyPath(directory);
+        String tried = "to unlock the node key " + path;
+        try {
+            KeyFile file = KeyFile.read(path);
+            if (file.role() != KeyFile.Role.NODE) {
+                throw new NodeException(
+                        ExitCode.BAD_KEY_FILE,
+                        tried,
+                        "it is a root key",
+                        "set node_key_path in btnode.conf to the node's key");
+            }
+            if (!file.isProtected()) {
+                return file.unlock(null);
+            }
+            try (SecretBytes secret = passphrase.read("of the node key", err)) {
+                return file.unlock(secret);
+            }
+        } catch (CryptoException e) {
+            throw Failures.of(tried, e);
+        }
+    }
+
+    /** Fails unless {@code secret} opens the root key and that key is the one of this tree. */
+    static void checkRoot(DataDirectory directory, SecretBytes secret) throws NodeException {
+        String tried = "to unlock the root key " + directory.rootKey();
+        try {
+            KeyFile.read(directory.rootKey()).unlock(secret).close();
+        } catch (CryptoException e) {
+            throw Failures.of(tried, e);
+        }
+    }
+
+    private static Path nodeKeyPath(DataDirectory directory) throws NodeException {
+        if (directory.settings().nodeKey() != NodeSettings.NodeKeyProtection.CREDENTIAL) {
+            return directory.nodeKey();
+        }
+        String credentials = System.getenv("CREDENTIALS_DIRECTORY");
+        if (credentials == null || credentials.isEmpty()) {
+            throw new NodeException(
+                    ExitCode.BAD_KEY_FILE,
+                    "to take the node key from the service manager",
+                    "CREDENTIALS_DIRECTORY is not set",
+                    "start the node as a systemd service with LoadCredentialEncrypted=" + CREDENTIAL_NAME
+                            + " (docs/operations.md), or set node_key and node_key_path in btnode.conf");
+        }
+        return Path.of(credentials, CREDENTIAL_NAME);
+    }
+}

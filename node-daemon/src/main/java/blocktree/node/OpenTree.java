@@ -1,0 +1,325 @@
+package blocktree.node;
+
+import blocktree.btmsg.ControlMount;
+import blocktree.btmsg.ControlReply;
+import blocktree.crypto.Identity;
+import blocktree.crypto.PrincipalId;
+import blocktree.crypto.TreeFounding;
+import blocktree.crypto.TreeId;
+import blocktree.store.BlockStore;
+import blocktree.store.Finding;
+import blocktree.store.FsckOptions;
+import blocktree.store.FsckReport;
+import blocktree.store.Retention;
+import blocktree.store.StoreException;
+import blocktree.store.StoreOptions;
+import blocktree.store.StoreStats;
+import blocktree.tree.FileSystem;
+import blocktree.tree.FileSystemException;
+import blocktree.tree.Name;
+import blocktree.tree.TreeCheck;
+import blocktree.tree.TreeFileSystem;
+import blocktree.tree.TreeFinding;
+import blocktree.tree.TreeOptions;
+import blocktree.tree.ViewOptions;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** A tree and the store under it, opened and closed together. Thread-safe. */
+final class OpenTree implements AutoCloseable {
+    private static final Logger log = LoggerFactory.getLogger(OpenTree.class);
+    private static final int ROOT_PERMISSIONS = 0755;
+    private static final long NODE_CACHE_BYTES = 16 << 20;
+    private static final long STATE_CACHE_BYTES = 16 << 20;
+    private static final int BLOCK_KEYS_MAX = 16_384;
+    private static final long SCRUB_PAUSE_MILLIS = 7 * 86_400_000L;
+
+    private final BlockStore store;
+    private final TreeFileSystem files;
+    private final PrincipalId principal;
+
+    private OpenTree(BlockStore store, TreeFileSystem files, PrincipalId principal) {
+        this.store = store;
+        this.files = files;
+        this.principal = principal;
+    }
+
+    /** Makes the store of a new tree in {@code directory}, with an empty root directory that belongs to who owns the folder around it. */
+    static void create(Path directory, Path anchor, TreeFounding founding, Identity node) throws NodeException {
+        String tried = "to make the store " + directory;
+        StoreOptions options = StoreOptions.defaults().withAnchor(anchor);
+        try {
+            Path around = Objects.requireNonNull(directory.getParent());
+            int uid = (Integer) Files.getAttribute(around, "unix:uid");
+            int gid = (Integer) Files.getAttribute(around, "unix:gid");
+            BlockStore.create(directory, options, founding, node);
+            try (BlockStore store = BlockStore.open(directory, options, node)) {
+                TreeFileSystem.format(store, uid, gid, ROOT_PERMISSIONS);
+            }
+        } catch (StoreException e) {
+            throw Failures.of(tried, e);
+        } catch (FileSystemException e) {
+            throw Failures.of(tried, e);
+        } catch (IOException e) {
+            throw new NodeException(ExitCode.FAILED, tried, e.toString(), "check the disk and the permissions", e);
+        }
+    }
+
+    /** @param node stays the caller's, to be closed after the tree */
+    static OpenTree open(RunSettings settings, Identity node) throws NodeException {
+        DataDirectory directory = settings.directory();
+        String tried = "to open the store " + directory.tree();
+        Retention retention = new Retention(
+                Math.min(Retention.DEFAULT.minLifetimeMillis(), settings.retentionMillis()),
+                settings.retentionMillis());
+        StoreOptions options = StoreOptions.defaults()
+                .withAnchor(directory.anchor())
+                .withReadOnly(settings.readOnly())
+                .withAcceptLoss(settings.acceptLoss())
+                .withRetention(retention)
+                .withCaches(settings.cacheBytes(), NODE_CACHE_BYTES, STATE_CACHE_BYTES, BLOCK_KEYS_MAX);
+        TreeOptions treeOptions = TreeOptions.defaults();
+        treeOptions = treeOptions.withCaches(
+                settings.dirtyBytesMax(), treeOptions.cleanBytesMax(), treeOptions.inodeBytesMax());
+        BlockStore store = null;
+        try {
+            store = BlockStore.open(directory.tree(), options, node);
+            return new OpenTree(store, TreeFileSystem.open(store, treeOptions), node.id());
+        } catch (StoreException e) {
+            throw Failures.of(tried, e);
+        } catch (FileSystemException e) {
+            closeAfter(store, e);
+            throw Failures.of(tried, e);
+        }
+    }
+
+    private static void closeAfter(BlockStore store, FileSystemException cause) {
+        try {
+            store.close();
+        } catch (StoreException e) {
+            cause.addSuppressed(e);
+        }
+    }
+
+    TreeId id() {
+        return store.tree();
+    }
+
+    PrincipalId principal() {
+        return principal;
+    }
+
+    boolean isReadOnly() {
+        return store.isReadOnly();
+    }
+
+    /** What a mount shows; to be closed by the caller. NOT_FOUND or NOT_DIRECTORY when there is no such subtree. */
+    FileSystem view(ControlMount mount) throws FileSystemException {
+        List<Name> subtree = new ArrayList<>();
+        for (String component : mount.subtree().split("/")) {
+            if (!component.isEmpty()) {
+                subtree.add(Name.of(component));
+            }
+        }
+        return files.view(new ViewOptions(mount.readOnly(), mount.showSnapshots(), subtree));
+    }
+
+    /** Everything written so far is on the disk when it returns. */
+    void sync() throws NodeException {
+        try {
+            files.sync();
+        } catch (FileSystemException e) {
+            throw Failures.of("to write everything to disk", e);
+        }
+    }
+
+    /** Numbers by stable name, for status. */
+    Map<String, Long> counters() {
+        Map<String, Long> counters = new LinkedHashMap<>();
+        try {
+            StoreStats stats = store.stats();
+            counters.put("log.position", stats.headPosition());
+            counters.put("log.checkpoint_position", stats.checkpointPosition());
+            counters.put("store.commits", stats.commits());
+            counters.put("store.blocks_corrupt", stats.blocksCorrupt());
+            counters.put("store.open_generations", (long) stats.openGenerations());
+            counters.put("store.collected_headers", stats.collectedHeaders());
+            counters.put("store.collected_sectors", stats.collectedSectors());
+            counters.put("store.snapshots", (long) stats.snapshots());
+            counters.put("store.usable_bytes", stats.usableBytes());
+            counters.put("store.total_bytes", stats.totalBytes());
+            counters.put("store.live_bytes", stats.liveBytes());
+            counters.put("scrub.bytes", stats.scrubbedBytes());
+            counters.put("scrub.rounds", stats.scrubRounds());
+            counters.put("scrub.errors", stats.scrubErrors());
+        } catch (StoreException e) {
+            // A disk that fails must not hide the rest of the status.
+            log.atWarn().setCause(e).log("status_incomplete");
+        }
+        TreeFileSystem.Counters tree = files.counters();
+        counters.put("tree.commits", tree.commits());
+        counters.put("tree.dirty_bytes", tree.dirtyBytes());
+        counters.put("tree.clean_bytes", tree.cleanBytes());
+        counters.put("tree.dirty_inodes", (long) tree.dirtyInodes());
+        counters.put("tree.cached_inodes", (long) tree.cachedInodes());
+        counters.put("tree.open_handles", (long) tree.openHandles());
+        return counters;
+    }
+
+    List<ControlReply.Snapshot> snapshots() throws NodeException {
+        try {
+            return store.snapshots().stream()
+                    .map(snapshot -> new ControlReply.Snapshot(
+                            new String(snapshot.name(), StandardCharsets.UTF_8),
+                            snapshot.stateRoot().toHex(),
+                            snapshot.timeMillis(),
+                            snapshot.position()))
+                    .toList();
+        } catch (StoreException e) {
+            throw Failures.of("to list the snapshots", e);
+        }
+    }
+
+    void createSnapshot(String name) throws NodeException {
+        String tried = "to make the snapshot " + name;
+        byte[] bytes = name.getBytes(StandardCharsets.UTF_8);
+        if (bytes.length == 0
+                || bytes.length > FileSystem.NAME_SIZE_MAX
+                || name.contains("/")
+                || name.contains("\0")
+                || name.equals(".")
+                || name.equals("..")) {
+            throw new NodeException(
+                    ExitCode.USAGE, tried, "not a name for a directory", "use 1 to 255 bytes without '/'");
+        }
+        try {
+            files.createSnapshot(Name.wrap(bytes));
+        } catch (FileSystemException e) {
+            throw e.code() == FileSystemException.Code.EXISTS
+                    ? new NodeException(
+                            ExitCode.FAILED,
+                            tried,
+                            "there is one of that name",
+                            "choose another name, or delete it first",
+                            e)
+                    : Failures.of(tried, e);
+        }
+    }
+
+    void deleteSnapshot(String name) throws NodeException {
+        String tried = "to delete the snapshot " + name;
+        try {
+            store.deleteSnapshot(name.getBytes(StandardCharsets.UTF_8));
+        } catch (StoreException e) {
+            throw e.code() == StoreException.Code.NOT_FOUND
+                    ? new NodeException(
+                            ExitCode.FAILED, tried, "there is none", "see the names: btnode snapshot list", e)
+                    : Failures.of(tried, e);
+        }
+    }
+
+    /** Checks the store, then names and links. Ends early, with what it has, when nobody listens any more. */
+    ControlReply.Checked fsck(boolean repair, NodeControl.CheckStream out) throws NodeException {
+        String tried = "to check the store";
+        sync();
+        try {
+            FsckOptions options = FsckOptions.defaults()
+                    .withRepair(repair)
+                    .withProgress(report -> out.offer(new ControlReply.Progress("sectors", report.sectors(), 0)));
+            FsckReport report = store.fsck(options, finding -> out.offer(toReply(finding)));
+            TreeCheck.Summary names = TreeCheck.run(store, finding -> out.offer(toReply(finding)));
+            Map<String, Long> counters = new LinkedHashMap<>();
+            counters.put("log_entries", report.logEntries());
+            counters.put("blocks", report.blocks());
+            counters.put("headers", report.headers());
+            counters.put("integrity_nodes", report.nodes());
+            counters.put("sectors", report.sectors());
+            counters.put("sector_bytes", report.sectorBytes());
+            counters.put("sealed_blocks", report.sealedBlocks());
+            counters.put("store_errors", report.errors());
+            counters.put("store_warnings", report.warnings());
+            counters.put("repaired", report.repaired());
+            counters.put("directories", names.directories());
+            counters.put("files", names.files());
+            counters.put("other_inodes", names.others());
+            counters.put("tree_errors", names.errors());
+            counters.put("tree_warnings", names.warnings());
+            return new ControlReply.Checked(counters);
+        } catch (StoreException e) {
+            throw Failures.of(tried, e);
+        }
+    }
+
+    /** Verifies everything that is stored once; each damaged block is an event. */
+    ControlReply.Checked scrub(NodeControl.CheckStream out) throws NodeException {
+        try {
+            long errors = store.scrub().runOnce();
+            if (errors > 0) {
+                out.offer(new ControlReply.Finding(
+                        "error",
+                        "scrub_errors",
+                        "",
+                        errors + " damaged; the events block_corrupt in the node's log name each",
+                        false));
+            }
+            return new ControlReply.Checked(
+                    Map.of("errors", errors, "bytes", store.stats().scrubbedBytes()));
+        } catch (StoreException e) {
+            throw Failures.of("to scrub the store", e);
+        }
+    }
+
+    /** Scrubs in the background from now on. */
+    void startScrub(long bytesPerSecond) {
+        store.scrub().start(bytesPerSecond, SCRUB_PAUSE_MILLIS);
+    }
+
+    private static ControlReply.Finding toReply(Finding finding) {
+        return new ControlReply.Finding(
+                finding.severity().name().toLowerCase(Locale.ROOT),
+                finding.kind().label(),
+                finding.subject() == null ? "" : finding.subject().toHex(),
+                finding.detail(),
+                finding.repaired());
+    }
+
+    private static ControlReply.Finding toReply(TreeFinding finding) {
+        return new ControlReply.Finding(
+                finding.severity().name().toLowerCase(Locale.ROOT),
+                finding.code(),
+                finding.block(),
+                finding.detail(),
+                false);
+    }
+
+    /** Writes back and closes; what cannot be written back is reported after everything is closed. */
+    @Override
+    public void close() throws NodeException {
+        NodeException failure = null;
+        try {
+            files.close();
+        } catch (FileSystemException e) {
+            failure = Failures.of("to write everything to disk", e);
+        }
+        try {
+            store.close();
+        } catch (StoreException e) {
+            if (failure == null) {
+                failure = Failures.of("to close the store", e);
+            }
+        }
+        if (failure != null) {
+            throw failure;
+        }
+    }
+}

@@ -1,0 +1,43 @@
+package blocktree.node;
+
+import blocktree.btmsg.ControlRequest;
+import java.time.Duration;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+
+@Command(
+        name = "stop",
+        description = "Let the running node write everything to disk, unmount and end; returns when it has.",
+        mixinStandardHelpOptions = true,
+        sortOptions = false)
+final class StopCommand implements Callable<Integer> {
+    private static final Duration TIMEOUT = Duration.ofMinutes(2);
+
+    @Mixin
+    private DataDirectoryOption directory;
+
+    @Mixin
+    private Output output;
+
+    @Override
+    public Integer call() throws NodeException {
+        DataDirectory data = directory.open();
+        try (NodeClient client = NodeClient.require(data)) {
+            client.call(new ControlRequest.Stop());
+            if (!client.awaitGone(TIMEOUT)) {
+                throw new NodeException(
+                        ExitCode.TIMED_OUT,
+                        "to stop the node of " + data.path(),
+                        "it is still stopping after " + TIMEOUT.toSeconds() + " s",
+                        "look at its log for what holds it up");
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return ExitCode.FAILED.code();
+        }
+        output.print(Map.of("stopped", data.path()), "stopped");
+        return ExitCode.OK.code();
+    }
+}

@@ -1,0 +1,8 @@
+package blocktree.node;
+
+/** Which program this is. */
+final class Version {
+    static final String NAME = "0.1.0";
+
+    private Version() {}
+}

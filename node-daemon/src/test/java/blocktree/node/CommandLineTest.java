@@ -1,0 +1,257 @@
+package blocktree.node;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import picocli.CommandLine;
+
+/** What commands print and exit with, where no node needs to run. */
+class CommandLineTest {
+    @TempDir
+    Path temporary;
+
+    private final PrintStream realOut = System.out;
+    private final PrintStream realErr = System.err;
+    private final ByteArrayOutputStream out = new ByteArrayOutputStream();
+    private final ByteArrayOutputStream err = new ByteArrayOutputStream();
+
+    @BeforeEach
+    void capture() {
+        System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
+        System.setErr(new PrintStream(err, true, StandardCharsets.UTF_8));
+    }
+
+    @AfterEach
+    void release() {
+        System.setOut(realOut);
+        System.setErr(realErr);
+    }
+
+    static List<String> commands() {
+        List<String> names = new ArrayList<>();
+        collect(Main.commandLine(), "", names);
+        return names;
+    }
+
+    private static void collect(CommandLine commandLine, String prefix, List<String> names) {
+        names.add(prefix.strip());
+        commandLine.getSubcommands().forEach((name, sub) -> collect(sub, prefix + " " + name, names));
+    }
+
+    @ParameterizedTest
+    @MethodSource("commands")
+    void everyCommandExplainsItself(String command) {
+        List<String> args = new ArrayList<>(command.isEmpty() ? List.of() : List.of(command.split(" ")));
+        args.add("--help");
+        assertEquals(0, Main.execute(args.toArray(String[]::new)), err.toString());
+        assertTrue(out.toString(StandardCharsets.UTF_8).contains("Usage: btnode"), out.toString());
+        assertEquals("", err.toString());
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "frobnicate",
+                "",
+                "run --moun /x",
+                "snapshot",
+                "snapshot create",
+                "key",
+                "mount",
+                "init --node-key=sticker",
+                "run --control=tcp",
+                "run --data-dir"
+            })
+    void aWrongCommandLineIsExplainedBriefly(String line) {
+        assertEquals(2, Main.execute(line.isEmpty() ? new String[0] : line.split(" ")));
+        assertEquals("", out.toString());
+        assertTrue(err.toString().contains("--help"), err.toString());
+        assertTrue(err.toString().lines().count() <= 5, err.toString());
+    }
+
+    @Test
+    void saysItsVersion() {
+        assertEquals(0, Main.execute("--version"));
+        assertEquals(0, Main.execute("version", "--json"));
+        assertTrue(out.toString().startsWith("btnode " + Version.NAME), out.toString());
+        assertTrue(out.toString().contains("{\"version\":\"" + Version.NAME + "\""), out.toString());
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "run",
+                "status",
+                "stop",
+                "fsck",
+                "scrub",
+                "key show",
+                "snapshot list",
+                "snapshot create x",
+                "mount /m",
+                "unmount /m"
+            })
+    void aDirectoryWithoutANodeIsABadConfiguration(String command) {
+        List<String> args = new ArrayList<>(List.of(command.split(" ")));
+        args.addAll(List.of("--data-dir", temporary.toString()));
+        assertEquals(ExitCode.BAD_CONFIGURATION.code(), Main.execute(args.toArray(String[]::new)));
+        assertTrue(err.toString().contains("found: a directory that holds no node"), err.toString());
+        assertTrue(err.toString().contains("do:    "), err.toString());
+    }
+
+    @Test
+    void anErrorIsJsonTooWhereJsonIsAskedFor() {
+        assertEquals(8, Main.execute("status", "--json", "--data-dir", temporary.toString()));
+        assertTrue(
+                out.toString().startsWith("{\"error\":{\"code\":\"bad_configuration\",\"exit_code\":8,"),
+                out.toString());
+        assertEquals(1, out.toString().lines().count());
+    }
+
+    @Test
+    void initMakesANodeThatIsClosedToOthersAndShowsItsKeys() throws IOException {
+        Path data = temporary.resolve("data");
+        assertEquals(0, init(data), err.toString());
+        assertEquals("rwx------", permissions(data));
+        for (String name : List.of(DataDirectory.ROOT_KEY, DataDirectory.NODE_KEY)) {
+            assertEquals("rw-------", permissions(data.resolve(name)), name);
+        }
+        assertTrue(Files.exists(data.resolve(DataDirectory.ANCHOR)));
+        assertEquals(List.of("anchor", "btnode.conf", "node.key", "root.key", "tree"), list(data));
+
+        out.reset();
+        assertEquals(0, Main.execute("key", "show", "--data-dir", data.toString(), "--json"));
+        assertEquals(2, out.toString().lines().count(), out.toString());
+        assertTrue(
+                out.toString().contains("\"role\":\"root\"") && out.toString().contains("\"protection\":\"none\""));
+
+        out.reset();
+        assertEquals(ExitCode.NOT_RUNNING.code(), Main.execute("status", "--data-dir", data.toString(), "--json"));
+        assertTrue(out.toString().startsWith("{\"state\":\"not_running\""), out.toString());
+        assertEquals(ExitCode.NOT_RUNNING.code(), Main.execute("stop", "--data-dir", data.toString()));
+        assertEquals(ExitCode.NOT_RUNNING.code(), Main.execute("snapshot", "list", "--data-dir", data.toString()));
+    }
+
+    @Test
+    void initKeepsTheKeyAndTheAnchorWhereItIsTold() throws IOException {
+        Path data = temporary.resolve("data");
+        Path key = temporary.resolve("stick/node.key");
+        Path anchor = temporary.resolve("stick/anchor");
+        Files.createDirectories(key.getParent());
+        assertEquals(
+                0,
+                init(
+                        data,
+                        "--node-key=passphrase",
+                        "--node-key-path",
+                        key.toString(),
+                        "--anchor-path",
+                        anchor.toString()),
+                err.toString());
+        assertTrue(Files.exists(key) && Files.exists(anchor));
+        assertEquals(List.of("btnode.conf", "root.key", "tree"), list(data));
+        assertTrue(Files.readString(key).contains("Protection: passphrase"));
+    }
+
+    @Test
+    void initTouchesNothingThatIsThere() throws IOException {
+        Path data = Files.createDirectories(temporary.resolve("data"));
+        Files.writeString(data.resolve("mine"), "x");
+        assertEquals(ExitCode.BAD_CONFIGURATION.code(), init(data));
+        assertEquals(List.of("mine"), list(data));
+
+        Path key = temporary.resolve("old.key");
+        Files.writeString(key, "old");
+        assertEquals(
+                ExitCode.BAD_CONFIGURATION.code(), init(temporary.resolve("other"), "--node-key-path", key.toString()));
+        assertEquals("old", Files.readString(key));
+        assertFalse(Files.exists(temporary.resolve("other")));
+    }
+
+    @Test
+    void initLeavesNothingBehindWhenItFails() throws IOException {
+        Path data = temporary.resolve("data");
+        Path key = temporary.resolve("out.key");
+        // Where the anchor should be made is a file: found out after the keys are made.
+        Path anchor = Files.createFile(temporary.resolve("file")).resolve("anchor");
+        int code = init(data, "--node-key-path", key.toString(), "--anchor-path", anchor.toString());
+        assertTrue(code != 0, out.toString());
+        assertFalse(Files.exists(data), () -> "left " + data);
+        assertFalse(Files.exists(key));
+    }
+
+    @Test
+    void initCleansUpAfterOneThatWasKilled() throws IOException {
+        Path data = Files.createDirectories(temporary.resolve("data"));
+        Files.createDirectories(data.resolve(".init/tree"));
+        Files.writeString(data.resolve(".init/root.key"), "half");
+        assertEquals(0, init(data), err.toString());
+        assertFalse(list(data).contains(".init"));
+    }
+
+    @Test
+    void fsckTellsAWrongPassphrase() throws IOException {
+        Path data = temporary.resolve("data");
+        assertEquals(0, init(data), err.toString());
+        Path wrong = passphraseFile("another");
+        assertEquals(
+                ExitCode.WRONG_PASSPHRASE.code(),
+                Main.execute("fsck", "--data-dir", data.toString(), "--passphrase-file", wrong.toString(), "--json"));
+        assertTrue(out.toString().contains("\"code\":\"wrong_passphrase\""), out.toString());
+        assertFalse(err.toString().contains("another") || out.toString().contains("another"));
+    }
+
+    @Test
+    void aKeyFileThatOthersCanReadIsRefused() throws IOException {
+        Path data = temporary.resolve("data");
+        assertEquals(0, init(data), err.toString());
+        Files.setPosixFilePermissions(
+                data.resolve(DataDirectory.NODE_KEY), PosixFilePermissions.fromString("rw-r--r--"));
+        assertEquals(ExitCode.BAD_KEY_FILE.code(), Main.execute("fsck", "--data-dir", data.toString()));
+        assertTrue(err.toString().contains("open to others"), err.toString());
+    }
+
+    private int init(Path data, String... options) throws IOException {
+        List<String> args = new ArrayList<>(List.of("init", "--data-dir", data.toString()));
+        args.addAll(List.of("--passphrase-file", passphraseFile("correct horse").toString()));
+        args.addAll(List.of(options));
+        return Main.execute(args.toArray(String[]::new));
+    }
+
+    private Path passphraseFile(String passphrase) throws IOException {
+        Path file = Files.createTempFile(
+                temporary,
+                "pass",
+                "",
+                PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+        return Files.writeString(file, passphrase + "\n");
+    }
+
+    private static String permissions(Path path) throws IOException {
+        return PosixFilePermissions.toString(Files.getPosixFilePermissions(path));
+    }
+
+    private static List<String> list(Path directory) throws IOException {
+        try (Stream<Path> entries = Files.list(directory)) {
+            return entries.map(path -> path.getFileName().toString()).sorted().toList();
+        }
+    }
+}
