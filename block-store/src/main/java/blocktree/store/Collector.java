@@ -155,12 +155,17 @@ final class Collector implements AutoCloseable {
     }
 
     private void run() {
+        boolean failing = false;
         while (pace.idle(timing.intervalMillis())) {
             try {
                 collect(false);
+                failing = false;
             } catch (StoreException | RuntimeException e) {
-                // the records are still there: the next round tries again
-                log.atWarn().setCause(e).log("collect_failed");
+                // the records are still there: the next round tries again, and says nothing new
+                if (!failing) {
+                    log.atWarn().setCause(e).log("collect_failed");
+                }
+                failing = true;
             }
         }
     }
@@ -473,6 +478,9 @@ final class Collector implements AutoCloseable {
             for (it.seek(Keys.header(block, before - 1));
                     it.isValid() && Keys.startsWith(it.key(), prefix);
                     it.next()) {
+                if (it.key().length != Keys.HEADER_SIZE) {
+                    continue; // nobody's: fsck reports it
+                }
                 if (count == generations.length) {
                     generations = Arrays.copyOf(generations, 2 * count);
                 }

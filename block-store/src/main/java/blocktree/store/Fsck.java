@@ -434,6 +434,10 @@ final class Fsck implements BlockCheck.OrphanPolicy {
         Checkpoint newest = checkpoint;
         StateRoot base = newest == null ? StateRoot.EMPTY : newest.root();
         for (SnapshotBody snapshot : snapshots) {
+            // without its row the store does not list it, and collects what it pins
+            if (view.get(Column.META, Snapshots.rowKey(snapshot.id())) == null) {
+                findings.error(Kind.SNAPSHOT_INVALID, null, "snapshot " + snapshot.id() + " is withheld");
+            }
             try (StateMap map = view.stateMap(STATE_CACHE_BYTES)) {
                 map.diff(base, snapshot.root(), (now, then) -> {
                     findings.step();

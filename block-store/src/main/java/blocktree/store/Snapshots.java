@@ -236,7 +236,8 @@ final class Snapshots {
         return new SnapshotInfo(name, body.position(), body.stateRoot(), body.timeMillis());
     }
 
-    private static byte[] rowKey(String id) {
+    /** Key of a snapshot's row in the family {@code meta}. */
+    static byte[] rowKey(String id) {
         byte[] idBytes = id.getBytes(US_ASCII);
         byte[] key = Arrays.copyOf(ROW_PREFIX, ROW_PREFIX.length + idBytes.length);
         System.arraycopy(idBytes, 0, key, ROW_PREFIX.length, idBytes.length);

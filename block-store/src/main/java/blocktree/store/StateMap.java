@@ -420,7 +420,8 @@ final class StateMap implements AutoCloseable {
         return Hash.of(TaggedHash.sha256().digest(node));
     }
 
-    private static boolean isWellFormed(byte[] node, byte[] path, int depth) {
+    /** Whether hostile bytes have the form of a node at this depth of this path. */
+    static boolean isWellFormed(byte[] node, byte[] path, int depth) {
         if (node.length == INNER_SIZE && node[0] == INNER) {
             return depth < DEPTH_MAX;
         }
@@ -447,7 +448,8 @@ final class StateMap implements AutoCloseable {
         return true;
     }
 
-    private static List<StateEntry> entries(byte[] bucket) {
+    /** The entries of a well-formed bucket. */
+    static List<StateEntry> entries(byte[] bucket) {
         List<StateEntry> entries = new ArrayList<>(bucket.length / ENTRY_SIZE);
         for (int at = 1; at < bucket.length; at += ENTRY_SIZE) {
             entries.add(entry(bucket, at));

@@ -19,6 +19,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
@@ -119,10 +120,10 @@ class TamperTest {
         FLIP_SECTOR(d -> d.flip(Column.SECTORS, d.sector(0, 2), 200)),
         FLIP_SECTOR_EPOCH(d -> d.flip(Column.SECTORS, d.sector(0, 2), 4)),
         FLIP_SECTOR_TAG(d -> d.flip(Column.SECTORS, d.sector(0, 2), -1)),
-        TRUNCATE_SECTOR(d -> d.put(
-                Column.SECTORS, d.sector(0, 2), Arrays.copyOf(d.get(Column.SECTORS, d.sector(0, 2)), 1000))),
-        EXTEND_SECTOR(d -> d.put(
-                Column.SECTORS, d.sector(0, 2), Arrays.copyOf(d.get(Column.SECTORS, d.sector(0, 2)), 100_000))),
+        TRUNCATE_SECTOR(d ->
+                d.put(Column.SECTORS, d.sector(0, 2), Arrays.copyOf(d.get(Column.SECTORS, d.sector(0, 2)), 1000))),
+        EXTEND_SECTOR(d ->
+                d.put(Column.SECTORS, d.sector(0, 2), Arrays.copyOf(d.get(Column.SECTORS, d.sector(0, 2)), 100_000))),
         EMPTY_SECTOR(d -> d.put(Column.SECTORS, d.sector(0, 2), new byte[0])),
         DELETE_SECTOR(d -> d.delete(Column.SECTORS, d.sector(0, 2))),
         SWAP_SECTORS_OF_A_BLOCK(d -> d.swap(Column.SECTORS, d.sector(0, 2), d.sector(1, 1))),
@@ -143,8 +144,7 @@ class TamperTest {
             d.delete(Column.HEADERS, d.header(1));
         }),
         REPLAY_OLDER_HEADER(d -> d.put(Column.HEADERS, d.header(2), d.get(Column.HEADERS, d.header(1)))),
-        SWAP_HEADERS_OF_TWO_BLOCKS(
-                d -> d.swap(Column.HEADERS, d.header(2), Keys.header(d.scene.accomplice.id(), 1))),
+        SWAP_HEADERS_OF_TWO_BLOCKS(d -> d.swap(Column.HEADERS, d.header(2), Keys.header(d.scene.accomplice.id(), 1))),
         SWAP_TWO_BLOCKS_WHOLLY(d -> {
             BlockId a = d.scene.victim.id();
             BlockId b = d.scene.accomplice.id();
@@ -163,22 +163,28 @@ class TamperTest {
         FORGED_HEADER_WITH_A_FRESH_KEY(d -> {
             // a header of the attacker's under a commit that the attacker signs, in the place of the true ones
             try (Identity stranger = Identity.generate()) {
-                Header victim = HeaderRecord.parse(d.get(Column.HEADERS, d.header(2))).header();
+                Header victim =
+                        HeaderRecord.parse(d.get(Column.HEADERS, d.header(2))).header();
                 LogEntry entry = LogEntry.parse(d.get(Column.LOG, Keys.log(d.scene.victim.position())));
                 CommitBody body = commitBody(entry.payload());
                 HeadersTree tree = new HeadersTree(List.of(victim.hash()));
                 CommitBody forged = new CommitBody(
-                        body.tree(), stranger.id(), body.chain(), 1, tree.root(), 1, List.of(), body.writerTimeMillis());
-                byte[] envelope = stranger.sign(SignatureKind.COMMIT, forged.encode()).toBytes();
+                        body.tree(),
+                        stranger.id(),
+                        body.chain(),
+                        1,
+                        tree.root(),
+                        1,
+                        List.of(),
+                        body.writerTimeMillis());
+                byte[] envelope =
+                        stranger.sign(SignatureKind.COMMIT, forged.encode()).toBytes();
                 d.put(
                         Column.LOG,
                         Keys.log(entry.position()),
                         LogEntry.of(entry.position(), entry.timeMillis(), entry.previous(), LogKind.COMMIT, envelope)
                                 .encoded());
-                d.put(
-                        Column.HEADERS,
-                        d.header(2),
-                        new HeaderRecord(victim, entry.position(), 0, List.of()).encode());
+                d.put(Column.HEADERS, d.header(2), new HeaderRecord(victim, entry.position(), 0, List.of()).encode());
             }
         });
 
@@ -211,10 +217,12 @@ class TamperTest {
             int failures = failuresOf(store, scene.victim.id(), "victim", 4, 2, 3);
             assertTrue(failures > 0, "the attack goes unnoticed");
             assertTrue(
-                    events.list.stream().anyMatch(e -> e.getMessage().equals("block_corrupt")
-                            && e.getKeyValuePairs().stream()
-                                    .anyMatch(p -> p.key.equals("block")
-                                            && p.value.equals(scene.victim.id().toHex()))),
+                    events.list.stream()
+                            .anyMatch(e -> e.getMessage().equals("block_corrupt")
+                                    && e.getKeyValuePairs().stream()
+                                            .anyMatch(p -> p.key.equals("block")
+                                                    && p.value.equals(
+                                                            scene.victim.id().toHex()))),
                     "no event tells of it");
             assertTrue(store.stats().blocksCorrupt() > 0);
             assertEquals(0, failuresOf(store, scene.bystander.id(), "bystander", 21, 22, 23));
@@ -223,7 +231,8 @@ class TamperTest {
             FsckReport report = store.fsck(FsckOptions.defaults(), findings::add);
             assertFalse(report.isClean(), "fsck does not see it");
             assertFalse(
-                    findings.stream().anyMatch(f -> scene.bystander.id().equals(f.subject())), findings.toString());
+                    findings.stream().anyMatch(f -> Objects.equals(scene.bystander.id(), f.subject())),
+                    findings.toString());
         }
     }
 
@@ -309,7 +318,6 @@ class TamperTest {
                 tree.store.commit(commit, true);
             }
             crash(tree);
-            Scene[] none = new Scene[1];
             try (Rocks rocks = new Rocks(tree.dir, tree.options, Rocks.Mode.WRITE)) {
                 rocks.delete(Column.HEADERS, Keys.header(b.id(), 2));
             }
@@ -321,9 +329,10 @@ class TamperTest {
             List<Finding> findings = new ArrayList<>();
             store.fsck(FsckOptions.defaults(), findings::add);
             assertTrue(
-                    findings.stream().anyMatch(f -> f.kind() == Finding.Kind.HEADER_MISSING && b.id().equals(f.subject())),
+                    findings.stream()
+                            .anyMatch(f ->
+                                    f.kind() == Finding.Kind.HEADER_MISSING && Objects.equals(b.id(), f.subject())),
                     findings.toString());
-            assertEquals(null, none[0]);
         }
     }
 
@@ -446,7 +455,8 @@ class TamperTest {
                 for (OpenBlock block : List.of(scene.victim, scene.accomplice, scene.bystander)) {
                     assertEquals(
                             StoreException.Code.CORRUPT,
-                            assertThrows(StoreException.class, () -> store.read(block.id())).code());
+                            assertThrows(StoreException.class, () -> store.read(block.id()))
+                                    .code());
                 }
                 FsckReport report = store.fsck(FsckOptions.defaults().withRepair(true), finding -> {});
                 assertFalse(report.isClean());
@@ -461,8 +471,7 @@ class TamperTest {
     @Test
     void aStoreThatWasRolledBackUnderItsAnchorDoesNotOpen() throws Exception {
         try (TestTree tree = new TestTree(
-                directory,
-                TestTree.options().withRetention(KEEP).withAnchor(directory.resolve("elsewhere/anchor")))) {
+                directory, TestTree.options().withRetention(KEEP).withAnchor(directory.resolve("elsewhere/anchor")))) {
             OpenBlock block = tree.create("one", 1);
             tree.store.close();
             Path backup = directory.resolve("backup");
@@ -490,8 +499,9 @@ class TamperTest {
             for (int slot = 0; slot < altered.length; slot += 512) {
                 altered[slot + 60] ^= 1;
             }
-            for (byte @Nullable [] replacement :
-                    new byte[] @Nullable [] {altered, null, new byte[0], Files.readAllBytes(another.dir.resolve("anchor"))}) {
+            for (byte @Nullable [] replacement : new byte[] @Nullable [] {
+                altered, null, new byte[0], Files.readAllBytes(another.dir.resolve("anchor"))
+            }) {
                 if (replacement == null) {
                     Files.delete(anchor);
                 } else {
@@ -567,6 +577,27 @@ class TamperTest {
             assertTrue(events.list.stream().anyMatch(e -> e.getMessage().equals("snapshot_corrupt")));
             assertArrayEquals(TestTree.sector(2), TestTree.read(store.readAt(block.id(), b), 0));
             assertFalse(store.fsck(FsckOptions.defaults(), finding -> {}).isClean());
+        }
+    }
+
+    @Test
+    void aSnapshotThatIsWithheldIsMissedByFsck() throws Exception {
+        try (TestTree tree = new TestTree(directory)) {
+            tree.create("one", 1);
+            tree.store.createSnapshot(TestTree.bytes("a"));
+            tree.store.close();
+            byte[] prefix = TestTree.bytes("snapshot/");
+            try (Rocks rocks = new Rocks(tree.dir, tree.options, Rocks.Mode.WRITE)) {
+                rocks.scan(Column.META, prefix, Keys.after(prefix), (key, value) -> {
+                    rocks.delete(Column.META, key);
+                    return true;
+                });
+            }
+            List<Finding> findings = new ArrayList<>();
+            tree.open().fsck(FsckOptions.defaults(), findings::add);
+            assertEquals(
+                    List.of(Finding.Kind.SNAPSHOT_INVALID),
+                    findings.stream().map(Finding::kind).toList());
         }
     }
 }
