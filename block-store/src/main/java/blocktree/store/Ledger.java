@@ -371,29 +371,39 @@ final class Ledger implements CommitPort, AutoCloseable {
         Anchor found = file == null ? null : file.read();
         if (found == null) {
             String what = file == null || file.isEmpty() ? "is missing" : "is damaged or not of this node's key";
-            return lost(null, "the anchor of the store in " + rocks.dir() + " " + what
-                    + ": whether acknowledged writes are lost cannot be told");
+            return lost(
+                    null,
+                    "the anchor of the store in " + rocks.dir() + " " + what
+                            + ": whether acknowledged writes are lost cannot be told");
         }
         if (!found.tree().equals(tree)) {
             throw new StoreException(
                     StoreException.Code.WRONG_KEY, "the anchor is of tree " + found.tree() + ", the store of " + tree);
         }
         if (headPosition < found.acknowledgedPosition()) {
-            return lost(found, "acknowledged writes are lost: log entries " + (headPosition + 1) + " to "
-                    + found.acknowledgedPosition() + " are missing in " + rocks.dir());
+            return lost(
+                    found,
+                    "acknowledged writes are lost: log entries " + (headPosition + 1) + " to "
+                            + found.acknowledgedPosition() + " are missing in " + rocks.dir());
         }
         if (!entry(found.acknowledgedPosition()).hash().equals(found.acknowledgedHash())) {
-            return lost(found, "acknowledged writes are lost: log entry " + found.acknowledgedPosition() + " in " + rocks.dir()
-                    + " is not the one that was acknowledged");
+            return lost(
+                    found,
+                    "acknowledged writes are lost: log entry " + found.acknowledgedPosition() + " in " + rocks.dir()
+                            + " is not the one that was acknowledged");
         }
         if (checkpoint.position() < found.checkpointPosition()) {
-            return lost(found, "the store in " + rocks.dir() + " was rolled back: its newest checkpoint is of position "
-                    + checkpoint.position() + ", the anchor has seen " + found.checkpointPosition());
+            return lost(
+                    found,
+                    "the store in " + rocks.dir() + " was rolled back: its newest checkpoint is of position "
+                            + checkpoint.position() + ", the anchor has seen " + found.checkpointPosition());
         }
         if (checkpoint.position() == found.checkpointPosition()
                 && !checkpoint.stateRoot().equals(found.stateRoot())) {
-            return lost(found, "the checkpoint of position " + checkpoint.position() + " in " + rocks.dir()
-                    + " is not the one that the anchor has seen");
+            return lost(
+                    found,
+                    "the checkpoint of position " + checkpoint.position() + " in " + rocks.dir()
+                            + " is not the one that the anchor has seen");
         }
         return found;
     }
@@ -1060,6 +1070,9 @@ final class Ledger implements CommitPort, AutoCloseable {
     }
 
     private void checkSpace(long bytes) throws StoreException {
+        if (options.reserveBytes() == 0) {
+            return;
+        }
         long usable = rocks.usableBytes();
         long needed = bytes < SMALL_COMMIT_BYTES ? options.reserveBytes() / 2 : options.reserveBytes() + 2 * bytes;
         if (usable < needed) {

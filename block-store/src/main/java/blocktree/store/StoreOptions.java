@@ -87,7 +87,7 @@ public final class StoreOptions implements Cloneable {
         return o;
     }
 
-    /** Free bytes of the device below which commits with data are refused with NO_SPACE; small ones are taken down to half of it. */
+    /** Free bytes of the device below which commits with data are refused with NO_SPACE; small ones are taken down to half of it. 0: none. */
     public StoreOptions withReserveBytes(long bytes) {
         StoreOptions o = copy();
         o.reserveBytes = bytes;

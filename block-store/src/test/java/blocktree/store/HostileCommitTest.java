@@ -270,7 +270,8 @@ class HostileCommitTest {
         new Forgery(withHeader(next, h -> h.setPredecessor(ByteString.copyFrom(sector(4), 0, 32))))
                 .isRefused(Code.CONFLICT);
         new Forgery(withHeader(next, h -> h.setGeneration(3))).isRefused(Code.CONFLICT);
-        new Forgery(withHeader(next, h -> h.setGeneration(1).clearPredecessor().setPayloadGeneration(1))).isRefused(Code.CONFLICT);
+        new Forgery(withHeader(next, h -> h.setGeneration(1).clearPredecessor().setPayloadGeneration(1)))
+                .isRefused(Code.CONFLICT);
     }
 
     @Test

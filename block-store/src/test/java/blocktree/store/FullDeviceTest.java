@@ -1,0 +1,151 @@
+package blocktree.store;
+
+import static blocktree.store.BlockStoreTest.assertCode;
+import static blocktree.store.TestTree.bytes;
+import static blocktree.store.TestTree.read;
+import static blocktree.store.TestTree.sector;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+
+import blocktree.store.StoreException.Code;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.locks.LockSupport;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** A store on a small device of its own that fills up. Mounts a tmpfs, so it runs as root. */
+class FullDeviceTest {
+
+    private static final long DEVICE_BYTES = 64 << 20;
+
+    @TempDir
+    Path temp;
+
+    private Path device;
+
+    @BeforeEach
+    void mount() throws Exception {
+        device = Files.createDirectory(temp.resolve("device"));
+        run("mount", "-t", "tmpfs", "-o", "size=" + DEVICE_BYTES, "tmpfs", device.toString());
+    }
+
+    @AfterEach
+    void unmount() throws Exception {
+        run("umount", device.toString());
+    }
+
+    private static void run(String... command) throws IOException, InterruptedException {
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertEquals(0, process.waitFor(), String.join(" ", command) + " (needs root): " + output);
+    }
+
+    private static StoreOptions small() {
+        return TestTree.options().withWriteBufferBytes(3 << 20);
+    }
+
+    /** Fills what is free but {@code left} bytes. */
+    private Path fill(long left) throws IOException {
+        Path filler = device.resolve("filler");
+        try (var channel = Files.newByteChannel(filler, StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
+            byte[] zeros = new byte[1 << 20];
+            while (Files.getFileStore(device).getUsableSpace() > left) {
+                long room = Files.getFileStore(device).getUsableSpace() - left;
+                channel.write(ByteBuffer.wrap(zeros, 0, (int) Math.min(zeros.length, room)));
+            }
+        }
+        return filler;
+    }
+
+    private static NewBlock commitLarge(TestTree tree, int sectorSizeLog2) throws StoreException {
+        try (Commit commit = tree.store.newCommit()) {
+            NewBlock block = tree.store.newBlock(tree.store.rootDomain());
+            BlockEdit edit = commit.create(block, sectorSizeLog2).attributes(bytes("large"));
+            byte[] content = new byte[1 << sectorSizeLog2];
+            for (int i = 0; i < (4 << 20) >> sectorSizeLog2; i++) {
+                edit.putSector(i, content, 0);
+            }
+            tree.store.commit(commit, true);
+            return block;
+        }
+    }
+
+    @Test
+    void reserveRefusesDataButLetsDeletionsThrough() throws Exception {
+        try (TestTree tree = new TestTree(device, small().withReserveBytes(16 << 20))) {
+            OpenBlock kept = tree.create("kept", 1);
+            Path filler = fill(12 << 20);
+            assertCode(Code.NO_SPACE, () -> commitLarge(tree, 12));
+            assertArrayEquals(sector(1), read(tree.store.read(kept.id()), 0));
+            try (Commit commit = tree.store.newCommit()) {
+                commit.delete(kept);
+                tree.store.commit(commit, true);
+            }
+            Files.delete(filler);
+            commitLarge(tree, 12);
+            assertFalse(tree.store.isReadOnly());
+        }
+    }
+
+    /** Without a reserve the database itself meets the end of the device, in its log and in the files of large commits. */
+    @Test
+    void fullDeviceRefusesWritersKeepsWhatIsCommittedAndRecoversByItself() throws Exception {
+        for (int sectorSizeLog2 : new int[] {12, 16}) {
+            try (TestTree tree = new TestTree(Files.createTempDirectory(device, "tree"), small())) {
+                OpenBlock kept = tree.create("kept", 1);
+                tree.store.sync();
+                Path filler = fill(10 << 20);
+                List<NewBlock> committed = new ArrayList<>();
+                StoreException refusal = null;
+                while (refusal == null) {
+                    try {
+                        committed.add(commitLarge(tree, sectorSizeLog2));
+                    } catch (StoreException e) {
+                        refusal = e;
+                    }
+                }
+                assertEquals(Code.NO_SPACE, refusal.code(), refusal.getMessage());
+                assertArrayEquals(sector(1), read(tree.store.read(kept.id()), 0));
+                for (NewBlock block : committed) {
+                    assertArrayEquals(
+                            bytes("large"), tree.store.read(block.id()).attributes());
+                }
+                Files.delete(filler);
+                NewBlock later = awaitRecovery(tree, sectorSizeLog2);
+                assertFalse(tree.store.isReadOnly());
+                tree.reopen();
+                assertArrayEquals(sector(1), read(tree.store.read(kept.id()), 0));
+                assertArrayEquals(new byte[1 << sectorSizeLog2], read(tree.store.read(later.id()), 0));
+                for (NewBlock block : committed) {
+                    assertArrayEquals(new byte[1 << sectorSizeLog2], read(tree.store.read(block.id()), 0));
+                }
+            }
+        }
+    }
+
+    private static NewBlock awaitRecovery(TestTree tree, int sectorSizeLog2) throws Exception {
+        long end = System.nanoTime() + Duration.ofSeconds(60).toNanos();
+        while (true) {
+            try {
+                return commitLarge(tree, sectorSizeLog2);
+            } catch (StoreException e) {
+                assertEquals(Code.NO_SPACE, e.code(), e.getMessage());
+                if (System.nanoTime() > end) {
+                    throw e;
+                }
+                LockSupport.parkNanos(100_000_000);
+            }
+        }
+    }
+}

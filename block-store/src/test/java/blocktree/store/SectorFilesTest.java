@@ -1,0 +1,161 @@
+package blocktree.store;
+
+import static blocktree.store.BlockStoreTest.assertCode;
+import static blocktree.store.TestTree.bytes;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+
+import blocktree.store.StoreException.Code;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.rocksdb.WriteBatch;
+
+/** Large commits, whose sectors come into the database as files. */
+class SectorFilesTest {
+
+    private static final int LOG2 = 16;
+    private static final int COUNT = 40;
+
+    @TempDir
+    Path temp;
+
+    private TestTree tree;
+
+    @BeforeEach
+    void found() throws StoreException {
+        tree = new TestTree(temp);
+    }
+
+    @AfterEach
+    void close() throws Exception {
+        assertNoFiles();
+        tree.close();
+    }
+
+    private void assertNoFiles() throws IOException {
+        try (Stream<Path> files = Files.list(tree.dir.resolve("incoming"))) {
+            assertEquals(List.of(), files.toList());
+        }
+    }
+
+    private static byte[] content(int fill) {
+        byte[] content = new byte[1 << LOG2];
+        new Random(fill).nextBytes(content);
+        return content;
+    }
+
+    private static void fill(BlockEdit edit, int seed) throws StoreException {
+        for (int i = 0; i < COUNT; i++) {
+            edit.putSector(i, content(seed + i), 0);
+        }
+    }
+
+    private static void assertFilled(OpenBlock block, int seed) throws StoreException {
+        for (int i = 0; i < COUNT; i++) {
+            assertArrayEquals(content(seed + i), TestTree.read(block, i));
+        }
+    }
+
+    private OpenBlock create(int seed) throws StoreException {
+        try (Commit commit = tree.store.newCommit()) {
+            NewBlock block = tree.store.newBlock(tree.store.rootDomain());
+            fill(commit.create(block, LOG2).attributes(bytes("large")), seed);
+            return tree.store.commit(commit, true).block(block.id());
+        }
+    }
+
+    @Test
+    void largeBlocksAreReadBackOverwrittenAndKeptForTheirHolders() throws StoreException {
+        OpenBlock first = create(100);
+        OpenBlock other = create(200);
+        assertFilled(first, 100);
+        OpenBlock second;
+        try (Commit commit = tree.store.newCommit()) {
+            fill(commit.edit(first), 300);
+            fill(commit.edit(other), 400);
+            second = tree.store.commit(commit, false).block(first.id());
+        }
+        assertFilled(first, 100);
+        assertFilled(second, 300);
+        tree.reopen();
+        assertFilled(tree.store.read(first.id()), 300);
+        assertFilled(tree.store.read(other.id()), 400);
+    }
+
+    @Test
+    void conflictLeavesNothing() throws Exception {
+        OpenBlock base = create(100);
+        OpenBlock now;
+        try (Commit commit = tree.store.newCommit()) {
+            commit.edit(base).putSector(0, content(7), 0);
+            now = tree.store.commit(commit, true).block(base.id());
+        }
+        try (Commit late = tree.store.newCommit()) {
+            fill(late.edit(base), 300);
+            assertCode(Code.CONFLICT, () -> tree.store.commit(late, true));
+        }
+        assertNoFiles();
+        assertArrayEquals(content(7), TestTree.read(now, 0));
+        assertArrayEquals(content(101), TestTree.read(tree.reopen().read(base.id()), 1));
+    }
+
+    /** The moment between the files and the commit's batch, in which a process may be killed. */
+    @Test
+    void crashBetweenFilesAndCommitLeavesNeither() throws Exception {
+        OpenBlock base = create(100);
+        Ledger ledger = tree.store.ledger();
+        try (Commit commit = tree.store.newCommit();
+                SectorFiles files = new SectorFiles(ledger.rocks(), tree.dir.resolve("incoming"));
+                WriteBatch neverWritten = new WriteBatch()) {
+            fill(commit.edit(base), 300);
+            SealedBlock block = commit.seal().commit().blocks().get(0);
+            files.ingest(List.of(block), List.of(files.write(block)), neverWritten);
+            files.write(block);
+        }
+        assertNotNull(ledger.rocks().get(Column.SECTORS, Keys.sector(base.id(), 3, 2)));
+        tree.reopen();
+        assertNoFiles();
+        for (int i = 0; i < COUNT; i++) {
+            assertNull(tree.store.ledger().rocks().get(Column.SECTORS, Keys.sector(base.id(), i, 2)));
+        }
+        boolean[] rows = new boolean[1];
+        tree.store.local("store.incoming").forEach((key, value) -> rows[0] = true);
+        assertFalse(rows[0]);
+        OpenBlock read = tree.store.read(base.id());
+        assertEquals(1, read.generation());
+        assertFilled(read, 100);
+        try (Commit commit = tree.store.newCommit()) {
+            fill(commit.edit(read), 500);
+            assertFilled(tree.store.commit(commit, true).block(base.id()), 500);
+        }
+    }
+
+    @Test
+    void smallSectorsAndSmallCommitsGoThroughTheLog() throws StoreException {
+        try (Commit commit = tree.store.newCommit()) {
+            NewBlock few = tree.store.newBlock(tree.store.rootDomain());
+            commit.create(few, LOG2).attributes(bytes("few")).putSector(0, content(1), 0);
+            NewBlock fine = tree.store.newBlock(tree.store.rootDomain());
+            BlockEdit edit = commit.create(fine, 12).attributes(bytes("fine"));
+            byte[] sector = Arrays.copyOf(content(2), 4096);
+            for (int i = 0; i < 600; i++) {
+                edit.putSector(i, sector, 0);
+            }
+            for (SealedBlock block : commit.seal().commit().blocks()) {
+                assertFalse(SectorFiles.isWorthFile(block));
+            }
+        }
+    }
+}
