@@ -4,9 +4,11 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
+import java.util.Optional;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ExecutorService;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
@@ -22,7 +24,9 @@ public final class StreamControlServer implements AutoCloseable, ControlSession.
     private final ExecutorService workers = ControlServer.newWorkers();
     private final ControlSession session;
     private final Object drained = new Object();
-    private final BlockingQueue<ControlEvent> events = new ArrayBlockingQueue<>(EVENTS_WAITING_MAX);
+    /** Empty: the end. */
+    private final BlockingQueue<Optional<ControlEvent>> events = new ArrayBlockingQueue<>(EVENTS_WAITING_MAX);
+
     private final AtomicLong eventsLost = new AtomicLong();
     private final Thread eventWriter = new Thread(this::writeEvents, "control-events");
 
@@ -51,7 +55,7 @@ public final class StreamControlServer implements AutoCloseable, ControlSession.
 
     /** Tells the parent, soon and never at the cost of the caller: when too many wait, the event is lost and counted. */
     public void publish(ControlEvent event) {
-        if (!events.offer(event)) {
+        if (!events.offer(Optional.of(event))) {
             eventsLost.incrementAndGet();
         }
     }
@@ -81,8 +85,8 @@ public final class StreamControlServer implements AutoCloseable, ControlSession.
 
     private void writeEvents() {
         try {
-            while (true) {
-                send(ControlCodec.encode(events.take()));
+            for (Optional<ControlEvent> event = events.take(); event.isPresent(); event = events.take()) {
+                send(ControlCodec.encode(event.get()));
             }
         } catch (InterruptedException | ControlException e) {
             // The server closes, or the parent does not listen any more.
@@ -103,10 +107,9 @@ public final class StreamControlServer implements AutoCloseable, ControlSession.
     @Override
     public void close() {
         workers.shutdownNow();
-        long deadlineNanos = System.nanoTime() + 1_000_000_000L;
         try {
-            while (!events.isEmpty() && eventWriter.isAlive() && System.nanoTime() < deadlineNanos) {
-                Thread.sleep(5);
+            if (events.offer(Optional.empty(), 1, TimeUnit.SECONDS)) {
+                eventWriter.join(1_000);
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();

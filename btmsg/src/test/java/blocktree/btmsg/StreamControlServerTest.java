@@ -10,6 +10,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.Pipe;
 import java.time.Duration;
@@ -59,6 +60,23 @@ class StreamControlServerTest {
             toNode.sink().close();
             served.get(20, TimeUnit.SECONDS);
         }
+    }
+
+    @Test
+    void whatWasPublishedBeforeTheEndIsSentBeforeTheEnd() throws Exception {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        StreamControlServer server = new StreamControlServer(InputStream.nullInputStream(), out, handler);
+        for (int i = 0; i < 1000; i++) {
+            server.publish(new ControlEvent(i, "INFO", "e", Map.of()));
+        }
+        server.close();
+        FrameDecoder decoder = new FrameDecoder();
+        ByteBuffer bytes = ByteBuffer.wrap(out.toByteArray());
+        int count = 0;
+        while (decoder.next(bytes) != null) {
+            count++;
+        }
+        assertEquals(1000, count);
     }
 
     @Test

@@ -35,7 +35,7 @@ public record NodeDirectory(NodeProgram program, Path data, Path passphraseFile,
             Files.createFile(
                     directory.passphraseFile,
                     PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
-            Files.writeString(directory.passphraseFile, "harness\n");
+            Files.writeString(directory.passphraseFile, "correct horse battery staple\n");
         }
         return directory;
     }

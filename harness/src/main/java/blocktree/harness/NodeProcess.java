@@ -94,6 +94,11 @@ public final class NodeProcess implements AutoCloseable {
         return process.pid();
     }
 
+    /** For what the methods here do not offer. */
+    Process process() {
+        return process;
+    }
+
     public boolean isAlive() {
         return process.isAlive();
     }
@@ -264,7 +269,7 @@ public final class NodeProcess implements AutoCloseable {
 
     /** Sends SIGTERM and waits for the end. */
     public int terminate() throws HarnessException {
-        process.destroy();
+        process.toHandle().destroy(); // Process.destroy would close its streams too, and the node stop for that reason
         return awaitExit(STOP_TIMEOUT);
     }
 
@@ -280,7 +285,7 @@ public final class NodeProcess implements AutoCloseable {
 
     /** Sends SIGKILL and waits until the process is gone. */
     public void kill() {
-        process.destroyForcibly();
+        process.toHandle().destroyForcibly();
         boolean interrupted = false;
         while (process.isAlive()) {
             try {
