@@ -339,6 +339,11 @@ final class Collector implements AutoCloseable {
             if (kept) {
                 return true;
             }
+            if (!isSuperseded(block, garbage.generation())) {
+                // what nothing has followed is never removed, whatever a record says: it may be damaged, or of a lost
+                // commit
+                return true;
+            }
             if (openGenerations.condemn(new Generation(block, garbage.generation()))) {
                 try {
                     deleteHeader(block, garbage.generation(), deletion);
@@ -358,6 +363,19 @@ final class Collector implements AutoCloseable {
         int at = Arrays.binarySearch(positions, from);
         int next = at >= 0 ? at : -at - 1;
         return next < positions.length && positions[next] < before;
+    }
+
+    private boolean isSuperseded(BlockId block, long generation) throws RocksDBException {
+        byte[] prefix = block.toBytes();
+        try (RocksIterator it = db.newIterator(families.headers, readOptions)) {
+            it.seek(prefix);
+            boolean newer = it.isValid()
+                    && it.key().length == Keys.HEADER_SIZE
+                    && Keys.startsWith(it.key(), prefix)
+                    && Keys.headerGeneration(it.key()) > generation;
+            it.status();
+            return newer;
+        }
     }
 
     /** From here on nobody opens the generation, and what only it needs is nobody's. */

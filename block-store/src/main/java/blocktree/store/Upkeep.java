@@ -35,8 +35,31 @@ final class Upkeep implements AutoCloseable, Collector.Surroundings {
                 new Collector(rocks.db(), families, store.openGenerations(), retention, this, Collector.Timing.DEFAULT);
     }
 
-    void start() {
+    /** Begins the background work. Nothing may have been committed since the store was opened. */
+    void start() throws StoreException {
+        discardLost();
         collector.start();
+    }
+
+    /**
+     * After an accepted loss the log goes on at positions that it had before. What lost commits and checkpoints had noted under them
+     * must not be taken for what comes now.
+     */
+    private void discardLost() throws StoreException {
+        Rocks rocks = ledger.rocks();
+        long head = ledger.headPosition();
+        rocks.scan(Column.GARBAGE, Keys.u64(head + 1), null, (key, value) -> {
+            rocks.delete(Column.GARBAGE, key);
+            return true;
+        });
+        if (ledger.options().acceptLoss()) {
+            rocks.scan(Column.STATE, new byte[0], null, (key, value) -> {
+                if (key.length > Long.BYTES && ~Keys.getU64(key, key.length - Long.BYTES) > head) {
+                    rocks.delete(Column.STATE, key);
+                }
+                return true;
+            });
+        }
     }
 
     Snapshots snapshots() {

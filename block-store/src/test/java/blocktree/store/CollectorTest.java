@@ -497,6 +497,25 @@ class CollectorTest {
         Reference.reachabilityFence(holder);
     }
 
+    @Test
+    void theNewestGenerationIsNotRemovedWhateverARecordSays() throws Exception {
+        Model model = new Model(new Random(13));
+        for (int i = 0; i < 30; i++) {
+            model.commit();
+        }
+        BlockId id = model.ids.get(0);
+        List<Version> versions = model.blocks.getOrDefault(id, List.of());
+        Version newest = versions.get(versions.size() - 1);
+        byte[] lie = new Garbage.Builder(newest.generation, newest.position, newest.millis)
+                .all()
+                .encode(around.millis);
+        db.put(families.garbage(), Keys.garbage(around.position, id), lie);
+        try (Collector collector = new Collector(db, families, open, Retention.NONE, around, AT_ONCE)) {
+            collector.collect(true);
+            assertTrue(present().containsAll(model.keys(id, newest)));
+        }
+    }
+
     private String header(BlockId id, Version version) {
         return "h" + HexFormat.of().formatHex(Keys.header(id, version.generation));
     }

@@ -427,6 +427,39 @@ class UpkeepTest {
     }
 
     @Test
+    void whatLostCommitsNotedIsForgottenWhenTheStoreOpens() throws Exception {
+        try (TestTree tree = new TestTree(directory, TestTree.options().withRetention(Retention.NONE))) {
+            OpenBlock block = tree.create("one", 1, 2);
+            OpenBlock second = tree.put(block, 0, 3);
+            Rocks rocks = tree.store.ledger().rocks();
+            // a lost commit had overwritten sector 1 at the position that the next commit will take
+            byte[] lost = new Garbage.Builder(2, second.position(), second.timeMillis())
+                    .sector(1, 1)
+                    .encode(0);
+            tree.store.ledger().checkpoint();
+            rocks.put(Column.GARBAGE, Keys.garbage(tree.store.headPosition() + 3, block.id()), lost);
+            tree.options = tree.options.withAcceptLoss(true);
+            tree.reopen();
+            for (int i = 0; i < 4; i++) {
+                tree.put(tree.store.read(block.id()), 0, 4 + i);
+            }
+            tree.reopen();
+            tree.store.collectGarbage();
+            assertEquals(List.of(7, 2), List.of(fill(tree, block.id(), 0), fill(tree, block.id(), 1)));
+        }
+    }
+
+    private static int fill(TestTree tree, BlockId id, long index) throws StoreException {
+        byte[] sector = TestTree.read(tree.store.read(id), index);
+        for (int fill = 1; fill < 10; fill++) {
+            if (Arrays.equals(TestTree.sector(fill), sector)) {
+                return fill;
+            }
+        }
+        return -1;
+    }
+
+    @Test
     void fsckRemovesOnlyWhatNothingCanNeed() throws Exception {
         try (TestTree tree = new TestTree(directory)) {
             OpenBlock block = tree.create("one", 1, 2);
