@@ -7,6 +7,7 @@ import static blocktree.store.TestTree.sector;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.store.StoreException.Code;
 import java.io.IOException;
@@ -132,6 +133,24 @@ class FullDeviceTest {
                 }
             }
         }
+    }
+
+    @Test
+    void readOnlyDeviceIsReadButNotOpenedForWriting() throws Exception {
+        TestTree tree = new TestTree(device, small());
+        OpenBlock kept = tree.create("kept", 1);
+        tree.store.close();
+        run("mount", "-o", "remount,ro", device.toString());
+        StoreException refusal = assertCode(Code.IO, tree::open);
+        assertTrue(String.valueOf(refusal.getMessage()).contains("Read-only file system"), refusal.getMessage());
+        tree.options = tree.options.withReadOnly(true);
+        tree.open();
+        assertArrayEquals(sector(1), read(tree.store.read(kept.id()), 0));
+        try (Commit commit = tree.store.newCommit()) {
+            commit.delete(kept);
+            assertCode(Code.READ_ONLY, () -> tree.store.commit(commit, true));
+        }
+        tree.close();
     }
 
     private static NewBlock awaitRecovery(TestTree tree, int sectorSizeLog2) throws Exception {

@@ -1,0 +1,157 @@
+package blocktree.store;
+
+import static blocktree.store.TestTree.bytes;
+import static blocktree.store.TestTree.read;
+import static blocktree.store.TestTree.sector;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.LockSupport;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+@Timeout(120)
+class LedgerTest {
+
+    @TempDir
+    Path temp;
+
+    private static void awaitCheckpoint(TestTree tree, long position) {
+        long end = System.nanoTime() + Duration.ofSeconds(60).toNanos();
+        while (tree.store.ledger().checkpointPosition() < position) {
+            assertTrue(System.nanoTime() < end, "no checkpoint covers position " + position);
+            LockSupport.parkNanos(1_000_000);
+        }
+    }
+
+    @Test
+    void checkpointComesWithTime() throws StoreException {
+        try (TestTree tree = new TestTree(temp, TestTree.options().withCheckpoints(20, 1 << 20))) {
+            awaitCheckpoint(tree, tree.create("a", 1).position());
+        }
+    }
+
+    @Test
+    void checkpointComesWithManyChanges() throws StoreException {
+        try (TestTree tree = new TestTree(temp, TestTree.options().withCheckpoints(3_600_000, 3))) {
+            OpenBlock last = tree.create("a", 1);
+            tree.create("b", 1);
+            assertTrue(tree.store.ledger().checkpointPosition() < last.position());
+            awaitCheckpoint(tree, tree.create("c", 1).position());
+            assertArrayEquals(sector(1), read(tree.store.read(last.id()), 0));
+        }
+    }
+
+    @Test
+    void logTimeNeverFallsWhateverTheClockDoes() throws StoreException {
+        long[] now = {System.currentTimeMillis() + 1_000_000};
+        try (TestTree tree = new TestTree(temp, TestTree.options().withClock(() -> Instant.ofEpochMilli(now[0])))) {
+            OpenBlock ahead = tree.create("a", 1);
+            assertEquals(now[0], ahead.timeMillis());
+            now[0] -= 900_000;
+            assertEquals(ahead.timeMillis(), tree.create("b", 1).timeMillis());
+            tree.reopen();
+            assertEquals(ahead.timeMillis(), tree.create("c", 1).timeMillis());
+        }
+    }
+
+    /** Four writers of blocks of their own, half of them with sync, a reader, and checkpoints without pause. */
+    @Test
+    void writersReadersAndCheckpointsAtOnce() throws Exception {
+        int writers = 4;
+        int rounds = 60;
+        try (TestTree tree = new TestTree(temp, TestTree.options().withCheckpoints(1, 8))) {
+            List<OpenBlock> blocks = new ArrayList<>();
+            for (int i = 0; i < writers; i++) {
+                blocks.add(tree.create("block " + i, 1, 1));
+            }
+            ExecutorService threads = Executors.newCachedThreadPool();
+            AtomicBoolean done = new AtomicBoolean();
+            Callable<Void> reading = () -> {
+                while (!done.get()) {
+                    for (OpenBlock block : blocks) {
+                        OpenBlock now = tree.store.read(block.id());
+                        assertArrayEquals(
+                                read(now, 0),
+                                read(now, 1),
+                                "both sectors are of one commit, generation " + now.generation());
+                    }
+                }
+                return null;
+            };
+            Future<Void> reader = threads.submit(reading);
+            List<Future<Void>> writing = new ArrayList<>();
+            for (int i = 0; i < writers; i++) {
+                OpenBlock first = blocks.get(i);
+                boolean sync = i % 2 == 0;
+                writing.add(threads.submit(() -> {
+                    OpenBlock base = first;
+                    for (int round = 2; round < rounds; round++) {
+                        try (Commit commit = tree.store.newCommit()) {
+                            BlockEdit edit = commit.edit(base);
+                            edit.putSector(0, sector(round), 0);
+                            edit.putSector(1, sector(round), 0);
+                            base = tree.store.commit(commit, sync).block(base.id());
+                        }
+                    }
+                    return null;
+                }));
+            }
+            for (Future<Void> writer : writing) {
+                writer.get();
+            }
+            done.set(true);
+            reader.get();
+            threads.shutdown();
+            tree.reopen();
+            for (OpenBlock block : blocks) {
+                OpenBlock now = tree.store.read(block.id());
+                assertEquals(rounds - 1, now.generation());
+                assertArrayEquals(sector(rounds - 1), read(now, 1));
+            }
+        }
+    }
+
+    @Test
+    void closingWaitsForOperationsAndLeavesAStoreThatOpens() throws Exception {
+        TestTree tree = new TestTree(temp);
+        OpenBlock block = tree.create("a", 1);
+        BlockStore store = tree.store;
+        ExecutorService threads = Executors.newCachedThreadPool();
+        List<Future<StoreException.Code>> users = new ArrayList<>();
+        for (int i = 0; i < 4; i++) {
+            users.add(threads.submit(() -> {
+                while (true) {
+                    try {
+                        assertArrayEquals(sector(1), read(store.read(block.id()), 0));
+                        store.local("t").put(bytes("k"), bytes("v"));
+                        store.sync();
+                    } catch (StoreException e) {
+                        return e.code();
+                    }
+                }
+            }));
+        }
+        LockSupport.parkNanos(50_000_000);
+        store.close();
+        for (Future<StoreException.Code> user : users) {
+            assertEquals(StoreException.Code.CLOSED, user.get());
+        }
+        threads.shutdown();
+        tree.open();
+        assertArrayEquals(sector(1), read(tree.store.read(block.id()), 0));
+        tree.close();
+    }
+}
