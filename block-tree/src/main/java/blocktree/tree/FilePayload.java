@@ -233,9 +233,14 @@ final class FilePayload {
         return current.hides(index) || inFlight != null && inFlight.hides(index);
     }
 
+    /** Whether this page tells that its sector is no hole; one that is being loaded does not: the stored generation knows. */
+    private static boolean holdsContent(@Nullable Page page) {
+        return page != null && page.state() != CachedPiece.LOADING && page.state() != CachedPiece.EVICTED;
+    }
+
     /** Shared. Whether a sector has content. */
     private boolean hasData(long index) throws FileSystemException {
-        if (pages.containsKey(index)) {
+        if (holdsContent(pages.get(index))) {
             return true;
         }
         OpenBlock block = base;
@@ -251,8 +256,13 @@ final class FilePayload {
 
     /** Shared. The first sector at or behind {@code index} with content, below {@code end}; {@code end} when there is none. */
     private long nextData(long index, long end) throws FileSystemException {
-        Map.Entry<Long, Page> page = pages.ceilingEntry(index);
-        long found = page == null ? end : Math.min(end, page.getKey());
+        long found = end;
+        for (Page page : pages.subMap(index, end).values()) {
+            if (holdsContent(page)) {
+                found = page.index;
+                break;
+            }
+        }
         OpenBlock block = base;
         Overlay inFlight = flushing;
         if (block == null) {
@@ -284,7 +294,7 @@ final class FilePayload {
     private long nextHole(long index, long end) throws FileSystemException {
         long at = index;
         while (at < end) {
-            if (pages.containsKey(at)) {
+            if (holdsContent(pages.get(at))) {
                 at++;
                 continue;
             }
@@ -410,8 +420,7 @@ final class FilePayload {
                 if (data && !replaced) {
                     Page loaded = page(index);
                     if (loaded != null) {
-                        loaded.release();
-                        continue;
+                        return claim(loaded);
                     }
                 }
                 Page fresh = new Page(this, index, pool.take(sectorSizeLog2), pool);
@@ -445,6 +454,22 @@ final class FilePayload {
                 case CachedPiece.LOADING -> page.awaitLoaded(LOAD_TIMEOUT_MILLIS);
                 default -> pages.remove(index, page);
             }
+        }
+    }
+
+    /** Makes a page DIRTY that was loaded and retained just now, and lets go of it; where it was evicted already, a copy. */
+    private Page claim(Page loaded) {
+        try {
+            if (cache.makeDirty(loaded)) {
+                dirtyPages.add(loaded);
+                return loaded;
+            }
+            Page copy = new Page(this, loaded.index, pool.take(sectorSizeLog2), pool);
+            System.arraycopy(loaded.data, 0, copy.data, 0, copy.data.length);
+            enter(copy);
+            return copy;
+        } finally {
+            loaded.release();
         }
     }
 

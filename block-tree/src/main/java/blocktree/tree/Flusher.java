@@ -47,7 +47,8 @@ final class Flusher {
     private static final long RETRY_MILLIS = 1_000;
     private static final long TIMEOUT_MILLIS = 60_000;
     private static final long GATE_SLICE_MILLIS = 20;
-    private static final String ORPHANS = "orphans";
+    /** The local table of blocks that are unlinked and still open, by id. */
+    static final String ORPHANS = "orphans";
 
     /** Somebody waits for this inode (null: for everything) to be committed. */
     private static final class Request {

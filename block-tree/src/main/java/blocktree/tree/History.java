@@ -203,7 +203,9 @@ final class History {
 
     private List<SnapshotInfo> snapshots() throws FileSystemException {
         try {
+            // Names with NUL are not for people: the live check's own snapshots.
             return store.snapshots().stream()
+                    .filter(snapshot -> DirectoryNode.validName(snapshot.name()))
                     .sorted(Comparator.comparingLong(SnapshotInfo::position))
                     .toList();
         } catch (StoreException e) {

@@ -104,6 +104,10 @@ final class InodeTable {
             Inode inode = inodes.get(number);
             if (inode == null) {
                 inode = load(number, origin);
+                if (inode != null) {
+                    return inode;
+                }
+                continue;
             }
             if (!inode.origin.equals(origin)) {
                 log.atError()
@@ -120,12 +124,12 @@ final class InodeTable {
         }
     }
 
-    private Inode load(long number, Origin origin) throws FileSystemException {
+    /** A new object, pinned; null when another thread was faster. */
+    private @Nullable Inode load(long number, Origin origin) throws FileSystemException {
         Lock lock = Inode.locked(loading[(int) (number & (STRIPES - 1))]);
         try {
-            Inode present = inodes.get(number);
-            if (present != null) {
-                return present;
+            if (inodes.containsKey(number)) {
+                return null;
             }
             Inode inode = new Inode(number, origin);
             OpenBlock block = origin.read(store);
@@ -143,6 +147,7 @@ final class InodeTable {
             if (origin.isLive()) {
                 accessTimes.apply(inode);
             }
+            inode.tryPin();
             add(inode);
             return inode;
         } catch (FormatException e) {
@@ -158,7 +163,7 @@ final class InodeTable {
         }
     }
 
-    /** Makes an inode findable. */
+    /** Makes an inode, which is pinned, findable. */
     void add(Inode inode) {
         inodes.put(inode.number, inode);
         inode.weighedBytes = inode.weightBytes();

@@ -132,7 +132,9 @@ public final class MemoryFileSystem implements FileSystem {
 
         /** As relatime does: only when no read since the last change has done so, or a day ago. */
         synchronized void touchAccessed() {
-            if (accessTimeNanos <= modifyTimeNanos || accessTimeNanos <= changeTimeNanos || now() - accessTimeNanos > DAY_NANOS) {
+            if (accessTimeNanos <= modifyTimeNanos
+                    || accessTimeNanos <= changeTimeNanos
+                    || now() - accessTimeNanos > DAY_NANOS) {
                 accessTimeNanos = now();
             }
         }

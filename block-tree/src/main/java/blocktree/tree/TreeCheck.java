@@ -40,6 +40,7 @@ public final class TreeCheck {
     private final Set<BlockId> named = new HashSet<>();
     /** Names seen of blocks that should have several. */
     private final Map<BlockId, Found> linked = new HashMap<>();
+
     private final Deque<Directory> pending = new ArrayDeque<>();
 
     private long directories;
@@ -48,7 +49,8 @@ public final class TreeCheck {
     private long errors;
     private long warnings;
 
-    private record Directory(BlockId block, DomainId domain, @Nullable BlockId parent) {}
+    private record Directory(
+            BlockId block, DomainId domain, @Nullable BlockId parent) {}
 
     private TreeCheck(BlockStore store, @Nullable SnapshotInfo snapshot, Consumer<TreeFinding> findings) {
         this.store = store;
@@ -77,7 +79,11 @@ public final class TreeCheck {
         }
         linked.forEach((block, found) -> {
             if (found.names() != found.linkCount()) {
-                report(Severity.WARNING, "link_count", block, "has " + found.names() + " names and a link count of " + found.linkCount());
+                report(
+                        Severity.WARNING,
+                        "link_count",
+                        block,
+                        "has " + found.names() + " names and a link count of " + found.linkCount());
             }
         });
         checkOrphans();
@@ -139,14 +145,23 @@ public final class TreeCheck {
         directories++;
         BlockId parent = content.parent();
         if (!Objects.equals(parent, expected.parent())) {
-            report(Severity.WARNING, "wrong_parent", block.id(), "does not name the directory that holds it as its parent");
+            report(
+                    Severity.WARNING,
+                    "wrong_parent",
+                    block.id(),
+                    "does not name the directory that holds it as its parent");
         }
         List<DirectoryEntry> entries = entries(block, content);
         if (entries == null) {
             return;
         }
         if (entries.size() != content.layout().entryCount()) {
-            report(Severity.WARNING, "entry_count", block.id(), "has " + entries.size() + " entries and says " + content.layout().entryCount());
+            report(
+                    Severity.WARNING,
+                    "entry_count",
+                    block.id(),
+                    "has " + entries.size() + " entries and says "
+                            + content.layout().entryCount());
         }
         long subdirectories = 0;
         for (DirectoryEntry entry : entries) {
@@ -154,7 +169,11 @@ public final class TreeCheck {
             checkEntry(block, entry);
         }
         if (inode.linkCount() != 2 + subdirectories) {
-            report(Severity.WARNING, "link_count", block.id(), "has " + subdirectories + " subdirectories and a link count of " + inode.linkCount());
+            report(
+                    Severity.WARNING,
+                    "link_count",
+                    block.id(),
+                    "has " + subdirectories + " subdirectories and a link count of " + inode.linkCount());
         }
     }
 
@@ -171,7 +190,8 @@ public final class TreeCheck {
         }
         if (!first) {
             Found found = linked.get(entry.block());
-            linked.put(entry.block(), found == null ? new Found(2, 1) : new Found(found.names() + 1, found.linkCount()));
+            linked.put(
+                    entry.block(), found == null ? new Found(2, 1) : new Found(found.names() + 1, found.linkCount()));
             return;
         }
         OpenBlock block = read(entry.block(), domain);
@@ -193,14 +213,19 @@ public final class TreeCheck {
         files++;
         long sectors = file.inline().length > 0 ? 0 : (file.sizeBytes() + block.sectorSize() - 1) / block.sectorSize();
         if (block.sectorCount() > sectors) {
-            report(Severity.WARNING, "size", block.id(), "has " + block.sectorCount() + " sectors where its size needs " + sectors);
+            report(
+                    Severity.WARNING,
+                    "size",
+                    block.id(),
+                    "has " + block.sectorCount() + " sectors where its size needs " + sectors);
         }
     }
 
     // ---- one directory's tree
 
     /** All entries in key order; null when the tree is damaged. */
-    private @Nullable List<DirectoryEntry> entries(OpenBlock block, StoredInode.Directory content) throws StoreException {
+    private @Nullable List<DirectoryEntry> entries(OpenBlock block, StoredInode.Directory content)
+            throws StoreException {
         DirectoryIndex.Layout layout = content.layout();
         List<DirectoryEntry> entries = new ArrayList<>();
         try {
@@ -220,7 +245,11 @@ public final class TreeCheck {
                 free = node.next;
             }
             if (used.size() != layout.sectorCount()) {
-                report(Severity.WARNING, "leaked_sectors", block.id(), (layout.sectorCount() - used.size()) + " sectors are neither used nor free");
+                report(
+                        Severity.WARNING,
+                        "leaked_sectors",
+                        block.id(),
+                        (layout.sectorCount() - used.size()) + " sectors are neither used nor free");
             }
             return entries;
         } catch (FormatException e) {
@@ -235,7 +264,14 @@ public final class TreeCheck {
     }
 
     /** Keys of this subtree lie in [low, high). */
-    private void descend(OpenBlock block, int sector, int level, long low, long high, Set<Integer> used, List<DirectoryEntry> entries)
+    private void descend(
+            OpenBlock block,
+            int sector,
+            int level,
+            long low,
+            long high,
+            Set<Integer> used,
+            List<DirectoryEntry> entries)
             throws StoreException, FormatException {
         DirectoryNode node = node(block, sector, used);
         boolean inner = node.kind == DirectoryNode.INNER;
@@ -259,7 +295,8 @@ public final class TreeCheck {
         }
     }
 
-    private static DirectoryNode node(OpenBlock block, int sector, Set<Integer> used) throws StoreException, FormatException {
+    private static DirectoryNode node(OpenBlock block, int sector, Set<Integer> used)
+            throws StoreException, FormatException {
         if (sector < 0 || sector >= block.sectorCount() || block.sectorSize() != DirectoryNode.SECTOR_SIZE) {
             throw new FormatException("sector " + sector + " does not exist");
         }
@@ -279,7 +316,29 @@ public final class TreeCheck {
         }
     }
 
-    private void checkOrphans() {
-        // Filled in below when the store can list its blocks.
+    /** Blocks that no directory names and that are not about to be deleted. */
+    private void checkOrphans() throws StoreException {
+        Set<BlockId> orphans = new HashSet<>();
+        store.local(Flusher.ORPHANS).forEach((id, value) -> orphans.add(BlockId.of(id)));
+        Consumer<BlockId> check = id -> {
+            if (!named.contains(id) && !orphans.contains(id) && (snapshot == null || !isUnlinked(id))) {
+                report(Severity.WARNING, "orphan", id, "no directory names it");
+            }
+        };
+        if (snapshot == null) {
+            store.forEachBlock(check);
+        } else {
+            store.forEachBlockAt(snapshot, check);
+        }
+    }
+
+    /** A live node may have taken it off the list since the snapshot was made. */
+    private boolean isUnlinked(BlockId id) {
+        try {
+            OpenBlock block = snapshot == null ? store.read(id) : store.readAt(id, snapshot);
+            return StoredInode.decode(block.attributes(), block.sectorCount()).linkCount() == 0;
+        } catch (StoreException | FormatException e) {
+            return false;
+        }
     }
 }

@@ -9,6 +9,7 @@ import blocktree.store.SnapshotInfo;
 import blocktree.store.StoreException;
 import blocktree.tree.FileSystemException.Code;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.security.SecureRandom;
 import java.time.Instant;
 import java.util.ArrayDeque;
@@ -22,6 +23,7 @@ import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.Lock;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -144,6 +146,23 @@ public final class TreeFileSystem implements FileSystem {
             throw e.code() == StoreException.Code.CONFLICT
                     ? new FileSystemException(Code.EXISTS, "a snapshot of this name exists", e)
                     : StoreErrors.toFileSystem(e);
+        }
+    }
+
+    /** Checks names, links, directories and orphans while the tree is in use, on a snapshot that is deleted afterwards. What is in memory is written back first. */
+    public TreeCheck.Summary check(Consumer<TreeFinding> findings) throws FileSystemException {
+        requireOpen();
+        flusher.flush(null, false);
+        byte[] name = ("\0check-" + Long.toHexString(random.nextLong())).getBytes(StandardCharsets.UTF_8);
+        try {
+            SnapshotInfo snapshot = store.createSnapshot(name);
+            try {
+                return TreeCheck.run(store, snapshot, findings);
+            } finally {
+                store.deleteSnapshot(name);
+            }
+        } catch (StoreException e) {
+            throw StoreErrors.toFileSystem(e);
         }
     }
 
@@ -500,7 +519,9 @@ public final class TreeFileSystem implements FileSystem {
             take(undo, directory.exclusive());
             take(undo, inode.exclusive());
             requireLinked(directory);
-            requireLinked(inode);
+            if (inode.linkCount == 0) {
+                throw notFound();
+            }
             DirectoryIndex entries = directory.directory();
             if (entries.find(newName) != null) {
                 throw exists();
@@ -662,6 +683,12 @@ public final class TreeFileSystem implements FileSystem {
                 target = table.acquire(targetOrigin);
                 undo.push(target::unpin);
             }
+            if (target != null && mode == RenameMode.NO_REPLACE) {
+                throw exists();
+            }
+            if (target == null && mode == RenameMode.EXCHANGE) {
+                throw notFound();
+            }
             if (!from.origin.domain().equals(to.origin.domain())) {
                 throw new FileSystemException(Code.CROSS_DOMAIN, "a rename into another domain");
             }
@@ -684,12 +711,6 @@ public final class TreeFileSystem implements FileSystem {
                             : targetOrigin != null && targetEntry.block().equals(targetOrigin.block()));
             if (!same) {
                 return false;
-            }
-            if (target != null && mode == RenameMode.NO_REPLACE) {
-                throw exists();
-            }
-            if (target == null && mode == RenameMode.EXCHANGE) {
-                throw notFound();
             }
             if (source == target) {
                 return true;
@@ -721,9 +742,9 @@ public final class TreeFileSystem implements FileSystem {
         if (target != null && target.isDirectory() && (target == from || isAncestor(target, from))) {
             throw mode == RenameMode.EXCHANGE
                     ? new FileSystemException(Code.INVALID, "a directory cannot be moved into itself")
-                    : mode == RenameMode.NO_REPLACE
-                            ? exists()
-                            : new FileSystemException(Code.NOT_EMPTY, "the directory is not empty");
+                    : source.isDirectory()
+                            ? new FileSystemException(Code.NOT_EMPTY, "the directory is not empty")
+                            : new FileSystemException(Code.IS_DIRECTORY, "only a directory can replace one");
         }
     }
 
@@ -826,10 +847,10 @@ public final class TreeFileSystem implements FileSystem {
     public long open(long number, OpenMode mode) throws FileSystemException {
         Inode inode = acquire(number);
         try {
-            if (mode.write() && !inode.origin.isLive()) {
+            if ((mode.write() || mode.truncate()) && !inode.origin.isLive()) {
                 throw readOnly();
             }
-            if (mode.truncate() && mode.write()) {
+            if (mode.truncate()) {
                 setAttributes(new Caller(0, 0), number, AttributeChange.size(0));
             }
             return openHandle(inode, mode);

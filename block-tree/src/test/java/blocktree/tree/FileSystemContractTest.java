@@ -165,7 +165,8 @@ abstract class FileSystemContractTest {
         for (int i = 0; i < 255; i++) {
             odd[i] = (byte) (i + 1 == '/' ? '_' : i + 1);
         }
-        long inode = fs.makeNode(USER, ROOT, Name.wrap(odd), Attributes.TYPE_REGULAR | 0600, 0).inode();
+        long inode = fs.makeNode(USER, ROOT, Name.wrap(odd), Attributes.TYPE_REGULAR | 0600, 0)
+                .inode();
         assertEquals(inode, fs.lookup(ROOT, Name.wrap(odd.clone())).inode());
         assertFails(Code.NAME_TOO_LONG, () -> fs.lookup(ROOT, Name.wrap(new byte[256])));
         assertFails(Code.NAME_TOO_LONG, () -> directory(ROOT, "n".repeat(256)));
@@ -184,7 +185,11 @@ abstract class FileSystemContractTest {
         assertEquals("to/where", new String(fs.readSymlink(link.inode()), StandardCharsets.UTF_8));
         assertEquals(8, link.sizeBytes());
         assertEquals(Attributes.TYPE_SYMLINK | 0777, link.mode());
-        assertEquals(4095, fs.readSymlink(fs.makeSymlink(USER, ROOT, name("long"), bytesWithoutNul(4095)).inode()).length);
+        assertEquals(
+                4095,
+                fs.readSymlink(fs.makeSymlink(USER, ROOT, name("long"), bytesWithoutNul(4095))
+                                .inode())
+                        .length);
         assertFails(Code.INVALID, () -> fs.readSymlink(fifo.inode()));
     }
 
@@ -260,7 +265,9 @@ abstract class FileSystemContractTest {
     @Test
     void contentOfEverySizeIsReadBack() throws Exception {
         int i = 0;
-        for (int size : new int[] {0, 1, 100, 4095, 4096, 4097, 8192, 10_000, 65_536, 65_537, 300_000, 1 << 20, (1 << 20) + 1, 3_000_000}) {
+        for (int size : new int[] {
+            0, 1, 100, 4095, 4096, 4097, 8192, 10_000, 65_536, 65_537, 300_000, 1 << 20, (1 << 20) + 1, 3_000_000
+        }) {
             byte[] expected = bytes(size, size);
             long inode = file(ROOT, "f" + i++, expected);
             assertEquals(size, fs.getAttributes(inode).sizeBytes());
@@ -324,7 +331,8 @@ abstract class FileSystemContractTest {
             fs.setAttributes(USER, inode, AttributeChange.size(size));
             assertArrayEquals(new byte[size], content(inode));
         }
-        assertFails(Code.INVALID, () -> fs.setAttributes(USER, file(ROOT, "neg", new byte[0]), AttributeChange.size(-1)));
+        assertFails(
+                Code.INVALID, () -> fs.setAttributes(USER, file(ROOT, "neg", new byte[0]), AttributeChange.size(-1)));
     }
 
     @Test
@@ -572,8 +580,12 @@ abstract class FileSystemContractTest {
         fs.setExtendedAttribute(f, name("user.empty"), new byte[0], ExtendedAttributeMode.SET);
         assertArrayEquals(bytes(10, 1), fs.getExtendedAttribute(f, name("user.a")));
         assertEquals(0, fs.getExtendedAttribute(f, name("user.empty")).length);
-        assertFails(Code.EXISTS, () -> fs.setExtendedAttribute(f, name("user.a"), new byte[1], ExtendedAttributeMode.CREATE));
-        assertFails(Code.NO_DATA, () -> fs.setExtendedAttribute(f, name("user.b"), new byte[1], ExtendedAttributeMode.REPLACE));
+        assertFails(
+                Code.EXISTS,
+                () -> fs.setExtendedAttribute(f, name("user.a"), new byte[1], ExtendedAttributeMode.CREATE));
+        assertFails(
+                Code.NO_DATA,
+                () -> fs.setExtendedAttribute(f, name("user.b"), new byte[1], ExtendedAttributeMode.REPLACE));
         Set<String> names = new HashSet<>();
         for (Name name : fs.listExtendedAttributes(f)) {
             names.add(name.plaintext());
@@ -588,7 +600,9 @@ abstract class FileSystemContractTest {
         long f = file(ROOT, "f", new byte[0]);
         fs.setExtendedAttribute(f, name("user.big"), bytes(65_536, 1), ExtendedAttributeMode.SET);
         assertArrayEquals(bytes(65_536, 1), fs.getExtendedAttribute(f, name("user.big")));
-        assertFails(Code.TOO_BIG, () -> fs.setExtendedAttribute(f, name("user.huge"), new byte[65_537], ExtendedAttributeMode.SET));
+        assertFails(
+                Code.TOO_BIG,
+                () -> fs.setExtendedAttribute(f, name("user.huge"), new byte[65_537], ExtendedAttributeMode.SET));
     }
 
     // ---- the whole
@@ -671,7 +685,10 @@ abstract class FileSystemContractTest {
                         try {
                             fs.rename(from, name("d" + moved), to, name("d" + moved), RenameMode.REPLACE);
                         } catch (FileSystemException e) {
-                            assertTrue(Set.of(Code.NOT_FOUND, Code.INVALID, Code.NOT_EMPTY).contains(e.code()), e.toString());
+                            assertTrue(
+                                    Set.of(Code.NOT_FOUND, Code.INVALID, Code.NOT_EMPTY)
+                                            .contains(e.code()),
+                                    e.toString());
                         }
                     }
                     return null;

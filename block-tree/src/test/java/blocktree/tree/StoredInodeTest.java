@@ -22,20 +22,61 @@ class StoredInodeTest {
     private static final byte[] HASH_KEY = HexFormat.of().parseHex("000102030405060708090a0b0c0d0e0f");
 
     static StoredInode file() {
-        TreeMap<Name, byte[]> attributes = new TreeMap<>(Map.of(Name.of("user.a"), new byte[] {1, 2}, Name.of("user.b"), new byte[0]));
-        return new StoredInode(0100644, 1000, 100, 1, 0, 1, 2, 3, -4, new byte[0], attributes, new StoredInode.File(5, "hello".getBytes(StandardCharsets.UTF_8), 0), null);
+        TreeMap<Name, byte[]> attributes =
+                new TreeMap<>(Map.of(Name.of("user.a"), new byte[] {1, 2}, Name.of("user.b"), new byte[0]));
+        return new StoredInode(
+                0100644,
+                1000,
+                100,
+                1,
+                0,
+                1,
+                2,
+                3,
+                -4,
+                new byte[0],
+                attributes,
+                new StoredInode.File(5, "hello".getBytes(StandardCharsets.UTF_8), 0),
+                null);
     }
 
     static StoredInode sparseFile() {
-        return new StoredInode(0100600, 0, 0, 2, 0, 1, 2, 3, 4, new byte[0], Collections.emptySortedMap(), new StoredInode.File(1L << 40, new byte[0], 17), null);
+        return new StoredInode(
+                0100600,
+                0,
+                0,
+                2,
+                0,
+                1,
+                2,
+                3,
+                4,
+                new byte[0],
+                Collections.emptySortedMap(),
+                new StoredInode.File(1L << 40, new byte[0], 17),
+                null);
     }
 
     static StoredInode symlink() {
-        return new StoredInode(0120777, 0, 0, 1, 0, 1, 2, 3, 4, "a/b".getBytes(StandardCharsets.UTF_8), Collections.emptySortedMap(), null, null);
+        return new StoredInode(
+                0120777,
+                0,
+                0,
+                1,
+                0,
+                1,
+                2,
+                3,
+                4,
+                "a/b".getBytes(StandardCharsets.UTF_8),
+                Collections.emptySortedMap(),
+                null,
+                null);
     }
 
     static StoredInode device() {
-        return new StoredInode(0020666, 0, 0, 1, 0x103, 1, 2, 3, 4, new byte[0], Collections.emptySortedMap(), null, null);
+        return new StoredInode(
+                0020666, 0, 0, 1, 0x103, 1, 2, 3, 4, new byte[0], Collections.emptySortedMap(), null, null);
     }
 
     static StoredInode directory() {
@@ -54,16 +95,41 @@ class StoredInodeTest {
                 new byte[0],
                 Collections.emptySortedMap(),
                 null,
-                new StoredInode.Directory(BlockId.of(parent), HASH_KEY, new DirectoryIndex.Layout(100, 2, 3, 5, 6, new byte[0])));
+                new StoredInode.Directory(
+                        BlockId.of(parent), HASH_KEY, new DirectoryIndex.Layout(100, 2, 3, 5, 6, new byte[0])));
     }
 
     static StoredInode root() {
         return new StoredInode(
-                0040755, 0, 0, 2, 0, 1, 2, 3, 4, new byte[0], Collections.emptySortedMap(), null, new StoredInode.Directory(null, HASH_KEY, DirectoryIndex.Layout.EMPTY));
+                0040755,
+                0,
+                0,
+                2,
+                0,
+                1,
+                2,
+                3,
+                4,
+                new byte[0],
+                Collections.emptySortedMap(),
+                null,
+                new StoredInode.Directory(null, HASH_KEY, DirectoryIndex.Layout.EMPTY));
     }
 
     private static Map<String, StoredInode> samples() {
-        return Map.of("file", file(), "sparse-file", sparseFile(), "symlink", symlink(), "device", device(), "directory", directory(), "root", root());
+        return Map.of(
+                "file",
+                file(),
+                "sparse-file",
+                sparseFile(),
+                "symlink",
+                symlink(),
+                "device",
+                device(),
+                "directory",
+                directory(),
+                "root",
+                root());
     }
 
     private static long sectorCount(StoredInode inode) {
@@ -74,7 +140,10 @@ class StoredInodeTest {
     void attributesHaveTheDocumentedBytes() throws Exception {
         Properties vectors = vectors();
         for (Map.Entry<String, StoredInode> sample : samples().entrySet()) {
-            assertEquals(vectors.getProperty(sample.getKey()), HexFormat.of().formatHex(sample.getValue().encode()), sample.getKey());
+            assertEquals(
+                    vectors.getProperty(sample.getKey()),
+                    HexFormat.of().formatHex(sample.getValue().encode()),
+                    sample.getKey());
         }
         assertEquals(samples().size(), vectors.size());
     }
@@ -96,7 +165,8 @@ class StoredInodeTest {
             assertEquals(inode.mode(), decoded.mode());
             assertEquals(inode.birthTimeNanos(), decoded.birthTimeNanos());
         }
-        StoredInode.Directory directory = StoredInode.decode(directory().encode(), 6).directory();
+        StoredInode.Directory directory =
+                StoredInode.decode(directory().encode(), 6).directory();
         assertNotNull(directory);
         assertEquals(5, directory.layout().freeHead());
         assertEquals(3, directory.layout().root());
@@ -113,7 +183,8 @@ class StoredInodeTest {
 
     @Test
     void contentThatDoesNotFitItsKindIsRefused() {
-        StoredInode none = new StoredInode(0100644, 0, 0, 1, 0, 0, 0, 0, 0, new byte[0], Collections.emptySortedMap(), null, null);
+        StoredInode none =
+                new StoredInode(0100644, 0, 0, 1, 0, 0, 0, 0, 0, new byte[0], Collections.emptySortedMap(), null, null);
         assertThrows(FormatException.class, () -> StoredInode.decode(none.encode(), 0));
         assertThrows(FormatException.class, () -> StoredInode.decode(file().encode(), 3), "inline content and sectors");
         assertThrows(FormatException.class, () -> StoredInode.decode(directory().encode(), 1L << 40));
@@ -126,7 +197,10 @@ class StoredInodeTest {
         System.out.println("StoredInodeTest seed=" + seed);
         Random random = new Random(seed);
         for (int i = 0; i < 50_000; i++) {
-            StoredInode inode = samples().values().stream().skip(random.nextInt(samples().size())).findFirst().orElseThrow();
+            StoredInode inode = samples().values().stream()
+                    .skip(random.nextInt(samples().size()))
+                    .findFirst()
+                    .orElseThrow();
             byte[] encoded = inode.encode();
             for (int j = random.nextInt(4); j >= 0; j--) {
                 encoded[random.nextInt(encoded.length)] = (byte) random.nextInt();
@@ -134,7 +208,8 @@ class StoredInodeTest {
             try {
                 StoredInode decoded = StoredInode.decode(encoded, sectorCount(inode));
                 StoredInode.File file = decoded.file();
-                assertEquals(true, file == null || file.sizeBytes() >= 0 && file.sizeBytes() <= StoredInode.FILE_SIZE_MAX);
+                assertEquals(
+                        true, file == null || file.sizeBytes() >= 0 && file.sizeBytes() <= StoredInode.FILE_SIZE_MAX);
             } catch (FormatException e) {
                 assertEquals(false, String.valueOf(e.getMessage()).isEmpty());
             }

@@ -1,0 +1,218 @@
+package blocktree.tree;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import blocktree.store.BlockStore;
+import blocktree.tree.FileSystem.Caller;
+import blocktree.tree.FileSystem.Created;
+import blocktree.tree.FileSystem.OpenMode;
+import blocktree.tree.FileSystem.RenameMode;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What is left when a node goes down without a word, and when the disk is full. */
+class TreeFileSystemCrashTest {
+    private static final long ROOT = FileSystem.ROOT_INODE;
+    private static final Caller USER = new Caller(1, 1);
+    private static final OpenMode WRITE = new OpenMode(true, true, false, false, false);
+
+    @TempDir
+    Path directory;
+
+    private static void assertClean(BlockStore store) throws Exception {
+        List<TreeFinding> findings = new ArrayList<>();
+        TreeCheck.run(store, findings::add);
+        assertEquals(List.of(), findings);
+    }
+
+    private static byte[] content(FileSystem fs, Name name) throws FileSystemException {
+        Attributes found = fs.lookup(ROOT, name);
+        long handle = fs.open(found.inode(), WRITE);
+        ByteBuffer target = ByteBuffer.allocate((int) found.sizeBytes());
+        fs.read(handle, 0, target);
+        fs.release(handle);
+        return target.array();
+    }
+
+    @Test
+    void whatWasSyncedSurvivesAndTheRestIsWhole() throws Exception {
+        long seed = System.nanoTime();
+        System.out.println("TreeFileSystemCrashTest seed=" + seed);
+        Random random = new Random(seed);
+        try (TestTree tree = new TestTree(directory)) {
+            tree.options =
+                    TreeOptions.defaults().withCaches(2 << 20, 1 << 20, 100_000).withDirtyAgeMillis(10);
+            tree.reopen();
+            Map<Name, byte[]> synced = new HashMap<>();
+            for (int round = 0; round < 8; round++) {
+                int steps = random.nextInt(150);
+                for (int i = 0; i < steps; i++) {
+                    randomChange(random, tree.fs, synced);
+                }
+                tree.crash();
+                for (Map.Entry<Name, byte[]> entry : synced.entrySet()) {
+                    assertArrayEquals(entry.getValue(), content(tree.fs, entry.getKey()), "round " + round);
+                }
+                assertClean(tree.store);
+            }
+        }
+    }
+
+    /** Changes one name; {@code synced} holds what must be there after a crash. */
+    private static void randomChange(Random random, TreeFileSystem fs, Map<Name, byte[]> synced)
+            throws FileSystemException {
+        Name name = Name.of("f" + random.nextInt(20));
+        Name other = Name.of("f" + random.nextInt(20));
+        try {
+            switch (random.nextInt(8)) {
+                case 0 -> {
+                    synced.remove(name);
+                    fs.unlink(ROOT, name);
+                }
+                case 1 -> {
+                    synced.remove(name);
+                    synced.remove(other);
+                    fs.rename(ROOT, name, ROOT, other, RenameMode.REPLACE);
+                }
+                case 2 -> fs.makeDirectory(USER, ROOT, Name.of("d" + random.nextInt(50)), 0700);
+                case 3 -> fs.removeDirectory(ROOT, Name.of("d" + random.nextInt(50)));
+                default -> write(random, fs, name, synced);
+            }
+        } catch (FileSystemException e) {
+            assertTrue(
+                    e.code() == FileSystemException.Code.NOT_FOUND || e.code() == FileSystemException.Code.EXISTS,
+                    e.toString());
+        }
+    }
+
+    private static void write(Random random, TreeFileSystem fs, Name name, Map<Name, byte[]> synced)
+            throws FileSystemException {
+        byte[] bytes = new byte[random.nextInt(random.nextInt(10) == 0 ? 3_000_000 : 20_000)];
+        random.nextBytes(bytes);
+        long handle;
+        synced.remove(name);
+        try {
+            handle = fs.create(USER, ROOT, name, 0600, WRITE).handle();
+        } catch (FileSystemException e) {
+            handle = fs.open(fs.lookup(ROOT, name).inode(), new OpenMode(true, true, false, true, false));
+        }
+        for (int at = 0; at < bytes.length; at += 100_000) {
+            fs.write(handle, at, ByteBuffer.wrap(bytes, at, Math.min(100_000, bytes.length - at)));
+        }
+        if (random.nextInt(3) == 0) {
+            fs.fsync(handle, true);
+            synced.put(name, bytes);
+        }
+        fs.release(handle);
+    }
+
+    @Test
+    void unlinkedOpenFilesAreGoneAfterACrash() throws Exception {
+        try (TestTree tree = new TestTree(directory)) {
+            Created created = tree.fs.create(USER, ROOT, Name.of("open"), 0600, WRITE);
+            tree.fs.write(created.handle(), 0, ByteBuffer.wrap(new byte[100_000]));
+            tree.fs.fsync(created.handle(), false);
+            tree.fs.unlink(ROOT, Name.of("open"));
+            tree.fs.write(created.handle(), 0, ByteBuffer.wrap(new byte[] {1}));
+            tree.fs.sync();
+            assertEquals(1, count(tree.store), "the root; the file is on the orphan list");
+            tree.crash();
+            AtomicInteger blocks = new AtomicInteger();
+            tree.store.forEachBlock(id -> blocks.incrementAndGet());
+            assertEquals(1, blocks.get());
+            assertClean(tree.store);
+        }
+    }
+
+    private static int count(BlockStore store) throws Exception {
+        AtomicInteger names = new AtomicInteger();
+        TreeCheck.Summary summary = TreeCheck.run(store, finding -> names.addAndGet(1000));
+        return names.get() + (int) (summary.directories() + summary.files());
+    }
+
+    @Test
+    void changesReachTheStoreByThemselvesWithinTheirAge() throws Exception {
+        try (TestTree tree = new TestTree(directory)) {
+            tree.options = TreeOptions.defaults().withDirtyAgeMillis(200);
+            tree.reopen();
+            Created created = tree.fs.create(USER, ROOT, Name.of("f"), 0600, WRITE);
+            tree.fs.write(created.handle(), 0, ByteBuffer.wrap(new byte[1_500_000]));
+            long deadline = System.nanoTime() + 30_000_000_000L;
+            while (tree.fs.counters().dirtyBytes() > 0 || tree.fs.counters().dirtyInodes() > 0) {
+                assertTrue(System.nanoTime() < deadline, "still dirty");
+                Thread.onSpinWait();
+            }
+            tree.crash();
+            assertEquals(1_500_000, tree.fs.lookup(ROOT, Name.of("f")).sizeBytes());
+        }
+    }
+
+    @Test
+    void aFullDiskRefusesWritesKeepsEverythingAndRecoversByItself() throws Exception {
+        try (TestTree tree = new TestTree(directory)) {
+            Created old = tree.fs.create(USER, ROOT, Name.of("old"), 0600, WRITE);
+            tree.fs.write(old.handle(), 0, ByteBuffer.wrap(new byte[] {1, 2, 3}));
+            tree.fs.fsync(old.handle(), false);
+            // Half of a filler is the margin against what others do to the disk meanwhile.
+            long filler = 2L << 30;
+            long reserve = Files.getFileStore(directory).getUsableSpace() - filler / 2;
+            Path file = directory.resolve("filler");
+            assertEquals(
+                    0,
+                    new ProcessBuilder("fallocate", "-l", Long.toString(filler), file.toString())
+                            .inheritIO()
+                            .start()
+                            .waitFor());
+            tree.storeOptions = tree.storeOptions.withReserveBytes(reserve);
+            tree.reopen();
+
+            Created fresh = tree.fs.create(USER, ROOT, Name.of("fresh"), 0600, WRITE);
+            byte[] expected = new byte[300_000];
+            new Random(1).nextBytes(expected);
+            tree.fs.write(fresh.handle(), 0, ByteBuffer.wrap(expected));
+            assertNoSpace(() -> tree.fs.fsync(fresh.handle(), false));
+            assertNoSpace(() -> tree.fs.write(fresh.handle(), 300_000, ByteBuffer.wrap(new byte[10])));
+            assertNoSpace(() -> tree.fs.create(USER, ROOT, Name.of("another"), 0600, WRITE));
+            assertArrayEquals(new byte[] {1, 2, 3}, content(tree.fs, Name.of("old")), "what was committed is readable");
+            assertArrayEquals(expected, content(tree.fs, Name.of("fresh")), "and so is what was not");
+
+            Files.delete(file);
+            long deadline = System.nanoTime() + 30_000_000_000L;
+            while (!accepts(tree.fs, fresh.handle(), expected)) {
+                assertTrue(System.nanoTime() < deadline, "no recovery");
+                Thread.onSpinWait();
+            }
+            tree.fs.fsync(fresh.handle(), false);
+            tree.crash();
+            assertArrayEquals(expected, content(tree.fs, Name.of("fresh")));
+        }
+    }
+
+    private static boolean accepts(FileSystem fs, long handle, byte[] content) throws FileSystemException {
+        try {
+            return fs.write(handle, 0, ByteBuffer.wrap(content)) == content.length;
+        } catch (FileSystemException e) {
+            assertEquals(FileSystemException.Code.NO_SPACE, e.code());
+            return false;
+        }
+    }
+
+    private static void assertNoSpace(Executable action) {
+        assertEquals(
+                FileSystemException.Code.NO_SPACE,
+                assertThrows(FileSystemException.class, action).code());
+    }
+}
