@@ -31,7 +31,14 @@ final class OperationGenerator {
     private static final String[] NAMES = names();
 
     private static final String[] ATTRIBUTE_NAMES = {
-        "user.a", "user.b", "user.\u00ff\u00fe", "user." + "n".repeat(100), "trusted.t", "user.empty"
+        "user.a",
+        "user.b",
+        "user.\u00ff\u00fe",
+        "user." + "n".repeat(100),
+        "trusted.t",
+        "user.empty",
+        "user.",
+        "nonsense"
     };
 
     private final Random random;
@@ -176,6 +183,7 @@ final class OperationGenerator {
             if (isDevice(absolute)) {
                 return Outcome.of("a device");
             }
+            side.closeIfLinked(absolute);
             side.keep(slot, Posix.open(absolute, allFlags, mode));
             return Outcome.of("open");
         });
@@ -346,6 +354,7 @@ final class OperationGenerator {
     private Operation unlink() {
         String path = oneIn(20) ? either() + "/" : existing();
         return operation("unlink " + printable(path), side -> {
+            side.closeIfLinked(side.path(path));
             Posix.unlink(side.path(path));
             return Outcome.of("unlinked");
         });
@@ -353,18 +362,19 @@ final class OperationGenerator {
 
     private Operation removeTree(String path) {
         return operation("remove tree " + printable(path), side -> {
-            deleteAll(side.path(path));
+            deleteAll(side, side.path(path));
             return Outcome.of("removed");
         });
     }
 
-    private static void deleteAll(String path) throws PosixException {
+    private static void deleteAll(Side side, String path) throws PosixException {
         if (Posix.lstat(path).isDirectory()) {
             for (String name : Posix.list(path).keySet()) {
-                deleteAll(path + "/" + name);
+                deleteAll(side, path + "/" + name);
             }
             Posix.rmdir(path);
         } else {
+            side.closeIfLinked(path);
             Posix.unlink(path);
         }
     }
@@ -373,6 +383,8 @@ final class OperationGenerator {
         String from = oneIn(25) ? existing() + "/" : existing();
         String to = oneIn(8) ? from + "/" + name() : either();
         return operation(String.format("rename %s to %s", printable(from), printable(to)), side -> {
+            side.closeIfLinked(side.path(from));
+            side.closeIfLinked(side.path(to));
             Posix.rename(side.path(from), side.path(to));
             return Outcome.of("renamed");
         });
@@ -482,6 +494,7 @@ final class OperationGenerator {
             if (isDevice(side.path(path))) {
                 return Outcome.of("a device");
             }
+            side.closeIfLinked(side.path(path));
             Posix.truncate(side.path(path), size);
             return Outcome.of("truncated");
         });
@@ -545,10 +558,10 @@ final class OperationGenerator {
         long offset = (1L << 30) * (1 + random.nextInt(1000)) + random.nextInt(1 << 20);
         byte[] data = data(Math.max(1, size() / 4));
         return onSlot(slot(), "sparse write of " + data.length + " at " + offset, (side, fd) -> {
-            FileStatus before = Posix.fstat(fd);
-            if (!before.isRegular()) {
+            if (isRemovedDirectory(fd) || !Posix.fstat(fd).isRegular()) {
                 return Outcome.of("not a file");
             }
+            FileStatus before = Posix.fstat(fd);
             Posix.pwrite(fd, data, offset);
             FileStatus after = Posix.fstat(fd);
             byte[] around;

@@ -1,5 +1,7 @@
 package blocktree.testharness.model;
 
+import blocktree.testharness.posix.Errno;
+import blocktree.testharness.posix.FileStatus;
 import blocktree.testharness.posix.Posix;
 import blocktree.testharness.posix.PosixException;
 import java.util.Arrays;
@@ -45,6 +47,38 @@ final class Side {
             int descriptor = descriptors[slot];
             descriptors[slot] = CLOSED;
             Posix.close(descriptor);
+        }
+    }
+
+    /**
+     * Closes every descriptor of the file at {@code path} when that has several names. A mount by path has pages of its own for each name: what
+     * is open under one of them may miss what is written under another (docs/mount-limits.md).
+     */
+    void closeIfLinked(String path) throws PosixException {
+        FileStatus status;
+        try {
+            status = Posix.stat(path);
+        } catch (PosixException e) {
+            return; // the operation itself will say why
+        }
+        if (status.isDirectory() || status.linkCount() < 2) {
+            return;
+        }
+        for (int slot = 0; slot < descriptors.length; slot++) {
+            if (isOpen(slot) && isSame(descriptors[slot], status)) {
+                close(slot);
+            }
+        }
+    }
+
+    private static boolean isSame(int descriptor, FileStatus file) throws PosixException {
+        try {
+            return Posix.fstat(descriptor).inode() == file.inode();
+        } catch (PosixException e) {
+            if (e.errno() == Errno.ENOENT) {
+                return false; // a removed directory
+            }
+            throw e;
         }
     }
 
