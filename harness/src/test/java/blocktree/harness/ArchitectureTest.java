@@ -26,4 +26,11 @@ class ArchitectureTest {
             .dependOnClassesThat()
             .resideInAnyPackage("io.netty..", "org.rocksdb..", "jnr..", "ru.serce..")
             .allowEmptyShould(true);
+
+    @ArchTest
+    static final ArchRule seesNoGeneratedMessages = noClasses()
+            .should()
+            .dependOnClassesThat()
+            .haveNameMatching("blocktree\\..*Proto(\\$.*)?")
+            .allowEmptyShould(true);
 }

@@ -32,6 +32,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.function.Consumer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -179,6 +180,7 @@ final class OpenTree implements AutoCloseable {
     List<ControlReply.Snapshot> snapshots() throws NodeException {
         try {
             return store.snapshots().stream()
+                    .filter(snapshot -> snapshot.name()[0] != 0) // one that a check uses, or a killed check has left
                     .map(snapshot -> new ControlReply.Snapshot(
                             new String(snapshot.name(), StandardCharsets.UTF_8),
                             snapshot.stateRoot().toHex(),
@@ -237,7 +239,10 @@ final class OpenTree implements AutoCloseable {
                     .withRepair(repair)
                     .withProgress(report -> out.offer(new ControlReply.Progress("sectors", report.sectors(), 0)));
             FsckReport report = store.fsck(options, finding -> out.offer(toReply(finding)));
-            TreeCheck.Summary names = TreeCheck.run(store, finding -> out.offer(toReply(finding)));
+            Consumer<TreeFinding> treeFindings = finding -> out.offer(toReply(finding));
+            // A store that is open for reading only does not change meanwhile; any other is checked on a snapshot.
+            TreeCheck.Summary names =
+                    store.isReadOnly() ? TreeCheck.run(store, treeFindings) : files.check(treeFindings);
             Map<String, Long> counters = new LinkedHashMap<>();
             counters.put("log_entries", report.logEntries());
             counters.put("blocks", report.blocks());
@@ -256,6 +261,8 @@ final class OpenTree implements AutoCloseable {
             counters.put("tree_warnings", names.warnings());
             return new ControlReply.Checked(counters);
         } catch (StoreException e) {
+            throw Failures.of(tried, e);
+        } catch (FileSystemException e) {
             throw Failures.of(tried, e);
         }
     }

@@ -24,4 +24,11 @@ class ArchitectureTest {
             .dependOnClassesThat()
             .resideInAnyPackage("org.rocksdb..", "jnr..", "ru.serce..")
             .allowEmptyShould(true);
+
+    @ArchTest
+    static final ArchRule seesNoGeneratedMessages = noClasses()
+            .should()
+            .dependOnClassesThat()
+            .haveNameMatching("blocktree\\..*Proto(\\$.*)?")
+            .allowEmptyShould(true);
 }
