@@ -100,14 +100,17 @@ public final class Benchmarks implements Callable<Integer> {
         }
         int count = isShort ? 1 : rounds;
         Path directory = Files.createTempDirectory(parent, "btnode-bench-");
+        Report report;
         try {
-            Report report = new Report(measure(directory, selected(), scale, count), count);
-            out.println(report.text());
-            if (markdown != null) {
-                Files.writeString(markdown, report.markdown());
-            }
-        } finally {
-            Processes.deleteTree(directory);
+            report = new Report(measure(directory, selected(), scale, count), count);
+        } catch (IOException e) {
+            // With the daemons' logs.
+            throw new IOException("failed; what it left is in " + directory, e);
+        }
+        Processes.deleteTree(directory);
+        out.println(report.text());
+        if (markdown != null) {
+            Files.writeString(markdown, report.markdown());
         }
         return 0;
     }
@@ -168,7 +171,7 @@ public final class Benchmarks implements Callable<Integer> {
         row.prepare(workspace);
         side.sync();
         if (row.isCold()) {
-            side.chill();
+            Processes.dropCaches();
         }
         settle(side, scale);
         Duration processor = Processes.cpuTime(side.pid());

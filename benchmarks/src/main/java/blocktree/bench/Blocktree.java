@@ -12,25 +12,19 @@ import java.util.Map;
 
 /** A node of one mount with default options, as {@code btnode init} and {@code btnode run} make it. */
 final class Blocktree implements Side {
-    private final NodeDirectory node;
-    private final Path folder;
     private final Path root;
-    private NodeProcess process;
+    private final NodeProcess process;
 
     Blocktree(Path directory) throws IOException {
-        folder = directory.resolve("blocktree.node");
         root = Files.createDirectories(directory.resolve("blocktree"));
         try {
-            node = NodeDirectory.in(folder, NodeProgram.find()).init();
-            process = start();
+            process = NodeDirectory.in(directory.resolve("blocktree.node"), NodeProgram.find())
+                    .init()
+                    // As bin/btnode sets it.
+                    .start(NodeOptions.mountedOn(root).withEnvironment(Map.of("MALLOC_ARENA_MAX", "2")));
         } catch (HarnessException e) {
             throw new IOException(e);
         }
-    }
-
-    private NodeProcess start() throws HarnessException {
-        // As bin/btnode sets it.
-        return node.start(NodeOptions.mountedOn(root).withEnvironment(Map.of("MALLOC_ARENA_MAX", "2")));
     }
 
     @Override
@@ -53,29 +47,12 @@ final class Blocktree implements Side {
     }
 
     @Override
-    public void chill() throws IOException {
-        try {
-            int status = process.terminate();
-            if (status != 0) {
-                throw new IOException("the node ended with " + status + ": " + process.log());
-            }
-            process.close();
-            process = start();
-        } catch (HarnessException e) {
-            throw new IOException(e);
-        }
-        Processes.dropCaches();
-    }
-
-    @Override
     public long pid() {
         return process.pid();
     }
 
     @Override
-    public void close() throws IOException {
+    public void close() {
         process.close();
-        Processes.deleteTree(folder);
-        Processes.deleteTree(root);
     }
 }

@@ -16,7 +16,7 @@ final class Gocryptfs implements Side {
     private final Path root;
     private final Path passphrase;
     private final Path log;
-    private Process daemon;
+    private final Process daemon;
 
     Gocryptfs(Path directory) throws IOException {
         cipher = Files.createDirectories(directory.resolve("gocryptfs.cipher"));
@@ -62,13 +62,6 @@ final class Gocryptfs implements Side {
     }
 
     @Override
-    public void chill() throws IOException {
-        Processes.unmount(root, daemon);
-        daemon = mount();
-        Processes.dropCaches();
-    }
-
-    @Override
     public long pid() {
         return daemon.pid();
     }
@@ -76,7 +69,5 @@ final class Gocryptfs implements Side {
     @Override
     public void close() throws IOException {
         Processes.unmount(root, daemon);
-        Processes.deleteTree(cipher);
-        Processes.deleteTree(root);
     }
 }

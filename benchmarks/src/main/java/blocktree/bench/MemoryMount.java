@@ -80,12 +80,6 @@ final class MemoryMount implements Side {
         // There is nothing to survive in.
     }
 
-    /** Its content is in memory, warm or cold; only what the kernel holds of it goes. */
-    @Override
-    public void chill() throws IOException {
-        Processes.dropCaches();
-    }
-
     @Override
     public long pid() {
         return daemon.pid();
@@ -94,6 +88,5 @@ final class MemoryMount implements Side {
     @Override
     public void close() throws IOException {
         Processes.unmount(root, daemon);
-        Processes.deleteTree(root);
     }
 }

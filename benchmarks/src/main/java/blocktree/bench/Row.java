@@ -19,7 +19,7 @@ interface Row {
     /** Bytes or operations of one run. */
     long work(Scale scale);
 
-    /** Whether it starts with nothing of the content in memory. */
+    /** Whether it starts with the kernel's caches empty; a daemon's own are small beside the file. Needs root. */
     default boolean isCold() {
         return false;
     }

@@ -13,7 +13,7 @@ record SequentialRead(boolean isCold) implements Row {
     @Override
     public String description() {
         return isCold
-                ? "read that file in requests of 1 MiB; before it the daemon is started anew and the kernel's caches are dropped"
+                ? "read that file in requests of 1 MiB, the kernel's caches having been dropped"
                 : "read that file in requests of 1 MiB, having read it once";
     }
 

@@ -15,16 +15,10 @@ interface Side extends AutoCloseable {
     /** Returns when everything written so far would survive a power loss, as far as this side promises that at all. */
     void sync() throws IOException;
 
-    /**
-     * Forgets what the daemon and the kernel hold in memory of the content, where the side can: the next read comes from the disk.
-     *
-     * @throws IOException also when the kernel's caches cannot be dropped, which needs root
-     */
-    void chill() throws IOException;
-
     /** The process that serves the directory; its processor time stands beside each figure. 0 for none. */
     long pid();
 
+    /** Ends the daemon; what it leaves on the disk is removed with the directory of the run. */
     @Override
     void close() throws IOException;
 }
