@@ -212,7 +212,13 @@ public final class BlockStore implements AutoCloseable {
      */
     public OpenBlock readGeneration(BlockId id, long generation) throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
-            return register(id, () -> earlier(id, generation));
+            // the walk may read thousands of headers: only the last step is in the window that the collector waits for
+            PlacedHeader proved = earlier(id, generation);
+            return register(id, () -> {
+                PlacedHeader now = proved == null ? null : ledger.header(id, generation);
+                boolean same = proved != null && now != null && now.header().equals(proved.header());
+                return same ? now : null;
+            });
         } catch (StoreException e) {
             throw report(id, null, e);
         }

@@ -47,6 +47,9 @@ final class Collector implements AutoCloseable {
         /** Log positions of all snapshots, ascending. */
         long[] snapshotPositions();
 
+        /** False while it cannot be told what snapshots need. */
+        boolean mayCollect();
+
         /** Whether so little space is usable that retention must give way. */
         boolean isSpaceLow() throws StoreException;
 
@@ -95,6 +98,8 @@ final class Collector implements AutoCloseable {
     private final ReadOptions readOptions =
             new ReadOptions().setTotalOrderSeek(true).setFillCache(false);
 
+    private final CompactRangeOptions compaction = new CompactRangeOptions().setExclusiveManualCompaction(false);
+
     private final ReentrantLock running = new ReentrantLock(); // one pass at a time; guards the fields below
     private long examinedPosition; // records up to here have been looked at once
     private long expiredPosition; // records up to here have been looked at since they left the retention window
@@ -114,6 +119,7 @@ final class Collector implements AutoCloseable {
     private volatile boolean snapshotDeleted;
     private boolean givingWay;
     private @Nullable Thread thread;
+    private boolean closed; // guarded by this
 
     Collector(
             RocksDB db,
@@ -174,6 +180,12 @@ final class Collector implements AutoCloseable {
     void collect(boolean everything) throws StoreException {
         running.lock();
         try {
+            if (pace.isStopped()) {
+                throw new StoreException(StoreException.Code.CLOSED, "the store is closed");
+            }
+            if (!around.mayCollect()) {
+                return;
+            }
             long limit = around.checkpointPosition();
             advanceStateGrace(limit);
             if (everything || wantsFullPass()) {
@@ -235,7 +247,9 @@ final class Collector implements AutoCloseable {
             givingWay = true;
             log.atWarn().log("retention_gives_way");
         }
-        reclaim();
+        if (reclaimableSectors > 0) {
+            reclaim();
+        }
         long from = 0;
         while (from <= limit && !pace.isStopped() && around.isSpaceLow()) {
             from = pressurePass(from, limit);
@@ -557,13 +571,14 @@ final class Collector implements AutoCloseable {
      * bytes each; sectors are copied only out of files that are mostly garbage.
      */
     private void reclaim() throws StoreException {
-        try (FlushOptions flush = new FlushOptions().setWaitForFlush(true);
-                CompactRangeOptions compact = new CompactRangeOptions().setExclusiveManualCompaction(false)) {
+        try (FlushOptions flush = new FlushOptions().setWaitForFlush(true)) {
             db.flush(flush, families.sectors);
-            db.compactRange(families.sectors, null, null, compact);
+            db.compactRange(families.sectors, null, null, compaction);
             reclaimableSectors = 0;
         } catch (RocksDBException e) {
-            throw failed(e);
+            if (!pace.isStopped()) { // else it was cut short by close
+                throw failed(e);
+            }
         }
     }
 
@@ -607,8 +622,14 @@ final class Collector implements AutoCloseable {
 
     /** Stops the thread; a record that it was working on is finished after the next start. */
     @Override
-    public void close() {
+    public synchronized void close() {
+        if (closed) {
+            return;
+        }
+        closed = true;
         pace.stop();
+        // a compaction can take hours, and the one who closes waits for the thread: this ends it
+        compaction.setCanceled(true);
         Thread collector = thread;
         if (collector != null) {
             try {
@@ -620,6 +641,7 @@ final class Collector implements AutoCloseable {
         running.lock();
         try {
             readOptions.close();
+            compaction.close();
         } finally {
             running.unlock();
         }

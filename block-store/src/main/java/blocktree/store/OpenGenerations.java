@@ -9,6 +9,7 @@ import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.locks.Lock;
+import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 
@@ -22,6 +23,9 @@ import java.util.concurrent.locks.ReentrantReadWriteLock;
  * the condemnation, which then fails, or meets the condemnation when it registers.
  */
 final class OpenGenerations {
+
+    private static final int ATTEMPTS_MAX = 20;
+    private static final long ATTEMPT_NANOS = 50_000;
 
     /** A generation of a block. */
     record Generation(BlockId block, long generation) {}
@@ -65,9 +69,14 @@ final class OpenGenerations {
         }
     }
 
-    /** True, and the generation can no longer be opened, when nobody holds it. */
+    /**
+     * True, and the generation can no longer be opened, when nobody holds it. False also while readers are in their windows: waiting
+     * for them would make every new reader wait for the slowest of them.
+     */
     boolean condemn(Generation generation) {
-        window.writeLock().lock();
+        if (!tryCloseWindow()) {
+            return false;
+        }
         try {
             synchronized (open) {
                 dropUnreachable();
@@ -82,9 +91,14 @@ final class OpenGenerations {
         }
     }
 
-    /** After the headers of the condemned generations have been deleted, or the deletion was given up. */
+    /**
+     * After the headers of the condemned generations have been deleted, or the deletion was given up. While readers are in their
+     * windows it is left to the next call.
+     */
     void releaseCondemned() {
-        window.writeLock().lock();
+        if (!tryCloseWindow()) {
+            return;
+        }
         try {
             synchronized (open) {
                 condemned.clear();
@@ -92,6 +106,17 @@ final class OpenGenerations {
         } finally {
             window.writeLock().unlock();
         }
+    }
+
+    /** Takes the write lock without queueing for it: a queued writer would hold up readers. */
+    private boolean tryCloseWindow() {
+        for (int attempt = 1; !window.writeLock().tryLock(); attempt++) {
+            if (attempt == ATTEMPTS_MAX) {
+                return false;
+            }
+            LockSupport.parkNanos(ATTEMPT_NANOS);
+        }
+        return true;
     }
 
     /** How many generations are open; for tests and metrics. */

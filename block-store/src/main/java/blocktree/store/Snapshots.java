@@ -16,8 +16,10 @@ import java.security.SecureRandom;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -41,6 +43,7 @@ final class Snapshots {
     private final KeyRing keys;
     private final ReentrantLock lock = new ReentrantLock(); // taken before the ledger's locks
     private volatile List<Held> held = List.of(); // ascending by position
+    private volatile Set<String> unreadable = Set.of(); // ids of rows that lead to no sound entry
     private volatile long[] positions = {};
 
     /** Reads and verifies what is stored. */
@@ -48,6 +51,7 @@ final class Snapshots {
         this.ledger = ledger;
         this.keys = keys;
         List<Held> found = new ArrayList<>();
+        Set<String> damaged = new HashSet<>();
         ledger.rocks().scan(Column.META, ROW_PREFIX, Keys.after(ROW_PREFIX), (key, value) -> {
             try {
                 if (value.length != Long.BYTES) {
@@ -60,10 +64,18 @@ final class Snapshots {
                 }
                 found.add(new Held(body, info(body)));
             } catch (StoreException e) {
-                log.atError().addKeyValue("reason", e.getMessage()).log("snapshot_corrupt");
+                if (e.code() != StoreException.Code.CORRUPT && e.code() != StoreException.Code.INVALID) {
+                    throw e;
+                }
+                String id = new String(key, ROW_PREFIX.length, key.length - ROW_PREFIX.length, US_ASCII);
+                damaged.add(id);
+                log.atError()
+                        .addKeyValue("reason", "snapshot " + id + ": " + e.getMessage())
+                        .log("snapshot_corrupt");
             }
             return true;
         });
+        unreadable = Set.copyOf(damaged);
         publish(found);
     }
 
@@ -118,6 +130,14 @@ final class Snapshots {
     /** All snapshots, oldest first. */
     List<SnapshotInfo> list() {
         return held.stream().map(Held::info).toList();
+    }
+
+    /**
+     * False when there is a snapshot of which it cannot be told what it pins: nothing may be collected then, until the owner gives it
+     * up by {@link #delete deleting} it under its id, which the event {@code snapshot_corrupt} names.
+     */
+    boolean areReadable() {
+        return unreadable.isEmpty();
     }
 
     /** Log positions whose versions are pinned, ascending. Not to be changed. */
@@ -177,6 +197,9 @@ final class Snapshots {
         lock.lock();
         try {
             Held found = find(name);
+            if (found == null && giveUp(new String(name, US_ASCII))) {
+                return;
+            }
             if (found == null) {
                 throw new StoreException(StoreException.Code.NOT_FOUND, "there is no snapshot of that name");
             }
@@ -196,6 +219,20 @@ final class Snapshots {
         } finally {
             lock.unlock();
         }
+    }
+
+    /** Deletes the row of a snapshot that cannot be read. */
+    private boolean giveUp(String id) throws StoreException {
+        if (!unreadable.contains(id)) {
+            return false;
+        }
+        ledger.checkWritable();
+        ledger.rocks().delete(Column.META, rowKey(id));
+        Set<String> left = new HashSet<>(unreadable);
+        left.remove(id);
+        unreadable = Set.copyOf(left);
+        log.atInfo().addKeyValue("snapshot", id).log("snapshot_deleted");
+        return true;
     }
 
     /** The version of the state map that a snapshot names; NOT_FOUND when it has been deleted. */

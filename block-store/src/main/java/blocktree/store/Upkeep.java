@@ -121,6 +121,11 @@ final class Upkeep implements AutoCloseable, Collector.Surroundings {
     }
 
     @Override
+    public boolean mayCollect() {
+        return snapshots.areReadable();
+    }
+
+    @Override
     public boolean isSpaceLow() throws StoreException {
         return ledger.rocks().usableBytes()
                 < LOW_SPACE_RESERVES * ledger.options().reserveBytes();

@@ -4,6 +4,7 @@ import static java.nio.charset.StandardCharsets.US_ASCII;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.crypto.BlockId;
@@ -21,6 +22,7 @@ import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -84,6 +86,7 @@ class CollectorTest {
         private long millis = 1_000_000;
         private final TreeSet<Long> snapshots = new TreeSet<>();
         private int looksUntilRoomy;
+        private boolean mayCollect = true;
 
         @Override
         public long checkpointPosition() {
@@ -98,6 +101,11 @@ class CollectorTest {
         @Override
         public long[] snapshotPositions() {
             return snapshots.stream().mapToLong(Long::longValue).toArray();
+        }
+
+        @Override
+        public boolean mayCollect() {
+            return mayCollect;
         }
 
         @Override
@@ -480,6 +488,48 @@ class CollectorTest {
         }
         collector.close();
         assertTrue(collector.collected().headers() > 0);
+    }
+
+    @Test
+    void nothingIsCollectedWhileItCannotBeToldWhatIsNeededAndNothingAfterClosing() throws Exception {
+        Model model = new Model(new Random(14));
+        for (int i = 0; i < 50; i++) {
+            model.commit();
+        }
+        Set<String> before = present();
+        Collector collector = new Collector(db, families, open, Retention.NONE, around, AT_ONCE);
+        around.mayCollect = false;
+        around.looksUntilRoomy = Integer.MAX_VALUE;
+        collector.collect(true);
+        assertEquals(before, present());
+        around.mayCollect = true;
+        collector.close();
+        assertEquals(
+                StoreException.Code.CLOSED,
+                assertThrows(StoreException.class, () -> collector.collect(true))
+                        .code());
+        assertEquals(before, present());
+    }
+
+    @Test
+    void aSlowReaderHoldsUpNobody() throws Exception {
+        BlockId id = BlockId.of(bytes(new Random(15)));
+        Thread reader = new Thread(() -> {
+            open.reading().lock();
+            LockSupport.park();
+            open.reading().unlock();
+        });
+        reader.start();
+        while (reader.getState() != Thread.State.WAITING) {
+            Thread.onSpinWait();
+        }
+        assertFalse(open.condemn(new OpenGenerations.Generation(id, 1)), "it is tried again in the next round");
+        open.releaseCondemned();
+        open.reading().lock();
+        open.reading().unlock();
+        LockSupport.unpark(reader);
+        reader.join();
+        assertTrue(open.condemn(new OpenGenerations.Generation(id, 1)));
     }
 
     @Test

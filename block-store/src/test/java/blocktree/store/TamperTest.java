@@ -581,6 +581,45 @@ class TamperTest {
     }
 
     @Test
+    void whatADamagedSnapshotMayNeedIsNotCollectedUntilTheOwnerGivesItUp() throws Exception {
+        try (TestTree tree = new TestTree(directory, TestTree.options().withRetention(Retention.NONE))) {
+            OpenBlock block = tree.create("one", 1);
+            tree.store.createSnapshot(TestTree.bytes("a"));
+            long position = tree.store.headPosition();
+            tree.put(tree.store.read(block.id()), 0, 2);
+            tree.store.close();
+            byte[] key = Keys.log(position);
+            byte[][] entry = new byte[1][];
+            try (Rocks rocks = new Rocks(tree.dir, tree.options, Rocks.Mode.WRITE)) {
+                byte[] value = rocks.get(Column.LOG, key);
+                assertNotNull(value);
+                entry[0] = value.clone();
+                value[value.length - 20] ^= 1;
+                rocks.put(Column.LOG, key, value);
+            }
+            tree.open().collectGarbage();
+            assertNotNull(tree.store.ledger().rocks().get(Column.HEADERS, Keys.header(block.id(), 1)));
+            tree.store.ledger().rocks().put(Column.LOG, key, entry[0]);
+            tree.reopen(); // the entry was restored: the snapshot is whole
+            SnapshotInfo whole = tree.store.snapshots().get(0);
+            assertArrayEquals(TestTree.sector(1), TestTree.read(tree.store.readAt(block.id(), whole), 0));
+            entry[0][entry[0].length - 20] ^= 1;
+            tree.store.ledger().rocks().put(Column.LOG, key, entry[0]);
+            tree.reopen();
+            String reason = events.list.stream()
+                    .filter(e -> e.getMessage().equals("snapshot_corrupt"))
+                    .flatMap(e -> e.getKeyValuePairs().stream())
+                    .map(p -> String.valueOf(p.value))
+                    .findFirst()
+                    .orElseThrow();
+            String id = reason.substring("snapshot ".length(), "snapshot ".length() + 32);
+            tree.store.deleteSnapshot(TestTree.bytes(id));
+            tree.store.collectGarbage();
+            assertEquals(null, tree.store.ledger().rocks().get(Column.HEADERS, Keys.header(block.id(), 1)));
+        }
+    }
+
+    @Test
     void aSnapshotThatIsWithheldIsMissedByFsck() throws Exception {
         try (TestTree tree = new TestTree(directory)) {
             tree.create("one", 1);
