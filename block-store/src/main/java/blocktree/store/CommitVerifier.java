@@ -150,6 +150,9 @@ final class CommitVerifier {
     void verifyPayload(SealedBlock block, @Nullable Header predecessor, Garbage.@Nullable Builder garbage)
             throws StoreException {
         Header header = block.header();
+        if (!header.tombstone()) {
+            verifyEpoch(header, header.sealed(), "attributes");
+        }
         boolean keepsSectors =
                 predecessor != null && !header.tombstone() && predecessor.sectorSizeLog2() == header.sectorSizeLog2();
         Payload base = keepsSectors && predecessor != null
@@ -159,6 +162,19 @@ final class CommitVerifier {
             garbage.all();
         }
         new PayloadCheck(block, base, garbage).run();
+    }
+
+    /** What is written now is sealed with the newest key: an older one may be known to readers who were shut out since. */
+    private static void verifyEpoch(Header header, byte[] ciphertext, String what) throws StoreException {
+        try {
+            int epoch = SectorCipher.epochOf(ciphertext, 0, ciphertext.length);
+            if (epoch != header.epoch()) {
+                throw StoreException.invalid(what + " of block " + header.block() + " is sealed under epoch " + epoch
+                        + ", its header is of " + header.epoch());
+            }
+        } catch (CryptoException e) {
+            throw StoreException.invalid(what + " of block " + header.block() + ": " + e.getMessage());
+        }
     }
 
     /** One walk down the changed part of a new tree. */
@@ -224,7 +240,12 @@ final class CommitVerifier {
                 }
                 return new Entry(header.generation(), IntegrityNode.nodeHash(level, node));
             }
-            return base.entry(level, 0);
+            Entry taken = base.entry(level, 0);
+            if (taken.generation() != header.payloadGeneration()) {
+                throw StoreException.invalid("block " + header.block() + " names generation "
+                        + header.payloadGeneration() + " for its top node, which is of " + taken.generation());
+            }
+            return taken;
         }
 
         private void check(int level, long index, Entry entry) throws StoreException {
@@ -281,14 +302,7 @@ final class CommitVerifier {
                 throw StoreException.invalid(
                         "sector " + index + " of block " + header.block() + " is not the one that its tree names");
             }
-            try {
-                if (header.key(SectorCipher.epochOf(ciphertext, 0, ciphertext.length)) == null) {
-                    throw StoreException.invalid(
-                            "sector " + index + " of block " + header.block() + " is of an epoch without key");
-                }
-            } catch (CryptoException e) {
-                throw StoreException.invalid("sector " + index + " of block " + header.block() + ": " + e.getMessage());
-            }
+            verifyEpoch(header, ciphertext, "sector " + index);
             usedSectors.add(index);
         }
 

@@ -55,6 +55,7 @@ final class Ledger implements CommitPort, AutoCloseable {
     private static final byte[] META_TREE = "tree".getBytes(US_ASCII);
     private static final byte[] META_ROOT_NONCE = "root-block-nonce".getBytes(US_ASCII);
     static final byte[] META_CHECKPOINT = "checkpoint".getBytes(US_ASCII);
+    private static final byte[] META_SNAPSHOTS = "snapshot/".getBytes(US_ASCII);
     private static final byte[] FORMAT = {1};
 
     private static final int VERIFIED_COMMITS_MAX = 4096;
@@ -199,18 +200,21 @@ final class Ledger implements CommitPort, AutoCloseable {
                 options.readOnly() ? null : new SectorFiles(rocks, rocks.dir().resolve("incoming"));
         AnchorFile opened = null;
         try {
+            opened = openAnchor(rocks.dir(), options, node);
+            if (opened != null && !options.readOnly()) {
+                cutAtGap(checkpointBytes, opened.read());
+            }
             List<LogEntry> records = replayAuthority();
             checkpoint = verifyCheckpoint(checkpointBytes, records);
             view = new View(new ConcurrentHashMap<>(), Map.of(), checkpoint.root());
             replayLog(records);
-            opened = openAnchor(rocks.dir(), options, node);
             anchorFile = opened;
             anchor = verifyAnchor(opened);
             durablePosition = headPosition;
             durableHash = headHash;
             durableCheckpoint = checkpoint;
             if (sectorFiles != null) {
-                sectorFiles.clean();
+                sectorFiles.clean(this::newestGeneration);
             }
         } catch (StoreException | RuntimeException e) {
             stateMap.close();
@@ -247,6 +251,55 @@ final class Ledger implements CommitPort, AutoCloseable {
     }
 
     // ---- opening ----
+
+    /**
+     * After a power loss the database can have lost the end of one of its write-ahead logs and kept some of the next: entries that
+     * follow a gap. When nothing from the gap on was acknowledged, the log ends before it. What the commits behind it brought is named
+     * by nothing then, but for the rows that are deleted here.
+     */
+    private void cutAtGap(byte[] checkpointBytes, @Nullable Anchor found) throws StoreException {
+        long from;
+        try {
+            from = Checkpoint.parse(SignedEnvelope.parse(checkpointBytes).body())
+                    .position();
+        } catch (CryptoException | StoreException e) {
+            return; // told when it is verified
+        }
+        long[] last = {from};
+        boolean[] gap = {false};
+        rocks.scan(Column.LOG, Keys.log(from + 1), null, (key, value) -> {
+            gap[0] = key.length == Long.BYTES && Keys.getU64(key, 0) != last[0] + 1;
+            if (!gap[0]) {
+                last[0]++;
+            }
+            return !gap[0];
+        });
+        if (!gap[0] || found == null || found.acknowledgedPosition() > last[0]) {
+            return;
+        }
+        byte[] cut = Keys.log(last[0] + 1);
+        byte[] end = Keys.log(-1);
+        try (WriteBatch batch = new WriteBatch()) {
+            for (Column column : List.of(Column.LOG, Column.CHANGES, Column.AUTHORITY, Column.GARBAGE)) {
+                batch.deleteRange(rocks.family(column), cut, end);
+            }
+            List<byte[]> snapshots = new ArrayList<>();
+            rocks.scan(Column.META, META_SNAPSHOTS, Keys.after(META_SNAPSHOTS), (key, value) -> {
+                if (value.length == Long.BYTES && Keys.getU64(value, 0) > last[0]) {
+                    snapshots.add(key);
+                }
+                return true;
+            });
+            for (byte[] row : snapshots) {
+                batch.delete(rocks.family(Column.META), row);
+            }
+            rocks.write(batch);
+        } catch (RocksDBException e) {
+            throw rocks.failure("cut the log", e);
+        }
+        rocks.syncWal();
+        log.atWarn().addKeyValue("position", last[0]).log("log_cut");
+    }
 
     /** All authority records in order, applied; what makes them trustworthy is checked by the caller. */
     private List<LogEntry> replayAuthority() throws StoreException {
@@ -529,6 +582,12 @@ final class Ledger implements CommitPort, AutoCloseable {
         return Math.max(headTimeMillis, options.clock().millis());
     }
 
+    /** 0 when the block was never created. */
+    private long newestGeneration(BlockId id) throws StoreException {
+        StateEntry entry = current(id);
+        return entry == null ? 0 : entry.generation();
+    }
+
     /** The newest (generation, header hash) of a block, tombstones too; null when it was never created. Each answer is verified. */
     @Nullable
     StateEntry current(BlockId id) throws StoreException {
@@ -715,10 +774,11 @@ final class Ledger implements CommitPort, AutoCloseable {
                 entry = LogEntry.of(position, time, headHash, LogKind.COMMIT, commit.envelope());
                 batch.put(rocks.family(Column.LOG), Keys.log(position), entry.encoded());
                 batch.put(rocks.family(Column.CHANGES), Keys.log(position), Changes.encode(changes));
-                if (!large.isEmpty()) {
-                    ingest(large, files, batch);
+                if (large.isEmpty()) {
+                    ticket = write(batch, entry);
+                } else {
+                    ticket = ingestAndWrite(large, files, batch, entry);
                 }
-                ticket = write(batch, entry);
                 keepVerified(position, new VerifiedCommit(body, time));
                 View now = view;
                 changes.forEach(change -> now.changes.put(change.id(), change));
@@ -748,12 +808,21 @@ final class Ledger implements CommitPort, AutoCloseable {
         return sectorFiles;
     }
 
-    private void ingest(List<SealedBlock> blocks, List<Path> files, WriteBatch batch) throws StoreException {
+    private long ingestAndWrite(List<SealedBlock> blocks, List<Path> files, WriteBatch batch, LogEntry entry)
+            throws StoreException {
+        boolean done = false;
         try {
             files().ingest(blocks, files, batch);
+            long ticket = write(batch, entry);
+            done = true;
+            return ticket;
         } catch (StoreException e) {
             stopIfBroken(e);
             throw e;
+        } finally {
+            if (!done) {
+                files().undo(blocks);
+            }
         }
     }
 
@@ -944,7 +1013,14 @@ final class Ledger implements CommitPort, AutoCloseable {
             try (WriteBatch batch = new WriteBatch()) {
                 StateRoot root = stateMap.apply(base, position, frozen.values(), batch, rocks.family(Column.GARBAGE));
                 Checkpoint made = new Checkpoint(
-                        tree, position, time, logHash, root.hash(), node.id(), nodeChain(), authorityNow);
+                        tree,
+                        position,
+                        time,
+                        logHash,
+                        root.hash(),
+                        node.id(),
+                        chainFor(Rights.NODE, List.of(rootDomain()), position, time),
+                        authorityNow);
                 byte[] signed =
                         node.sign(SignatureKind.CHECKPOINT, made.encode()).toBytes();
                 batch.put(rocks.family(Column.META), META_CHECKPOINT, signed);
@@ -985,20 +1061,20 @@ final class Ledger implements CommitPort, AutoCloseable {
         }
     }
 
-    /** A chain that lets this node sign checkpoints now. */
-    private Hash nodeChain() throws StoreException {
-        return chainFor(Rights.NODE, List.of(rootDomain()));
-    }
-
     /** The newest chain of this node that grants {@code needed} in each of {@code domains} now; DENIED when there is none. */
     Hash chainFor(Rights needed, List<DomainId> domains) throws StoreException {
+        return chainFor(needed, domains, headPosition + 1, nowMillis());
+    }
+
+    /** As {@link #chainFor(Rights, List)}, for a place in the log. */
+    private Hash chainFor(Rights needed, List<DomainId> domains, long position, long timeMillis) throws StoreException {
         List<WriteCapabilityChain> chains = authority.chainsOf(node.id());
         CryptoException refusal = null;
         for (int i = chains.size() - 1; i >= 0; i--) {
             Hash chain = chains.get(i).id();
             try {
                 for (DomainId domain : domains) {
-                    authority.checkRights(node.id(), chain, domain, needed, headPosition + 1, nowMillis());
+                    authority.checkRights(node.id(), chain, domain, needed, position, timeMillis);
                 }
                 return chain;
             } catch (CryptoException e) {
@@ -1119,8 +1195,8 @@ final class Ledger implements CommitPort, AutoCloseable {
                 }
             } catch (InterruptedException e) {
                 return;
-            } catch (StoreException e) {
-                log.atWarn().addKeyValue("reason", e.getMessage()).log("checkpoint_failed");
+            } catch (StoreException | RuntimeException e) {
+                log.atWarn().setCause(e).addKeyValue("reason", e.getMessage()).log("checkpoint_failed");
                 pause();
             }
         }
@@ -1156,8 +1232,8 @@ final class Ledger implements CommitPort, AutoCloseable {
                 }
             } catch (InterruptedException e) {
                 return;
-            } catch (StoreException e) {
-                log.atWarn().addKeyValue("reason", e.getMessage()).log("anchor_failed");
+            } catch (StoreException | RuntimeException e) {
+                log.atWarn().setCause(e).addKeyValue("reason", e.getMessage()).log("anchor_failed");
                 pause();
             }
         }
@@ -1217,9 +1293,15 @@ final class Ledger implements CommitPort, AutoCloseable {
         }
         try {
             if (!isReadOnly()) {
-                checkpoint();
+                // First what was promised; the checkpoint only makes the next start shorter, and a full device refuses
+                // it.
                 syncNow();
-                writeAnchor();
+                try {
+                    checkpoint();
+                    syncNow();
+                } finally {
+                    writeAnchor();
+                }
             }
         } finally {
             stateMap.close();

@@ -9,16 +9,21 @@ import java.nio.ByteBuffer;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
 import org.rocksdb.EnvOptions;
 import org.rocksdb.IngestExternalFileOptions;
 import org.rocksdb.Options;
+import org.rocksdb.ReadOptions;
 import org.rocksdb.RocksDBException;
+import org.rocksdb.RocksIterator;
+import org.rocksdb.Slice;
 import org.rocksdb.SstFileWriter;
 import org.rocksdb.WriteBatch;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Brings many sectors of one block into the database as a file of their own instead of through the write-ahead log, which would write
@@ -32,12 +37,16 @@ import org.rocksdb.WriteBatch;
  */
 final class SectorFiles implements AutoCloseable {
 
+    private static final Logger log = LoggerFactory.getLogger(SectorFiles.class);
+
     /** Fewer bytes than this go through the log: a file costs a sync of its own. */
     private static final long BYTES_MIN = 2 << 20;
 
     private static final int SECTOR_SIZE_LOG2_MIN = 14;
 
     private static final byte[] ROWS = "store.incoming\0".getBytes(US_ASCII);
+
+    private static final int DELETIONS_PER_BATCH = 1_000;
 
     private final Rocks rocks;
     private final Path dir;
@@ -59,8 +68,14 @@ final class SectorFiles implements AutoCloseable {
                 && (long) block.sectors().size() << block.header().sectorSizeLog2() >= BYTES_MIN;
     }
 
+    /** The newest generation of a block; 0 when it was never created. */
+    @FunctionalInterface
+    interface Newest {
+        long of(BlockId block) throws StoreException;
+    }
+
     /** Deletes what a crash left: files that were not moved in, and sectors of commits that did not come about. */
-    void clean() throws StoreException {
+    void clean(Newest newest) throws StoreException {
         try {
             Files.createDirectories(dir);
             try (DirectoryStream<Path> files = Files.newDirectoryStream(dir)) {
@@ -71,37 +86,64 @@ final class SectorFiles implements AutoCloseable {
         } catch (IOException e) {
             throw new StoreException(StoreException.Code.IO, "cannot clean " + dir + ": " + e.getMessage(), e);
         }
-        List<byte[]> rows = new ArrayList<>();
+        Map<byte[], byte[]> rows = new LinkedHashMap<>();
         rocks.scan(Column.LOCAL, ROWS, Keys.after(ROWS), (key, value) -> {
-            if (key.length == ROWS.length + Id.SIZE + Long.BYTES) {
-                rows.add(key);
-            }
+            rows.put(key, value);
             return true;
         });
-        for (byte[] row : rows) {
-            BlockId block = BlockId.of(row, ROWS.length);
-            long generation = Keys.getU64(row, ROWS.length + Id.SIZE);
-            if (rocks.get(Column.HEADERS, Keys.header(block, generation)) == null) {
-                deleteSectors(block, generation);
+        for (Map.Entry<byte[], byte[]> row : rows.entrySet()) {
+            byte[] key = row.getKey();
+            byte[] range = row.getValue();
+            if (key.length == ROWS.length + Id.SIZE + Long.BYTES && range.length == 2 * Long.BYTES) {
+                BlockId block = BlockId.of(key, ROWS.length);
+                long generation = Keys.getU64(key, ROWS.length + Id.SIZE);
+                // A generation that is not newer than the newest was committed, be it by a later attempt: its sectors
+                // are in use.
+                if (newest.of(block) < generation) {
+                    deleteSectors(block, generation, Keys.getU64(range, 0), Keys.getU64(range, Long.BYTES));
+                }
             }
-            rocks.delete(Column.LOCAL, row);
+            rocks.delete(Column.LOCAL, key);
         }
     }
 
-    private void deleteSectors(BlockId block, long generation) throws StoreException {
-        try (WriteBatch batch = new WriteBatch()) {
-            byte[] prefix = block.toBytes();
-            rocks.scan(Column.SECTORS, prefix, Keys.after(prefix), (key, value) -> {
-                try {
-                    if (Keys.sectorGeneration(key) == generation) {
-                        batch.delete(rocks.family(Column.SECTORS), key);
-                    }
-                    return true;
-                } catch (RocksDBException e) {
-                    throw rocks.failure("clean sectors", e);
+    private void deleteSectors(BlockId block, long generation, long firstIndex, long lastIndex) throws StoreException {
+        // Keys only: the values would be read from the blob files.
+        try (ReadOptions readOptions = new ReadOptions();
+                Slice upper = new Slice(Keys.sector(block, lastIndex, -1));
+                RocksIterator it =
+                        rocks.db().newIterator(rocks.family(Column.SECTORS), readOptions.setIterateUpperBound(upper));
+                WriteBatch batch = new WriteBatch()) {
+            for (it.seek(Keys.sector(block, firstIndex, 0)); it.isValid(); it.next()) {
+                if (Keys.sectorGeneration(it.key()) == generation) {
+                    batch.delete(rocks.family(Column.SECTORS), it.key());
                 }
-            });
+                if (batch.count() >= DELETIONS_PER_BATCH) {
+                    rocks.write(batch);
+                    batch.clear();
+                }
+            }
+            it.status();
             rocks.write(batch);
+        } catch (RocksDBException e) {
+            throw rocks.failure("clean sectors", e);
+        }
+    }
+
+    /** Under the commit lock, after {@link #ingest} or the commit's batch failed: as far as it goes, else the next start does it. */
+    void undo(List<SealedBlock> blocks) {
+        try {
+            for (SealedBlock block : blocks) {
+                Header header = block.header();
+                deleteSectors(
+                        header.block(),
+                        header.generation(),
+                        block.sectors().firstKey(),
+                        block.sectors().lastKey());
+                rocks.delete(Column.LOCAL, row(block));
+            }
+        } catch (StoreException e) {
+            log.atWarn().addKeyValue("reason", e.getMessage()).log("incoming_kept");
         }
     }
 
@@ -133,7 +175,10 @@ final class SectorFiles implements AutoCloseable {
         try (WriteBatch rows = new WriteBatch()) {
             for (SealedBlock block : blocks) {
                 byte[] row = row(block);
-                rows.put(rocks.family(Column.LOCAL), row, new byte[0]);
+                byte[] range = new byte[2 * Long.BYTES];
+                Keys.putU64(range, 0, block.sectors().firstKey());
+                Keys.putU64(range, Long.BYTES, block.sectors().lastKey());
+                rows.put(rocks.family(Column.LOCAL), row, range);
                 commitBatch.delete(rocks.family(Column.LOCAL), row);
             }
             rocks.write(rows);

@@ -314,6 +314,8 @@ class HostileCommitTest {
     @Test
     void epochBelowTheMinimumAndForeignKeys() throws Exception {
         SealedBlock underOne = nextGeneration();
+        new Forgery(withHeader(underOne, h -> h.setEpochCommitment(ByteString.copyFrom(sector(4), 0, 32))))
+                .isRefused(Code.DENIED);
         DomainKey one = tree.store.domainKey(tree.founding.rootDomain(), 1);
         try (DomainKey two = DomainKey.random(tree.founding.tree(), tree.founding.rootDomain(), 2)) {
             tree.store.appendAuthority(
@@ -324,7 +326,7 @@ class HostileCommitTest {
         new Forgery(withHeader(
                         underOne,
                         h -> h.setEpoch(2).addKeys(h.getKeys(0).toBuilder().setEpoch(2))))
-                .isRefused(Code.DENIED);
+                .isRefused(Code.INVALID);
     }
 
     @Test
@@ -415,6 +417,38 @@ class HostileCommitTest {
                                 .setPayloadRoot(Wire.bytes(IntegrityNode.payloadRoot(
                                         2, 4096, new IntegrityNode.Entry(2, IntegrityNode.nodeHash(0, node)))))))
                 .isRefused(Code.INVALID);
+    }
+
+    @Test
+    void topNodeOfAnotherGenerationThanTheTreeHas() throws StoreException {
+        Commit commit = tree.store.newCommit();
+        commit.edit(target).attributes(bytes("x"));
+        SealedBlock next = commit.seal().commit().blocks().get(0);
+        assertEquals(1, next.header().payloadGeneration());
+        OpenBlock other = tree.create("other", 1);
+        assertEquals(1, other.generation());
+        // The root is of generation 1; only the field beside it lies.
+        new Forgery(withHeader(next, h -> h.setPayloadGeneration(2))).isRefused(Code.INVALID);
+    }
+
+    /** Content sealed with the key of an epoch that is over: whoever was shut out with that epoch could read it. */
+    @Test
+    void contentSealedUnderAnEarlierEpoch() throws Exception {
+        SealedBlock underOne = nextGeneration();
+        DomainKey one = tree.store.domainKey(tree.founding.rootDomain(), 1);
+        try (DomainKey two = DomainKey.random(tree.founding.tree(), tree.founding.rootDomain(), 2);
+                BlockKey key = BlockKey.random(target.id(), 2)) {
+            tree.store.appendAuthority(
+                    RecordKind.EPOCH,
+                    EpochRecord.create(tree.root, two, 2, one, null).toBytes());
+            StoreProto.WrappedKey wrapped = Header.message(new Header.WrappedKey(2, two.sealBlockKey(key)));
+            new Forgery(withHeader(
+                            underOne,
+                            h -> h.setEpoch(2)
+                                    .setEpochCommitment(Wire.bytes(two.commitment()))
+                                    .addKeys(wrapped)))
+                    .isRefused(Code.INVALID);
+        }
     }
 
     @Test

@@ -7,6 +7,11 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import blocktree.crypto.RecordKind;
+import blocktree.crypto.Rights;
+import blocktree.crypto.WriteCapability;
+import blocktree.crypto.WriteCapabilityChain;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -18,6 +23,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -65,6 +71,66 @@ class LedgerTest {
             tree.reopen();
             assertEquals(ahead.timeMillis(), tree.create("c", 1).timeMillis());
         }
+    }
+
+    /** A capability that begins after the newest commit must not sign for the state before it began. */
+    @Test
+    void checkpointIsSignedUnderACapabilityThatCountedAtItsPlace() throws Exception {
+        long[] now = {System.currentTimeMillis()};
+        try (TestTree tree = new TestTree(temp, TestTree.options().withClock(() -> Instant.ofEpochMilli(now[0])))) {
+            tree.store.appendAuthority(
+                    RecordKind.WRITECAP_CHAIN,
+                    WriteCapabilityChain.of(List.of(WriteCapability.issue(
+                                    tree.root,
+                                    tree.founding.tree(),
+                                    tree.founding.rootDomain(),
+                                    tree.node.keys(),
+                                    Rights.ALL,
+                                    now[0] + 1_000,
+                                    WriteCapability.NO_END)))
+                            .toBytes());
+            OpenBlock block = tree.create("a", 1);
+            now[0] += 2_000;
+            tree.reopen();
+            assertArrayEquals(sector(1), read(tree.store.read(block.id()), 0));
+        }
+    }
+
+    /** Power loss can take the end of one write-ahead log and leave some of the next. */
+    @Test
+    void logIsCutAtAGapWhenNothingBehindItWasAcknowledged() throws Exception {
+        TestTree tree = new TestTree(temp);
+        OpenBlock kept = tree.create("kept", 1);
+        tree.store.sync();
+        Path copy = temp.resolve("copy");
+        tree.store.ledger().checkpoint();
+        tree.store.sync();
+        OpenBlock lost = tree.put(kept, 0, 11);
+        OpenBlock behind = tree.create("behind the gap", 2);
+        Files.createDirectory(copy);
+        try (Stream<Path> files = Files.list(tree.dir)) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                Files.copy(file, copy.resolve(file.getFileName().toString()));
+            }
+        }
+        tree.store.close();
+        try (Rocks rocks = new Rocks(copy, tree.options, Rocks.Mode.WRITE)) {
+            rocks.delete(Column.LOG, Keys.log(lost.position()));
+        }
+        try (BlockStore store = BlockStore.open(copy, tree.options, tree.node)) {
+            assertEquals(lost.position() - 1, store.headPosition());
+            assertArrayEquals(sector(1), read(store.read(kept.id()), 0));
+            BlockStoreTest.assertCode(StoreException.Code.NOT_FOUND, () -> store.read(behind.id()));
+            try (Commit commit = store.newCommit()) {
+                commit.edit(store.read(kept.id())).putSector(0, sector(12), 0);
+                store.commit(commit, true);
+            }
+        }
+        try (BlockStore store = BlockStore.open(copy, tree.options, tree.node)) {
+            assertArrayEquals(sector(12), read(store.read(kept.id()), 0));
+        }
+        tree.open();
+        tree.close();
     }
 
     /** Four writers of blocks of their own, half of them with sync, a reader, and checkpoints without pause. */

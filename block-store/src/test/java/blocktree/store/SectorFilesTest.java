@@ -142,6 +142,32 @@ class SectorFilesTest {
         }
     }
 
+    /** The row of an attempt that failed, then the same generation committed in another way, then superseded and collected. */
+    @Test
+    void rowOfAFailedAttemptDoesNotCostWhatALaterOneCommitted() throws Exception {
+        OpenBlock base = create(100);
+        try (Commit failed = tree.store.newCommit();
+                SectorFiles files = new SectorFiles(tree.store.ledger().rocks(), tree.dir.resolve("incoming"));
+                WriteBatch neverWritten = new WriteBatch()) {
+            fill(failed.edit(base), 300);
+            SealedBlock block = failed.seal().commit().blocks().get(0);
+            files.ingest(List.of(block), List.of(files.write(block)), neverWritten);
+        }
+        OpenBlock now;
+        try (Commit commit = tree.store.newCommit()) {
+            commit.edit(base).putSector(0, content(7), 0);
+            now = tree.store.commit(commit, true).block(base.id());
+        }
+        try (Commit commit = tree.store.newCommit()) {
+            commit.edit(now).attributes(bytes("third"));
+            tree.store.commit(commit, true);
+        }
+        tree.store.ledger().rocks().delete(Column.HEADERS, Keys.header(base.id(), 2));
+        tree.reopen();
+        assertArrayEquals(content(7), TestTree.read(tree.store.read(base.id()), 0));
+        assertArrayEquals(content(101), TestTree.read(tree.store.read(base.id()), 1));
+    }
+
     @Test
     void smallSectorsAndSmallCommitsGoThroughTheLog() throws StoreException {
         try (Commit commit = tree.store.newCommit()) {
