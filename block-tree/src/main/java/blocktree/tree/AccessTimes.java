@@ -85,9 +85,13 @@ final class AccessTimes {
         taken.forEach(pending::remove);
     }
 
+    /** The block is deleted, or never was. */
+    void forget(Inode inode) {
+        pending.remove(inode.origin.block());
+    }
+
     /** The block is being deleted. */
     void delete(Inode inode, Commit commit) {
-        pending.remove(inode.origin.block());
         if (inode.accessTimeStored) {
             commit.putLocal(TABLE, inode.origin.block().toBytes(), null);
         }

@@ -395,8 +395,11 @@ final class DirectoryIndex {
         if (node.state() == CachedPiece.FLUSHING) {
             node.state(CachedPiece.DIRTY);
         } else if (!cache.makeDirty(node)) {
-            cache.created(node);
-            nodes.put(node.sector, node);
+            // Evicted. Whoever did that may be about to take it out of the map: the map's own lock settles it.
+            nodes.compute(node.sector, (sector, other) -> {
+                cache.created(node);
+                return node;
+            });
         }
         dirtyNodes.add(node);
     }

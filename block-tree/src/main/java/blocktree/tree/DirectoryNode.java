@@ -75,7 +75,8 @@ final class DirectoryNode extends CachedPiece {
 
     @Override
     void evicted() {
-        owner.remove(sector, this);
+        // It may have been made dirty, and put back, since it left the clean state.
+        owner.computeIfPresent(sector, (key, node) -> node == this && state() == EVICTED ? null : node);
     }
 
     DirectoryEntry entry(int index) {

@@ -211,6 +211,11 @@ final class FilePayload {
         boolean present = false;
         try {
             present = block.readSector(page.index, page.data, 0);
+            long end = sizeBytes - (page.index << sectorSizeLog2);
+            if (end >= 0 && end < page.data.length) {
+                // A crash between two commits of one file can leave bytes behind its end.
+                Arrays.fill(page.data, (int) end, page.data.length, (byte) 0);
+            }
         } catch (StoreException e) {
             throw StoreErrors.toFileSystem(e);
         } finally {
@@ -638,17 +643,10 @@ final class FilePayload {
             drop(page);
         }
         dirtyPages.clear();
-        overlay.truncate(0, Long.MAX_VALUE, -1);
+        overlay.replaceAll();
         sectorSizeLog2 = newLog2;
         storedSectors = fresh.size();
         fresh.forEach(this::enter);
-    }
-
-    /** Frees the memory of clean pages. */
-    void release() {
-        for (Page page : pages.values()) {
-            cache.evict(page);
-        }
     }
 
     private long sectorsOf(long bytes) {
@@ -694,7 +692,11 @@ final class FilePayload {
             }
         }
         dirty.sort(Comparator.comparingLong((Page page) -> page.index));
+        long kept = Math.min(sizeBytes, Math.min(stored.sizeBytes(), taken.sizeBytesMin()));
         int count = (int) Math.min(dirty.size(), Math.max(1, bytesMax >>> sectorSizeLog2));
+        while (taken.isWhole() && count < dirty.size() && dirty.get(count).index << sectorSizeLog2 < kept) {
+            count++;
+        }
         List<Page> captured = new ArrayList<>(dirty.subList(0, count));
         List<Page> left = new ArrayList<>();
         for (Page page : dirty.subList(count, dirty.size())) {
@@ -703,9 +705,7 @@ final class FilePayload {
         long size = sizeBytes;
         if (!left.isEmpty()) {
             long reached = left.get(0).index << sectorSizeLog2;
-            size = Math.max(
-                    Math.min(sizeBytes, reached),
-                    Math.min(sizeBytes, Math.min(stored.sizeBytes(), taken.sizeBytesMin())));
+            size = Math.max(Math.min(sizeBytes, reached), kept);
         }
         for (Page page : captured) {
             page.tryRetain();

@@ -5,6 +5,7 @@ import blocktree.store.BlockEdit;
 import blocktree.store.BlockStore;
 import blocktree.store.Commit;
 import blocktree.store.CommitReceipt;
+import blocktree.store.OpenBlock;
 import blocktree.store.StoreException;
 import blocktree.tree.FileSystemException.Code;
 import java.util.ArrayList;
@@ -14,7 +15,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.Lock;
 import java.util.concurrent.locks.ReentrantLock;
@@ -42,7 +48,15 @@ final class Flusher {
     private static final long COMPANION_BYTES_MAX = 4 << 20;
 
     private static final int DIRTY_INODES_FLUSHED = 4096;
-    private static final int DIRTY_INODES_MAX = 32_768;
+    private static final int DIRTY_INODES_MAX = 16_384;
+    /** Memory of changed inodes apart from pages: attributes and inline content. */
+    private static final long DIRTY_INODE_BYTES_FLUSHED = 12 << 20;
+
+    private static final long DIRTY_INODE_BYTES_MAX = 32 << 20;
+    private static final long DAMAGED_RETRY_MILLIS = 30_000;
+    /** From so many pages of one file on, a second thread helps to seal them. */
+    private static final long SHARED_SEALING_BYTES = 1 << 20;
+
     private static final long TICK_MILLIS = 250;
     private static final long RETRY_MILLIS = 1_000;
     private static final long TIMEOUT_MILLIS = 60_000;
@@ -66,15 +80,19 @@ final class Flusher {
     /** What a commit takes of one inode. {@code attributes} is null when the block is deleted. */
     private record Captured(
             Inode inode,
-            byte @Nullable [] attributes,
+            @Nullable StoredInode attributes,
             FilePayload.@Nullable Capture file,
             DirectoryIndex.@Nullable Capture directory,
             boolean orphan,
             boolean complete,
             long dirtySinceNanos) {}
 
-    /** @param contentLeft of what was asked for, some has to wait for the next commit */
-    private record Cut(List<Captured> captured, boolean contentLeft) {}
+    private static final class Cut {
+        final List<Captured> captured = new ArrayList<>();
+        final Set<Inode> inodes = new HashSet<>();
+        /** Of what was asked for, some has to wait for the next commit. */
+        boolean contentLeft;
+    }
 
     private final BlockStore store;
     private final Cache cache;
@@ -92,14 +110,18 @@ final class Flusher {
     private final LinkedHashSet<Inode> dirty = new LinkedHashSet<>();
     private List<Request> requests = new ArrayList<>();
     private boolean stopped;
+    /** The last commit is being made or was: nothing may become dirty any more. */
+    private boolean ended;
 
     private volatile int dirtyCount;
+    private final AtomicLong dirtyInodeBytes = new AtomicLong();
     /** Why the last commit failed; null when it did not. */
     private volatile @Nullable FileSystemException failing;
 
     private final AtomicLong commits = new AtomicLong();
     private volatile long syncedCommits;
     private final Thread thread;
+    private final ThreadPoolExecutor sealers;
 
     Flusher(BlockStore store, Cache cache, InodeTable table, AccessTimes accessTimes, TreeOptions options) {
         this.store = store;
@@ -109,6 +131,12 @@ final class Flusher {
         this.options = options;
         thread = new Thread(this::run, "tree-flusher");
         thread.setDaemon(true);
+        sealers = new ThreadPoolExecutor(1, 1, 10, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), task -> {
+            Thread sealer = new Thread(task, "tree-sealer");
+            sealer.setDaemon(true);
+            return sealer;
+        });
+        sealers.allowCoreThreadTimeOut(true);
     }
 
     void start() {
@@ -129,20 +157,37 @@ final class Flusher {
         return System.nanoTime() - startNanos;
     }
 
-    /** Takes note of a change, with the inode's exclusive lock held (or before anybody else knows the inode). */
-    void contentChanged(Inode inode) {
+    /** Takes note of a change, with the inode's exclusive lock held (or before anybody else knows the inode). CLOSED when the last commit has been made. */
+    void contentChanged(Inode inode) throws FileSystemException {
         if (inode.dirtySinceNanos == 0) {
-            inode.dirtySinceNanos = nowNanos();
-            enlist(inode);
+            synchronized (monitor) {
+                if (ended) {
+                    throw new FileSystemException(Code.CLOSED, "the tree is closed");
+                }
+                inode.dirtySinceNanos = nowNanos();
+                enlist(inode);
+            }
         }
     }
 
-    void attributesChanged(Inode inode) {
+    void attributesChanged(Inode inode) throws FileSystemException {
         inode.attributesDirty = true;
         contentChanged(inode);
+        account(inode, inode.weightBytes());
+    }
+
+    /** With the inode's lock held: its share of {@link #dirtyInodeBytes}. Inline content may grow without being asked again, so it is counted in full. */
+    private void account(Inode inode, int weightBytes) {
+        FilePayload file = inode.file;
+        int bytes = weightBytes == 0 || file == null
+                ? weightBytes
+                : weightBytes - file.inlineBytes() + StoredInode.INLINE_BYTES_MAX;
+        dirtyInodeBytes.addAndGet(bytes - inode.dirtyBytes);
+        inode.dirtyBytes = bytes;
     }
 
     private void enlist(Inode inode) {
+        account(inode, inode.weightBytes());
         synchronized (monitor) {
             dirty.add(inode);
             dirtyCount = dirty.size();
@@ -154,13 +199,15 @@ final class Flusher {
 
     /** Waits, before any lock is taken, until there is room for more changes; fails at once while the store does not take any. */
     void throttle() throws FileSystemException {
-        if (cache.dirtyBytes() < pressureBytes() && dirtyCount < DIRTY_INODES_FLUSHED) {
+        if (!isUnderPressure()) {
             return;
         }
         long deadline = nowNanos() + TimeUnit.MILLISECONDS.toNanos(TIMEOUT_MILLIS);
         synchronized (monitor) {
             monitor.notifyAll();
-            while (cache.dirtyBytes() >= options.dirtyBytesMax() || dirtyCount >= DIRTY_INODES_MAX) {
+            while (cache.dirtyBytes() >= options.dirtyBytesMax()
+                    || dirtyCount >= DIRTY_INODES_MAX
+                    || dirtyInodeBytes.get() >= DIRTY_INODE_BYTES_MAX) {
                 FileSystemException failure = failing;
                 if (failure != null) {
                     throw copy(failure);
@@ -217,6 +264,9 @@ final class Flusher {
                 if (!request.served) {
                     serve();
                 }
+                if (!request.served) {
+                    throw new FileSystemException(Code.IO, "the commit was not made");
+                }
             } finally {
                 committing.unlock();
             }
@@ -267,20 +317,28 @@ final class Flusher {
                 wanted.add(inode);
             }
         }
-        FileSystemException failure = null;
+        Set<Inode> damaged = new HashSet<>();
+        FileSystemException failure = new FileSystemException(Code.IO, "the commit ended with an error");
         try {
             // What was dirty at the start fits into so many commits; the last one takes all that is left, so that this
             // ends however busy the writers are.
             long rounds = 1 + cache.dirtyBytes() / COMMIT_BYTES_MAX;
-            for (long round = 1;
-                    commit(wanted, everything, round > rounds ? Long.MAX_VALUE : COMMIT_BYTES_MAX) && round <= rounds;
-                    round++) {}
+            for (long round = 1; round <= rounds + 1; round++) {
+                if (!commit(wanted, everything, round > rounds ? Long.MAX_VALUE : COMMIT_BYTES_MAX, damaged)) {
+                    break;
+                }
+            }
+            failure = null;
         } catch (FileSystemException e) {
             failure = e;
-        }
-        for (Request request : taken) {
-            request.failure = failure;
-            request.served = true;
+        } finally {
+            for (Request request : taken) {
+                boolean affected = request.inode == null ? !damaged.isEmpty() : damaged.contains(request.inode);
+                request.failure = failure == null && affected
+                        ? new FileSystemException(Code.CORRUPT, "content could not be written over a damaged block")
+                        : failure;
+                request.served = true;
+            }
         }
     }
 
@@ -310,7 +368,12 @@ final class Flusher {
             try {
                 lock(committing);
                 try {
-                    commit(Set.of(), false, COMMIT_BYTES_MAX);
+                    long before = commits.get();
+                    commit(Set.of(), false, COMMIT_BYTES_MAX, new HashSet<>());
+                    if (commits.get() == before) {
+                        // Nothing that could be written: do not turn in circles.
+                        retryAtNanos = nowNanos() + TimeUnit.MILLISECONDS.toNanos(TICK_MILLIS);
+                    }
                 } finally {
                     committing.unlock();
                 }
@@ -323,8 +386,14 @@ final class Flusher {
         }
     }
 
+    private boolean isUnderPressure() {
+        return cache.dirtyBytes() >= pressureBytes()
+                || dirtyCount >= DIRTY_INODES_FLUSHED
+                || dirtyInodeBytes.get() >= DIRTY_INODE_BYTES_FLUSHED;
+    }
+
     private boolean isDue() {
-        if (cache.dirtyBytes() >= pressureBytes() || dirtyCount >= DIRTY_INODES_FLUSHED) {
+        if (isUnderPressure()) {
             return true;
         }
         synchronized (monitor) {
@@ -340,16 +409,11 @@ final class Flusher {
         return since != 0 && nowNanos() - since >= TimeUnit.MILLISECONDS.toNanos(options.dirtyAgeMillisMax()) / 2;
     }
 
-    /** Ends the background thread and commits everything. */
+    /** Ends the background thread and commits everything; may be called again when it fails. Changes that come later are refused. */
     void stop() throws FileSystemException {
+        abandon();
         synchronized (monitor) {
-            stopped = true;
-            monitor.notifyAll();
-        }
-        try {
-            thread.join(TIMEOUT_MILLIS);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
+            ended = true;
         }
         flush(null, true);
     }
@@ -374,15 +438,15 @@ final class Flusher {
      *
      * @return whether content is left that was wanted
      */
-    private boolean commit(Set<Inode> wanted, boolean everything, long bytesMax) throws FileSystemException {
+    private boolean commit(Set<Inode> wanted, boolean everything, long bytesMax, Set<Inode> damaged)
+            throws FileSystemException {
         FileSystemException before = failing;
-        boolean full = before != null && before.code() == Code.NO_SPACE;
-        if (full) {
+        if (before != null && before.code() == Code.NO_SPACE && !isContentWanted()) {
             // Deletions make room, and must not fail together with content that needs it.
-            commitCaptured(capture(Set.of(), false, 0).captured());
+            commitCaptured(capture(Set.of(), false, 0).captured, damaged);
         }
         Cut cut = capture(wanted, everything, bytesMax);
-        commitCaptured(cut.captured());
+        commitCaptured(cut.captured, damaged);
         if (failing != null) {
             failing = null;
             log.atInfo().log("store_accepts_writes");
@@ -390,36 +454,52 @@ final class Flusher {
         synchronized (monitor) {
             monitor.notifyAll();
         }
-        return cut.contentLeft();
+        return cut.contentLeft;
+    }
+
+    /** Whether some name stands for content that must not be committed later than the name. */
+    private boolean isContentWanted() {
+        synchronized (monitor) {
+            return dirty.stream().anyMatch(inode -> inode.contentWanted);
+        }
     }
 
     private Cut capture(Set<Inode> wanted, boolean everything, long bytesMax) throws FileSystemException {
         closeGate();
+        Cut cut = new Cut();
         try {
             List<Inode> candidates;
             synchronized (monitor) {
                 candidates = new ArrayList<>(dirty);
             }
-            boolean pressure = cache.dirtyBytes() >= pressureBytes();
-            List<Captured> captured = new ArrayList<>(candidates.size());
+            boolean pressure = isUnderPressure();
             long bytesLeft = bytesMax;
-            boolean contentLeft = false;
-            for (Inode inode : wanted) {
-                bytesLeft -= capture(inode, bytesLeft, captured);
-                contentLeft |= inode.isDirty();
+            for (Inode inode : candidates) {
+                if (inode.contentWanted) {
+                    bytesLeft -= capture(inode, Long.MAX_VALUE, true, cut);
+                }
             }
+            for (Inode inode : wanted) {
+                bytesLeft -= capture(inode, bytesLeft, true, cut);
+            }
+            cut.contentLeft &= !wanted.isEmpty();
             long companionsLeft = Math.min(bytesLeft, COMPANION_BYTES_MAX);
             for (Inode inode : candidates) {
-                if (wanted.contains(inode)) {
-                    continue;
-                }
-                boolean due = everything || pressure || inode.contentWanted || isOld(inode);
-                long taken = capture(inode, due ? bytesLeft : Math.min(companionsLeft, bytesLeft), captured);
+                boolean wantedLeft = cut.contentLeft;
+                boolean due = everything || pressure || isOld(inode);
+                long taken = capture(inode, due ? bytesLeft : Math.min(companionsLeft, bytesLeft), everything, cut);
                 bytesLeft -= taken;
                 companionsLeft -= due ? 0 : taken;
-                contentLeft |= everything && inode.isDirty();
+                cut.contentLeft = everything ? cut.contentLeft : wantedLeft;
             }
-            return new Cut(captured, contentLeft);
+            return cut;
+        } catch (FileSystemException | RuntimeException | Error e) {
+            // A part of a cut is no cut: it could hold a name without its inode.
+            FileSystemException failure = e instanceof FileSystemException f
+                    ? f
+                    : new FileSystemException(Code.IO, "capture failed: " + e, e);
+            cut.captured.forEach(one -> failed(one, failure));
+            throw e;
         } finally {
             gate.writeLock().unlock();
         }
@@ -441,24 +521,25 @@ final class Flusher {
         }
     }
 
-    /** Captures one inode; returns the bytes of content taken. One that cannot be locked stays dirty. */
-    private long capture(Inode inode, long bytesMax, List<Captured> captured) {
-        Lock shared;
-        try {
-            shared = inode.shared();
-        } catch (FileSystemException e) {
-            log.atWarn().addKeyValue("block", inode.origin.block()).log("inode_locked_too_long");
+    /**
+     * Captures one inode, unless it is in the cut already; returns the bytes of content taken.
+     *
+     * @param forced also content that could not be written a moment ago
+     */
+    private long capture(Inode inode, long bytesMax, boolean forced, Cut cut) throws FileSystemException {
+        if (!cut.inodes.add(inode)) {
             return 0;
         }
+        Lock shared = inode.shared();
         try {
             long since = inode.dirtySinceNanos;
             if (since == 0) {
                 return 0;
             }
             if (inode.deleted) {
+                cut.captured.add(new Captured(inode, null, null, null, inode.orphaned, true, since));
                 inode.flushing = true;
                 clean(inode);
-                captured.add(new Captured(inode, null, null, null, inode.orphaned, true, since));
                 return 0;
             }
             FilePayload file = inode.file;
@@ -466,28 +547,32 @@ final class Flusher {
             StoredInode.File stored = null;
             boolean complete = true;
             if (file != null) {
-                boolean take = bytesMax > 0 || !file.hasDirtyData();
-                if (take) {
+                boolean writable = bytesMax > 0 && (forced || nowNanos() >= inode.contentRetryNanos);
+                if (writable || !file.hasDirtyData()) {
                     content = file.capture(bytesMax);
                     stored = content.content();
                     complete = content.complete();
-                } else if (inode.attributesDirty) {
+                } else {
+                    cut.contentLeft = true;
+                    if (!inode.attributesDirty) {
+                        return 0;
+                    }
                     stored = file.stored();
                     complete = false;
-                } else {
-                    return 0;
                 }
             }
+            cut.contentLeft |= !complete;
             DirectoryIndex.Capture entries = inode.directory == null ? null : inode.directory.capture();
-            byte[] attributes = inode.toStored(stored).encode();
             boolean orphan = inode.linkCount == 0;
             inode.attributesDirty = false;
             inode.flushing = true;
+            // From here on a failure finds it in the cut and puts it back.
+            StoredInode attributes = inode.toStored(stored);
+            cut.captured.add(new Captured(inode, attributes, content, entries, orphan, complete, since));
             if (complete) {
                 inode.contentWanted = false;
                 clean(inode);
             }
-            captured.add(new Captured(inode, attributes, content, entries, orphan, complete, since));
             return content == null ? 0 : content.bytes();
         } finally {
             shared.unlock();
@@ -496,63 +581,41 @@ final class Flusher {
 
     private void clean(Inode inode) {
         inode.dirtySinceNanos = 0;
+        account(inode, 0);
         synchronized (monitor) {
             dirty.remove(inode);
             dirtyCount = dirty.size();
         }
     }
 
-    /** Seals, commits, and tells the inodes. */
-    private void commitCaptured(List<Captured> all) throws FileSystemException {
-        List<Captured> captured = all;
-        if (captured.isEmpty() && accessTimes.isEmpty()) {
+    /** Seals, commits, and tells the inodes. Content of damaged blocks is left out, and its inodes added to {@code damaged}. */
+    private void commitCaptured(List<Captured> all, Set<Inode> damaged) throws FileSystemException {
+        if (all.isEmpty() && accessTimes.isEmpty()) {
             return;
         }
+        List<Captured> captured = all;
         while (true) {
-            Captured[] culprit = new Captured[1];
-            try (Commit commit = store.newCommit()) {
-                for (Captured one : captured) {
-                    culprit[0] = one;
-                    put(one, commit);
-                }
-                culprit[0] = null;
-                if (captured.stream().allMatch(one -> one.attributes() == null && one.inode().base == null)) {
-                    // Nothing of the tree: files that came and went between two commits, and access times.
-                    accessTimes.write();
-                    for (Captured one : captured) {
-                        committed(one, null);
-                    }
-                    return;
-                }
-                Map<BlockId, Long> times = accessTimes.addTo(commit);
-                CommitReceipt receipt = store.commit(commit, false);
-                commits.incrementAndGet();
-                accessTimes.written(times);
+            try {
+                CommitReceipt receipt = sealAndCommit(captured);
                 for (Captured one : captured) {
                     committed(one, receipt);
                 }
                 return;
-            } catch (StoreException | RuntimeException e) {
+            } catch (StoreException | RuntimeException | Error e) {
                 FileSystemException failure = e instanceof StoreException s
                         ? StoreErrors.toFileSystem(s)
                         : new FileSystemException(Code.IO, "commit failed: " + e, e);
-                Captured bad = culprit[0];
-                boolean onlyThis = bad != null && captured.size() > 1 && failure.code() == Code.CORRUPT;
-                if (onlyThis) {
-                    // A damaged block must not keep the others from being written.
-                    log.atError()
-                            .addKeyValue("block", bad.inode().origin.block())
-                            .setCause(failure)
-                            .log("inode_not_written");
-                    failed(bad, failure);
-                    captured = new ArrayList<>(captured);
-                    captured.remove(bad);
+                List<Captured> without =
+                        failure.code() == Code.CORRUPT ? withoutDamagedContent(captured, failure, damaged) : captured;
+                if (without != captured) {
+                    captured = without;
                     continue;
                 }
                 for (Captured one : captured) {
                     failed(one, failure);
                 }
-                if (failing == null || failing.code() != failure.code()) {
+                FileSystemException before = failing;
+                if (before == null || before.code() != failure.code()) {
                     log.atError()
                             .addKeyValue("code", failure.code())
                             .setCause(failure)
@@ -562,8 +625,86 @@ final class Flusher {
                 synchronized (monitor) {
                     monitor.notifyAll();
                 }
+                if (e instanceof Error error) {
+                    throw error;
+                }
                 throw failure;
             }
+        }
+    }
+
+    /** Null when there was nothing of the tree to commit: files that came and went since the last commit, and access times. */
+    private @Nullable CommitReceipt sealAndCommit(List<Captured> captured) throws StoreException {
+        if (captured.stream().allMatch(one -> one.attributes() == null && one.inode().base == null)) {
+            captured.forEach(one -> accessTimes.forget(one.inode()));
+            accessTimes.write();
+            return null;
+        }
+        try (Commit commit = store.newCommit()) {
+            for (Captured one : captured) {
+                put(one, commit);
+            }
+            Map<BlockId, Long> times = accessTimes.addTo(commit);
+            CommitReceipt receipt = store.commit(commit, false);
+            commits.incrementAndGet();
+            accessTimes.written(times);
+            return receipt;
+        }
+    }
+
+    /**
+     * A file whose stored tree is damaged must not keep all others from being written: its content is left out, is dirty again, and reported; its attributes are committed, so that
+     * names and inodes stay together. Returns the list itself when no such file is in it.
+     */
+    private List<Captured> withoutDamagedContent(
+            List<Captured> captured, FileSystemException failure, Set<Inode> damaged) {
+        List<Captured> result = captured;
+        for (int i = 0; i < captured.size(); i++) {
+            Captured one = captured.get(i);
+            FilePayload.Capture content = one.file();
+            FilePayload file = one.inode().file;
+            StoredInode attributes = one.attributes();
+            if (content == null || file == null || attributes == null || !isDamaged(one.inode().base, content)) {
+                continue;
+            }
+            if (result == captured) {
+                result = new ArrayList<>(captured);
+            }
+            log.atError()
+                    .addKeyValue("block", one.inode().origin.block())
+                    .setCause(failure)
+                    .log("content_not_written");
+            StoredInode.File stored = file.stored();
+            failed(one, failure);
+            one.inode().flushing = true;
+            one.inode().contentRetryNanos = nowNanos() + TimeUnit.MILLISECONDS.toNanos(DAMAGED_RETRY_MILLIS);
+            damaged.add(one.inode());
+            result.set(
+                    i,
+                    new Captured(
+                            one.inode(),
+                            attributes.withFile(stored),
+                            null,
+                            null,
+                            one.orphan(),
+                            false,
+                            one.dirtySinceNanos()));
+        }
+        return result;
+    }
+
+    private static boolean isDamaged(@Nullable OpenBlock base, FilePayload.Capture content) {
+        if (base == null) {
+            return false;
+        }
+        try {
+            base.nextData(0);
+            for (Page page : content.pages()) {
+                base.nextData(page.index);
+            }
+            return false;
+        } catch (StoreException e) {
+            return e.code() == StoreException.Code.CORRUPT;
         }
     }
 
@@ -571,6 +712,7 @@ final class Flusher {
         Inode inode = one.inode();
         byte[] id = inode.origin.block().toBytes();
         if (one.attributes() == null) {
+            accessTimes.forget(inode);
             if (inode.base != null) {
                 commit.delete(inode.base);
                 accessTimes.delete(inode, commit);
@@ -585,9 +727,7 @@ final class Flusher {
         DirectoryIndex.Capture directory = one.directory();
         if (file != null) {
             edit = FilePayload.edit(commit, inode.base, inode.fresh, file);
-            for (Page page : file.pages()) {
-                edit.putSector(page.index, page.data, 0);
-            }
+            seal(edit, file);
         } else {
             edit = inode.base != null
                     ? commit.edit(inode.base)
@@ -602,9 +742,64 @@ final class Flusher {
                 }
             }
         }
-        edit.attributes(one.attributes());
+        edit.attributes(one.attributes().encode());
         if (one.orphan()) {
             commit.putLocal(ORPHANS, id, new byte[] {1});
+        }
+    }
+
+    /** Seals the pages of a file, with a second thread when they are many. */
+    private void seal(BlockEdit edit, FilePayload.Capture file) throws StoreException {
+        List<Page> pages = file.pages();
+        AtomicInteger next = new AtomicInteger();
+        if (file.bytes() < SHARED_SEALING_BYTES || pages.size() < 2) {
+            seal(edit, pages, next);
+            return;
+        }
+        Future<@Nullable StoreException> help = sealers.submit(() -> {
+            try {
+                seal(edit, pages, next);
+                return null;
+            } catch (StoreException e) {
+                return e;
+            }
+        });
+        StoreException failure = null;
+        try {
+            seal(edit, pages, next);
+        } finally {
+            // Pages are in use until the other thread is done, whatever happened here.
+            next.set(pages.size());
+            failure = joined(help);
+        }
+        if (failure != null) {
+            throw failure;
+        }
+    }
+
+    private static void seal(BlockEdit edit, List<Page> pages, AtomicInteger next) throws StoreException {
+        for (int i = next.getAndIncrement(); i < pages.size(); i = next.getAndIncrement()) {
+            Page page = pages.get(i);
+            edit.putSector(page.index, page.data, 0);
+        }
+    }
+
+    private static @Nullable StoreException joined(Future<@Nullable StoreException> help) {
+        boolean interrupted = false;
+        try {
+            while (true) {
+                try {
+                    return help.get();
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                } catch (ExecutionException e) {
+                    return new StoreException(StoreException.Code.IO, "sealing failed: " + e.getCause(), e);
+                }
+            }
+        } finally {
+            if (interrupted) {
+                Thread.currentThread().interrupt();
+            }
         }
     }
 
@@ -668,31 +863,44 @@ final class Flusher {
 
     // ---- orphans
 
-    /** Deletes what was unlinked but still open when the node went down. Before anything else runs. */
+    /** Deletes what was unlinked but still open when the node went down. Before anything else runs. What cannot be deleted now stays on the list for the next start. */
     static void deleteOrphans(BlockStore store) throws StoreException {
         List<byte[]> orphans = new ArrayList<>();
         store.local(ORPHANS).forEach((id, value) -> orphans.add(id));
+        int deleted = 0;
         for (int from = 0; from < orphans.size(); from += 1024) {
+            List<byte[]> some = orphans.subList(from, Math.min(from + 1024, orphans.size()));
             try (Commit commit = store.newCommit()) {
-                for (byte[] id : orphans.subList(from, Math.min(from + 1024, orphans.size()))) {
-                    try {
-                        commit.delete(store.read(BlockId.of(id)));
-                    } catch (StoreException e) {
-                        if (e.code() != StoreException.Code.NOT_FOUND) {
-                            log.atWarn()
-                                    .addKeyValue("block", BlockId.of(id))
-                                    .setCause(e)
-                                    .log("orphan_kept");
-                            continue;
-                        }
-                    }
-                    commit.putLocal(ORPHANS, id, null);
+                boolean any = false;
+                for (byte[] id : some) {
+                    any |= deleteOrphan(store, commit, id);
                 }
-                store.commit(commit, false);
+                if (any) {
+                    store.commit(commit, false);
+                    deleted += some.size();
+                }
+            } catch (StoreException e) {
+                // A full disk, or a capability that has ended, must not keep the tree from being read.
+                log.atWarn().addKeyValue("count", some.size()).setCause(e).log("orphans_kept");
             }
         }
-        if (!orphans.isEmpty()) {
-            log.atInfo().addKeyValue("count", orphans.size()).log("orphans_deleted");
+        if (deleted > 0) {
+            log.atInfo().addKeyValue("count", deleted).log("orphans_deleted");
+        }
+    }
+
+    private static boolean deleteOrphan(BlockStore store, Commit commit, byte[] id) throws StoreException {
+        try {
+            commit.delete(store.read(BlockId.of(id)));
+            commit.putLocal(ORPHANS, id, null);
+            return true;
+        } catch (StoreException e) {
+            if (e.code() == StoreException.Code.NOT_FOUND) {
+                store.local(ORPHANS).delete(id);
+            } else {
+                log.atWarn().addKeyValue("block", BlockId.of(id)).setCause(e).log("orphans_kept");
+            }
+            return false;
         }
     }
 }

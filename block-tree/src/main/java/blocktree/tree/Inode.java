@@ -79,7 +79,11 @@ final class Inode {
     /** Something else than a file's content has changed since the last commit. */
     boolean attributesDirty;
     /** The content goes with the next commit: another file was replaced by this one. */
-    boolean contentWanted;
+    volatile boolean contentWanted;
+    /** Its share of what the flusher counts as dirty. */
+    int dirtyBytes;
+    /** The stored content is damaged: not before then is writing over it tried again, unless asked for. */
+    volatile long contentRetryNanos;
     /** Part of the commit under way. */
     volatile boolean flushing;
     /** The local table of access times holds one for this block. */
@@ -134,7 +138,7 @@ final class Inode {
     /** Gives back clean pages and nodes: the inode leaves memory. */
     void releaseMemory() {
         if (file != null) {
-            file.release();
+            file.discard();
         }
         if (directory != null) {
             directory.release();

@@ -50,6 +50,24 @@ record StoredInode(
     /** @param parent the directory that holds this one; null for the root */
     record Directory(@Nullable BlockId parent, byte[] hashKey, DirectoryIndex.Layout layout) {}
 
+    /** The same inode with other content. */
+    StoredInode withFile(File content) {
+        return new StoredInode(
+                mode,
+                uid,
+                gid,
+                linkCount,
+                device,
+                accessTimeNanos,
+                modifyTimeNanos,
+                changeTimeNanos,
+                birthTimeNanos,
+                symlinkTarget,
+                extendedAttributes,
+                content,
+                directory);
+    }
+
     byte[] encode() {
         TreeAttributes.Builder out = TreeAttributes.newBuilder()
                 .setVersion(VERSION)

@@ -25,6 +25,8 @@ import java.util.concurrent.locks.Lock;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The tree of a {@link BlockStore} as a file system, with a write-back cache. Thread-safe. Several mounts share one, each through a {@link #view}.
@@ -33,11 +35,12 @@ import org.jspecify.annotations.Nullable;
  * descendants, other inodes by number; then leaves: the table's loading stripes, monitors of the cache, the flusher and single inodes. All waits are bounded and end in TIMED_OUT.
  */
 public final class TreeFileSystem implements FileSystem {
+    private static final Logger log = LoggerFactory.getLogger(TreeFileSystem.class);
     private static final int LINK_COUNT_MAX = Integer.MAX_VALUE;
     private static final int KEEP_SIZE = 1;
     private static final int PUNCH_HOLE = 2;
     private static final int ZERO_RANGE = 16;
-    private static final long POOLED_BYTES_MAX = 16 << 20;
+    private static final long POOLED_BYTES_MAX = 8 << 20;
     /** Attempts of an operation whose names change under its hands. */
     private static final int ATTEMPTS = 1000;
 
@@ -58,6 +61,8 @@ public final class TreeFileSystem implements FileSystem {
     private final ReentrantLock renaming = new ReentrantLock();
 
     private volatile boolean closed;
+    /** Everything was written back after {@link #closed}. */
+    private volatile boolean ended;
 
     private TreeFileSystem(BlockStore store, TreeOptions options) {
         this.store = store;
@@ -109,10 +114,24 @@ public final class TreeFileSystem implements FileSystem {
         } catch (StoreException e) {
             throw StoreErrors.toFileSystem(e);
         }
+        deleteCheckSnapshots(store);
         TreeFileSystem tree = new TreeFileSystem(store, options);
         tree.table.acquire(ROOT_INODE).unpin();
         tree.flusher.start();
         return tree;
+    }
+
+    /** Those of checks that were killed: nobody can name them to delete them. */
+    private static void deleteCheckSnapshots(BlockStore store) {
+        try {
+            for (SnapshotInfo snapshot : store.snapshots()) {
+                if (snapshot.name().length > 0 && snapshot.name()[0] == 0 && !store.isReadOnly()) {
+                    store.deleteSnapshot(snapshot.name());
+                }
+            }
+        } catch (StoreException e) {
+            log.atWarn().setCause(e).log("check_snapshot_kept");
+        }
     }
 
     /** A file system that shows this tree, or a directory of it. Closing it writes back and leaves the tree open. NOT_FOUND or NOT_DIRECTORY when the subtree is not there. */
@@ -208,9 +227,22 @@ public final class TreeFileSystem implements FileSystem {
             if (child == null) {
                 throw notFound();
             }
-            return table.acquire(child);
+            return acquireNamed(directory, name, child);
         } finally {
             directory.unpin();
+        }
+    }
+
+    /** A block that does not exist although its name still does was withheld or lost: that is damage, not absence. */
+    private Inode acquireNamed(Inode directory, Name name, Origin child) throws FileSystemException {
+        try {
+            return table.acquire(child);
+        } catch (FileSystemException e) {
+            if (e.code() == Code.NOT_FOUND && child.equals(childOrigin(directory, name))) {
+                log.atError().addKeyValue("block", child.block()).log("block_missing");
+                throw new FileSystemException(Code.CORRUPT, "block " + child.block() + " is missing", e);
+            }
+            throw e;
         }
     }
 
@@ -273,6 +305,7 @@ public final class TreeFileSystem implements FileSystem {
                     if (size > file.sizeBytes()) {
                         flusher.requireSpace();
                     }
+                    flusher.contentChanged(inode);
                     file.truncate(size);
                     inode.modifyTimeNanos = now;
                 }
@@ -633,7 +666,7 @@ public final class TreeFileSystem implements FileSystem {
     }
 
     /** The inode lost a name; its exclusive lock is held. */
-    private void unlinked(Inode inode, long now) {
+    private void unlinked(Inode inode, long now) throws FileSystemException {
         inode.linkCount = inode.isDirectory() ? 0 : inode.linkCount - 1;
         inode.changeTimeNanos = now;
         if (inode.linkCount == 0 && !inode.isOpen()) {
@@ -693,8 +726,12 @@ public final class TreeFileSystem implements FileSystem {
                 throw new FileSystemException(Code.CROSS_DOMAIN, "a rename into another domain");
             }
             take(undo, enter());
-            if (from != to) {
+            boolean movesDirectory = target != null && (source.isDirectory() || target.isDirectory());
+            if (from != to || movesDirectory) {
+                // Also within one directory: the two that are locked below could be parents to another rename.
                 take(undo, Inode.locked(renaming));
+            }
+            if (from != to) {
                 checkAncestors(source, from, to, target, mode);
             }
             boolean toFirst = from != to && (isAncestor(to, from) || !isAncestor(from, to) && to.number < from.number);
@@ -834,6 +871,8 @@ public final class TreeFileSystem implements FileSystem {
         }
         from.modified(now);
         to.modified(now);
+        source.contentWanted = source.file != null;
+        target.contentWanted = target.file != null;
         source.changeTimeNanos = now;
         target.changeTimeNanos = now;
         flusher.attributesChanged(from);
@@ -919,9 +958,10 @@ public final class TreeFileSystem implements FileSystem {
         Lock exclusive = inode.exclusive();
         try {
             FilePayload file = inode.file();
+            // Before the change, which may fail half way and leave dirty pages.
+            flusher.contentChanged(inode);
             file.write(handle.mode.append() ? file.sizeBytes() : offset, source);
             inode.modified(now());
-            flusher.contentChanged(inode);
         } finally {
             exclusive.unlock();
         }
@@ -962,6 +1002,11 @@ public final class TreeFileSystem implements FileSystem {
                     inode.deleted = true;
                     flusher.attributesChanged(inode);
                 }
+            } catch (FileSystemException e) {
+                log.atDebug()
+                        .addKeyValue("block", inode.origin.block())
+                        .setCause(e)
+                        .log("orphan_left_for_the_next_start");
             } finally {
                 exclusive.unlock();
             }
@@ -1009,6 +1054,7 @@ public final class TreeFileSystem implements FileSystem {
         Lock exclusive = inode.exclusive();
         try {
             FilePayload file = inode.file();
+            flusher.contentChanged(inode);
             if (zeroes) {
                 file.punch(offset, sizeBytes);
             }
@@ -1241,18 +1287,19 @@ public final class TreeFileSystem implements FileSystem {
 
     @Override
     public void close() throws FileSystemException {
-        if (closed) {
-            return;
-        }
         closed = true;
-        readAhead.close();
-        flusher.stop();
-        handles.clear();
+        if (!ended) {
+            readAhead.close();
+            flusher.stop();
+            ended = true;
+            handles.clear();
+        }
     }
 
     /** Ends without writing anything back, as a crash would: for tests. */
     void abandon() {
         closed = true;
+        ended = true;
         readAhead.close();
         flusher.abandon();
     }

@@ -201,6 +201,66 @@ class TreeFileSystemCrashTest {
         }
     }
 
+    /** A file that is cut anew for another sector size, and only partly committed, must not show holes where synced content was. */
+    @Test
+    void aConvertedFileThatIsPartlyCommittedKeepsItsContent() throws Exception {
+        try (TestTree tree = new TestTree(directory)) {
+            byte[] expected = new byte[3 << 20];
+            new Random(5).nextBytes(expected);
+            Created file = tree.fs.create(USER, ROOT, Name.of("database"), 0600, WRITE);
+            for (int at = 0; at < expected.length; at += 131_072) {
+                tree.fs.write(file.handle(), at, ByteBuffer.wrap(expected, at, 131_072));
+            }
+            tree.fs.fsync(file.handle(), false);
+            assertEquals(
+                    1 << 17, tree.fs.getAttributes(file.attributes().inode()).blockSizeBytes());
+            Created other = tree.fs.create(USER, ROOT, Name.of("other"), 0600, WRITE);
+            // More than a commit takes along, so that only a part of the converted file fits.
+            tree.fs.write(other.handle(), 0, ByteBuffer.wrap(new byte[3 << 20]));
+            for (int i = 40; i > 0; i--) {
+                tree.fs.write(file.handle(), i * 65_536L, ByteBuffer.wrap(expected, i * 65_536, 4096));
+            }
+            assertEquals(4096, tree.fs.getAttributes(file.attributes().inode()).blockSizeBytes());
+            Created third = tree.fs.create(USER, ROOT, Name.of("third"), 0600, WRITE);
+            tree.fs.fsync(third.handle(), false);
+            tree.crash();
+            assertArrayEquals(expected, content(tree.fs, Name.of("database")));
+            assertClean(tree.store);
+        }
+    }
+
+    @Test
+    void aReplacedNameStandsForTheOldOrTheNewContentAfterACrash() throws Exception {
+        try (TestTree tree = new TestTree(directory)) {
+            byte[] old = new byte[100_000];
+            byte[] replacement = new byte[6 << 20];
+            new Random(1).nextBytes(old);
+            new Random(2).nextBytes(replacement);
+            Created first = tree.fs.create(USER, ROOT, Name.of("config"), 0600, WRITE);
+            tree.fs.write(first.handle(), 0, ByteBuffer.wrap(old));
+            tree.fs.fsync(first.handle(), false);
+            Created second = tree.fs.create(USER, ROOT, Name.of("config.tmp"), 0600, WRITE);
+            tree.fs.write(second.handle(), 0, ByteBuffer.wrap(replacement));
+            tree.fs.rename(ROOT, Name.of("config.tmp"), ROOT, Name.of("config"), RenameMode.REPLACE);
+            Created third = tree.fs.create(USER, ROOT, Name.of("third"), 0600, WRITE);
+            tree.fs.fsync(third.handle(), false);
+            tree.crash();
+            assertArrayEquals(replacement, content(tree.fs, Name.of("config")));
+        }
+    }
+
+    @Test
+    void closingRefusesLaterChangesAndCanBeRepeated() throws Exception {
+        try (TestTree tree = new TestTree(directory)) {
+            Created file = tree.fs.create(USER, ROOT, Name.of("f"), 0600, WRITE);
+            tree.fs.close();
+            tree.fs.close();
+            FileSystemException e = assertThrows(
+                    FileSystemException.class, () -> tree.fs.write(file.handle(), 0, ByteBuffer.wrap(new byte[1])));
+            assertEquals(FileSystemException.Code.CLOSED, e.code());
+        }
+    }
+
     private static boolean accepts(FileSystem fs, long handle, byte[] content) throws FileSystemException {
         try {
             return fs.write(handle, 0, ByteBuffer.wrap(content)) == content.length;
