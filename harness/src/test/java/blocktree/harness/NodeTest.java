@@ -19,6 +19,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -360,5 +361,35 @@ class NodeTest {
                 HarnessException.class, () -> start(NodeOptions.defaults().withArguments("--retention=soon")));
         assertTrue(String.valueOf(e.getMessage()).contains("exit code 2"), e.getMessage());
         assertTrue(String.valueOf(e.getMessage()).contains("'soon' is not a number"), e.getMessage());
+    }
+
+    @Test
+    void asksForThePassphraseTwiceAndShowsNothingOfIt() throws Exception {
+        List<String> command = new ArrayList<>(List.of("python3", "-c", """
+                import os, pty, sys
+                pid, terminal = pty.fork()
+                if pid == 0:
+                    os.execv(sys.argv[1], sys.argv[1:])
+                shown = b''
+                for prompt in (b'root key: ', b'again: '):
+                    while not shown.endswith(prompt):
+                        shown += os.read(terminal, 1000)
+                    os.write(terminal, b'typed secret\\n')
+                try:
+                    while True:
+                        shown += os.read(terminal, 1000)
+                except OSError:
+                    pass
+                print(shown.decode())
+                sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                """));
+        command.addAll(directory.program().command());
+        command.addAll(List.of("init", "--data-dir", directory.data().toString()));
+        CommandResult result = NodeDirectory.execute(command, SOON).orThrow();
+        assertTrue(result.output().contains("Made a tree"), result.output());
+        assertFalse(result.output().contains("typed secret"), result.output());
+
+        Files.writeString(directory.passphraseFile(), "typed secret\n");
+        assertEquals(0, directory.fsck().exitCode());
     }
 }
