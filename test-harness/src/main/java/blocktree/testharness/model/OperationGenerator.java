@@ -228,7 +228,12 @@ final class OperationGenerator {
 
     private Operation read() {
         int size = size();
-        return onSlot(slot(), "read " + size, (side, fd) -> Outcome.of(Posix.read(fd, size)));
+        return onSlot(
+                slot(),
+                "read " + size,
+                // Where listing leaves a directory's position is each file system's own, and may be past what read
+                // takes.
+                (side, fd) -> isDirectory(fd) ? Outcome.of("a directory") : Outcome.of(Posix.read(fd, size)));
     }
 
     private Operation seek() {
@@ -236,9 +241,7 @@ final class OperationGenerator {
         long offset = random.nextInt(4) == 0 ? -offset() : offset();
         return onSlot(slot(), "lseek " + offset + " whence " + whence, (side, fd) -> {
             // Positions in a directory are each file system's own.
-            return isRemovedDirectory(fd) || Posix.fstat(fd).isDirectory()
-                    ? Outcome.of("a directory")
-                    : Outcome.of("at " + Posix.seek(fd, offset, whence));
+            return isDirectory(fd) ? Outcome.of("a directory") : Outcome.of("at " + Posix.seek(fd, offset, whence));
         });
     }
 
@@ -291,6 +294,10 @@ final class OperationGenerator {
                 (side, fd) -> isRemovedDirectory(fd)
                         ? Outcome.of("a removed directory")
                         : Outcome.of(Descriptions.of(Posix.fstat(fd))));
+    }
+
+    private static boolean isDirectory(int fd) throws PosixException {
+        return isRemovedDirectory(fd) || Posix.fstat(fd).isDirectory();
     }
 
     /** A mount by path cannot look at a directory that is open and removed. */
