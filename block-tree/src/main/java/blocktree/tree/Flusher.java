@@ -224,6 +224,17 @@ final class Flusher {
         }
     }
 
+    /** As {@link #throttle}, for what makes room and so goes on while the store is full. */
+    void throttleRemoval() throws FileSystemException {
+        try {
+            throttle();
+        } catch (FileSystemException e) {
+            if (e.code() != Code.NO_SPACE) {
+                throw e;
+            }
+        }
+    }
+
     /** NO_SPACE while the store is full: before a change that needs room. */
     void requireSpace() throws FileSystemException {
         FileSystemException failure = failing;

@@ -590,7 +590,7 @@ public final class TreeFileSystem implements FileSystem {
 
     private void remove(long parent, Name name, boolean wantsDirectory) throws FileSystemException {
         checkName(name);
-        flusher.throttle();
+        flusher.throttleRemoval();
         for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
             if (tryRemove(parent, name, wantsDirectory)) {
                 return;
