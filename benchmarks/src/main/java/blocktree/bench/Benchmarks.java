@@ -12,8 +12,10 @@ import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
 
 /** Runs rows on all sides, round by round, and prints the table. */
 @Command(
@@ -61,6 +63,9 @@ public final class Benchmarks implements Callable<Integer> {
     @Option(names = "--markdown", paramLabel = "FILE", description = "Writes the page of the documentation here too.")
     private @Nullable Path markdown;
 
+    @Spec
+    private CommandSpec spec;
+
     private final PrintWriter out;
 
     Benchmarks(PrintWriter out) {
@@ -92,7 +97,7 @@ public final class Benchmarks implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         if (!Sides.NAMES.containsAll(sideNames)) {
-            throw new ParameterException(new CommandLine(this), "the sides are " + String.join(", ", Sides.NAMES));
+            throw new ParameterException(spec.commandLine(), "the sides are " + String.join(", ", Sides.NAMES));
         }
         Scale scale = isShort ? Scale.small() : Scale.full();
         if (sizeMiB > 0) {
@@ -128,7 +133,7 @@ public final class Benchmarks implements Callable<Integer> {
                     .toList();
             if (matching.isEmpty()) {
                 throw new ParameterException(
-                        new CommandLine(this),
+                        spec.commandLine(),
                         "no row '%s'; there are %s"
                                 .formatted(
                                         name,

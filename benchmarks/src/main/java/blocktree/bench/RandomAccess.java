@@ -12,7 +12,7 @@ record RandomAccess(boolean writes, boolean direct, int jobs) implements Row {
 
     @Override
     public String description() {
-        return "%s 4 KiB at random places of a file of 256 MiB, %s, %s%s"
+        return "%s 4 KiB at random places of a file, %s, %s%s"
                 .formatted(
                         writes ? "overwrite" : "read",
                         jobs == 1 ? "1 job" : jobs + " jobs",

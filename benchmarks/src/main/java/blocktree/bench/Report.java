@@ -151,7 +151,9 @@ final class Report {
                                         >> 20),
                 "Linux " + System.getProperty("os.version"),
                 "%s %s".formatted(System.getProperty("java.vm.name"), Runtime.version()),
-                firstLine("gocryptfs", "--version"));
+                firstLine("gocryptfs", "--version"),
+                "load average over the last 15 minutes, this run and all else: "
+                        + Files.readString(Path.of("/proc/loadavg")).split(" ")[2]);
     }
 
     /** The value of {@code key: value} in a file of the kernel. */

@@ -11,7 +11,7 @@ final class SequentialWrite implements Row {
 
     @Override
     public String description() {
-        return "write a new file of 1 GiB in requests of 1 MiB, then fsync";
+        return "write a new file in requests of 1 MiB, then fsync";
     }
 
     @Override

@@ -9,7 +9,7 @@ import java.time.Duration;
 
 /** Many small files in one directory. */
 enum SmallFiles implements Row {
-    CREATE("create", "create 10,000 files of 100 bytes in one directory, then sync", 5.0) {
+    CREATE("create", "create files of 100 bytes in one directory, then sync", 5.0) {
         @Override
         public void run(Workspace workspace) throws IOException {
             createAll(workspace);

@@ -6,7 +6,7 @@ import java.util.List;
 
 /** Programs at work on a source tree. */
 enum SourceTrees implements Row {
-    UNTAR("untar", "tar -x of a source tree of 2,000 files, then sync", 3.0) {
+    UNTAR("untar", "tar -x of a source tree, then sync", 3.0) {
         @Override
         public void run(Workspace workspace) throws IOException {
             Processes.run(

@@ -12,7 +12,7 @@ final class SyncedWrite implements Row {
 
     @Override
     public String description() {
-        return "overwrite 4 KiB at random places of a file of 256 MiB, fdatasync after each";
+        return "overwrite 4 KiB at random places of a file, fdatasync after each";
     }
 
     @Override
