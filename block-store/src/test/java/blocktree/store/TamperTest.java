@@ -399,7 +399,7 @@ class TamperTest {
                 for (long position = 1; position <= tree.founding.entries().size(); position++) {
                     LogEntry entry = LogEntry.parse(disk.get(Column.AUTHORITY, Keys.log(position)));
                     if (entry.kind() == LogKind.WRITECAP_CHAIN) {
-                        byte[] payload = extendTime(entry.payload());
+                        byte[] payload = extendTime(entry.payload(), tree.founding.createdMillis());
                         LogEntry forged = LogEntry.of(
                                 entry.position(), entry.timeMillis(), entry.previous(), entry.kind(), payload);
                         disk.put(Column.AUTHORITY, Keys.log(position), forged.encoded());
@@ -413,17 +413,23 @@ class TamperTest {
         }
     }
 
-    /** Sets the highest payload bits of the longest varint, which is a time in milliseconds, wherever it stands. */
-    private static byte[] extendTime(byte[] chain) {
+    /** Lets every link of a chain begin decades earlier: field 8 (not_before_millis) of a founding chain is the founding's time. */
+    private static byte[] extendTime(byte[] chain, long notBeforeMillis) {
+        byte[] begin = new byte[7];
+        begin[0] = 8 << 3;
+        for (int i = 1; i < begin.length; i++) {
+            begin[i] = (byte) (notBeforeMillis >>> 7 * (i - 1) | (i < begin.length - 1 ? 0x80 : 0));
+        }
         byte[] forged = chain.clone();
-        for (int i = 0; i + 7 < forged.length; i++) {
-            // field 9 (not_after_millis), varint
-            if (forged[i] == 0x48 && forged[i + 1] < 0 && forged[i + 2] < 0 && forged[i + 3] < 0 && forged[i + 4] < 0) {
-                forged[i + 5] |= 0x3f;
-                return forged;
+        int links = 0;
+        for (int i = 0; i + begin.length <= forged.length; i++) {
+            if (Arrays.equals(forged, i, i + begin.length, begin, 0, begin.length)) {
+                forged[i + begin.length - 1] = 1;
+                links++;
             }
         }
-        throw new AssertionError("the chain has no end of its time");
+        assertTrue(links > 0, "no link begins when the tree was founded");
+        return forged;
     }
 
     @Test
