@@ -129,7 +129,7 @@ class RealProgramsTest {
             String database = mode + ".db";
             Process writer = startSqliteWriter(database, mode);
             long acknowledged = awaitRows(database, 30);
-            Posix.killNow(writer.pid());
+            Posix.signal(writer.pid(), Posix.SIGKILL);
             writer.waitFor();
             assertSqliteHolds(database, acknowledged);
         }

@@ -37,6 +37,10 @@ public final class Posix {
     public static final int XATTR_CREATE = 1;
     public static final int XATTR_REPLACE = 2;
 
+    public static final int SIGKILL = 9;
+    public static final int SIGCONT = 18;
+    public static final int SIGSTOP = 19;
+
     /** In place of a time for {@link #setTimes}: leave it as it is. */
     public static final long TIME_OMIT = Long.MIN_VALUE;
 
@@ -46,7 +50,6 @@ public final class Posix {
     private static final int AT_EMPTY_PATH = 0x1000;
     private static final int STATX_BASIC_STATS = 0x7ff;
     private static final int UTIME_OMIT = (1 << 30) - 2;
-    private static final int SIGKILL = 9;
 
     private Posix() {}
 
@@ -303,8 +306,9 @@ public final class Posix {
         return "/proc/self/fd/" + fd;
     }
 
-    public static void killNow(long pid) throws PosixException {
-        check("kill", LibC.INSTANCE.kill(Math.toIntExact(pid), SIGKILL));
+    /** kill(2) itself: a program that sends signals would first have to close the files that it inherits, on a mount that may not answer. */
+    public static void signal(long pid, int signal) throws PosixException {
+        check("kill", LibC.INSTANCE.kill(Math.toIntExact(pid), signal));
     }
 
     /** Text for messages: bytes outside printable ASCII become \xNN, long names are shortened. */

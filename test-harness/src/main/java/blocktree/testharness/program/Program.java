@@ -115,8 +115,9 @@ public final class Program {
     public static void require(String... programs) {
         List<String> missing = new ArrayList<>();
         for (String program : programs) {
-            boolean present = Arrays.stream((System.getenv("PATH") + ":/usr/sbin:/sbin").split(":"))
-                    .anyMatch(folder -> Files.isExecutable(Path.of(folder, program)));
+            boolean present = program.contains("/") && Files.isExecutable(Path.of(program))
+                    || Arrays.stream((System.getenv("PATH") + ":/usr/sbin:/sbin").split(":"))
+                            .anyMatch(folder -> Files.isExecutable(Path.of(folder, program)));
             if (!present) {
                 missing.add(program);
             }
