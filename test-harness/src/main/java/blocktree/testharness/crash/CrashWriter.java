@@ -162,8 +162,9 @@ final class CrashWriter implements Runnable {
     /** What editors do: a new file beside, synced, renamed over the old one. */
     private void saveOver(FileRecord old) throws PosixException {
         String target = old.path();
-        FileRecord file = add(target + TEMPORARY);
-        int fd = Posix.open(absolute(file), Posix.O_RDWR | Posix.O_CREAT | Posix.O_TRUNC, 0644);
+        // A name of its own: one that a crash left behind is a file to be remembered, too.
+        FileRecord file = add(target + "." + nameCount++ + TEMPORARY);
+        int fd = Posix.open(absolute(file), Posix.O_RDWR | Posix.O_CREAT | Posix.O_EXCL, 0644);
         try {
             write(file, fd, 0, 1 + random.nextInt(16));
             sync(file, fd);
