@@ -148,11 +148,13 @@ class RealProgramsTest {
         }
     }
 
+    // "extra": with "full" the end of the journal, an unlink, is not synced and may come back after a crash on any file
+    // system.
     /** Commits one row after the other, telling outside of the mount of each that was acknowledged. */
     private Process startSqliteWriter(String database, String mode) throws IOException {
         Path script = node.work().resolve(database + ".sql");
         StringBuilder sql = new StringBuilder(".bail on\npragma journal_mode=" + mode
-                + ";\npragma synchronous=full;\ncreate table t(id integer primary key, text text);\n");
+                + ";\npragma synchronous=extra;\ncreate table t(id integer primary key, text text);\n");
         for (int i = 1; i <= 20_000; i++) {
             sql.append("insert into t(text) values (hex(randomblob(500)));\nselect 'row ' || max(id) from t;\n");
         }
