@@ -55,8 +55,8 @@ final class Inode {
     @Nullable
     NewBlock fresh;
 
-    /** No longer in any directory nor open: the next commit deletes the block. */
-    boolean deleted;
+    /** No longer in any directory nor open: the next commit deletes the block. Also read without the lock, by those who would only come too late. */
+    volatile boolean deleted;
     /** Unlinked while open, and written down so in the orphan list. */
     boolean orphaned;
 

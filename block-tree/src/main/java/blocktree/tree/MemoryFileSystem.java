@@ -596,6 +596,10 @@ public final class MemoryFileSystem implements FileSystem {
             throw failure(Code.NOT_PERMITTED);
         }
         synchronized (namespace) {
+            // Linux tells of a name that is taken before it tells that the file has none left.
+            if (directory.entries.containsKey(newName)) {
+                throw failure(Code.EXISTS);
+            }
             synchronized (inode) {
                 if (inode.linkCount == 0) {
                     throw failure(Code.NOT_FOUND);

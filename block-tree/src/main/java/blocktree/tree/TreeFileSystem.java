@@ -1311,8 +1311,13 @@ public final class TreeFileSystem implements FileSystem {
         return table.acquire(number);
     }
 
+    /** An inode that takes changes. One that waits to be deleted is as unknown as it will be after that. */
     private Inode acquireLive(long number) throws FileSystemException {
         Inode inode = acquire(number);
+        if (inode.deleted) {
+            inode.unpin();
+            throw notFound();
+        }
         if (!inode.origin.isLive() || store.isReadOnly()) {
             inode.unpin();
             throw readOnly();

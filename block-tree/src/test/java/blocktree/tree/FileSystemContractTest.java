@@ -449,6 +449,17 @@ abstract class FileSystemContractTest {
     }
 
     @Test
+    void aFileWithoutNamesGetsNoNewOne() throws Exception {
+        long inode = file(ROOT, "f", bytes(10, 1));
+        file(ROOT, "taken", new byte[0]);
+        long handle = fs.open(inode, READ);
+        fs.unlink(ROOT, name("f"));
+        assertFails(Code.NOT_FOUND, () -> fs.link(inode, ROOT, name("g")));
+        assertFails(Code.EXISTS, () -> fs.link(inode, ROOT, name("taken")));
+        fs.release(handle);
+    }
+
+    @Test
     void removalChecksKindAndEmptiness() throws Exception {
         long d = directory(ROOT, "d");
         file(d, "f", new byte[0]);
