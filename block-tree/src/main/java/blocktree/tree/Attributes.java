@@ -40,4 +40,9 @@ public record Attributes(
     public boolean isSymlink() {
         return (mode & TYPE_MASK) == TYPE_SYMLINK;
     }
+
+    /** A FIFO, a socket or a device. */
+    public boolean isSpecial() {
+        return !isDirectory() && !isRegular() && !isSymlink();
+    }
 }

@@ -11,8 +11,8 @@ import java.nio.ByteBuffer;
  * inheritance, name and size limits, read-only views.
  *
  * <p>Every lookup, create, mkdir, mknod, symlink and link that returns {@link Attributes} adds one reference to that inode, which
- * {@link #forget} takes back; an inode without references, handles and links may leave memory. A path-based binding that never
- * forgets calls {@link #forget} at once after use.
+ * {@link #forget} takes back. An inode that has lost its last name stays as it is until its references and handles are gone, too;
+ * a removed directory takes no new entries meanwhile. A path-based binding that never forgets calls {@link #forget} at once after use.
  */
 public interface FileSystem extends AutoCloseable {
     long ROOT_INODE = 1;
@@ -56,7 +56,7 @@ public interface FileSystem extends AutoCloseable {
      * Opens a regular file. The handle stays valid, and its inode readable and writable, until {@link #release}, whether or not the
      * file is unlinked meanwhile.
      */
-    long open(long inode, OpenMode mode) throws FileSystemException;
+    long open(Caller caller, long inode, OpenMode mode) throws FileSystemException;
 
     /** {@link #makeNode} of a regular file and {@link #open} in one step. EXISTS when the name is taken. */
     Created create(Caller caller, long parent, Name name, int mode, OpenMode open) throws FileSystemException;
@@ -68,8 +68,11 @@ public interface FileSystem extends AutoCloseable {
      */
     int read(long handle, long offset, ByteBuffer target) throws FileSystemException;
 
-    /** Writes all of {@code source} at {@code offset}, or at the end when the handle was opened with append. */
-    int write(long handle, long offset, ByteBuffer source) throws FileSystemException;
+    /**
+     * Writes all of {@code source} at {@code offset}, or at the end when the handle was opened with append. A write by anybody but the
+     * superuser takes away the set-user-id bit, and the set-group-id bit of what its group may execute, as a change of size does.
+     */
+    int write(Caller caller, long handle, long offset, ByteBuffer source) throws FileSystemException;
 
     /** A descriptor was closed: reports a write error that is not reported yet. Does not sync. */
     void flush(long handle) throws FileSystemException;
@@ -84,7 +87,7 @@ public interface FileSystem extends AutoCloseable {
     void fsyncDirectory(long inode) throws FileSystemException;
 
     /** fallocate(2): {@code mode} 0, KEEP_SIZE (1), PUNCH_HOLE|KEEP_SIZE (3), ZERO_RANGE (16, 17); others NOT_SUPPORTED. */
-    void allocate(long handle, int mode, long offset, long sizeBytes) throws FileSystemException;
+    void allocate(Caller caller, long handle, int mode, long offset, long sizeBytes) throws FileSystemException;
 
     /** lseek(2) for data ({@code hole} false) or a hole; NO_DATA behind the end. */
     long seek(long handle, long offset, boolean hole) throws FileSystemException;
@@ -134,7 +137,19 @@ public interface FileSystem extends AutoCloseable {
     record OpenMode(boolean read, boolean write, boolean append, boolean truncate, boolean sync) {}
 
     /** Who calls: the effective ids of the process, as the kernel passes them. */
-    record Caller(int uid, int gid) {}
+    record Caller(int uid, int gid) {
+        private static final int SET_USER_ID = 04000;
+        private static final int SET_GROUP_ID_OF_A_PROGRAM = 02010;
+
+        /** What is left of {@code mode} when this caller has changed the content of the file. */
+        int modeAfterWrite(int mode) {
+            if (uid == 0 || (mode & (SET_USER_ID | 02000)) == 0) {
+                return mode;
+            }
+            int left = mode & ~SET_USER_ID;
+            return (left & SET_GROUP_ID_OF_A_PROGRAM) == SET_GROUP_ID_OF_A_PROGRAM ? left & ~02000 : left;
+        }
+    }
 
     record Created(Attributes attributes, long handle) {}
 

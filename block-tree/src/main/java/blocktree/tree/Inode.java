@@ -28,7 +28,9 @@ final class Inode {
     int mode;
     int uid;
     int gid;
-    long linkCount;
+    /** Also read without the lock by who gives back a reference or a handle: 0 means to look whether that was the last use. */
+    volatile long linkCount;
+
     long device;
     long modifyTimeNanos;
     long changeTimeNanos;

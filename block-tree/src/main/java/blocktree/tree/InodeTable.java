@@ -31,7 +31,7 @@ final class InodeTable {
     /** What a number stands for and how often it was handed out; guarded by the map's compute. */
     private static final class Reference {
         final Origin origin;
-        long count;
+        volatile long count;
         boolean queued;
 
         Reference(Origin origin) {
@@ -201,9 +201,18 @@ final class InodeTable {
         forget(inode.number, 1);
     }
 
-    void forget(long number, long count) {
+    boolean isReferred(Inode inode) {
+        Reference reference = references.get(inode.number);
+        return reference != null && reference.count > 0;
+    }
+
+    /** The inode, when it is in memory and this was its last reference. */
+    @Nullable
+    Inode forget(long number, long count) {
+        boolean[] last = new boolean[1];
         references.computeIfPresent(number, (key, reference) -> {
             reference.count -= Math.min(count, reference.count);
+            last[0] = reference.count == 0;
             if (reference.count == 0 && !reference.queued) {
                 reference.queued = true;
                 retired.add(key);
@@ -214,7 +223,7 @@ final class InodeTable {
         while (retiredCount.get() > RETIRED_MAX) {
             Long oldest = retired.poll();
             if (oldest == null) {
-                return;
+                break;
             }
             retiredCount.decrementAndGet();
             references.computeIfPresent(oldest, (key, reference) -> {
@@ -222,6 +231,7 @@ final class InodeTable {
                 return reference.count == 0 ? null : reference;
             });
         }
+        return last[0] ? inodes.get(number) : null;
     }
 
     // ---- eviction

@@ -143,6 +143,11 @@ public final class MemoryFileSystem implements FileSystem {
             modifyTimeNanos = changeTimeNanos = now();
         }
 
+        synchronized void written(Caller caller) {
+            touchModified();
+            permissions = caller.modeAfterWrite(permissions);
+        }
+
         synchronized void addLinks(int count) {
             linkCount += count;
             changeTimeNanos = now();
@@ -788,7 +793,7 @@ public final class MemoryFileSystem implements FileSystem {
                 throw failure(Code.INVALID);
             }
             regularFile(number).resize(change.sizeBytes());
-            inode.touchModified();
+            inode.written(caller);
         }
         synchronized (inode) {
             if (change.permissions() != null) {
@@ -868,14 +873,14 @@ public final class MemoryFileSystem implements FileSystem {
     // ------------------------------------------------------------------------------------------------ open files
 
     @Override
-    public long open(long inode, OpenMode mode) throws FileSystemException {
+    public long open(Caller caller, long inode, OpenMode mode) throws FileSystemException {
         RegularFile file = regularFile(inode);
         synchronized (file) {
             file.openCount++;
         }
         if (mode.truncate()) {
             file.resize(0);
-            file.touchModified();
+            file.written(caller);
         }
         long handle = lastHandle.incrementAndGet();
         handles.put(handle, new Handle(file, mode));
@@ -885,7 +890,7 @@ public final class MemoryFileSystem implements FileSystem {
     @Override
     public Created create(Caller caller, long parent, Name name, int mode, OpenMode open) throws FileSystemException {
         Attributes attributes = makeNode(caller, parent, name, Attributes.TYPE_REGULAR | (mode & PERMISSIONS_MASK), 0);
-        return new Created(attributes, open(attributes.inode(), open));
+        return new Created(attributes, open(caller, attributes.inode(), open));
     }
 
     @Override
@@ -900,14 +905,14 @@ public final class MemoryFileSystem implements FileSystem {
     }
 
     @Override
-    public int write(long handle, long offset, ByteBuffer source) throws FileSystemException {
+    public int write(Caller caller, long handle, long offset, ByteBuffer source) throws FileSystemException {
         Handle open = handle(handle);
         if (!open.mode.write()) {
             throw failure(Code.BAD_HANDLE);
         }
         int written = open.file.write(offset, open.mode.append(), source);
         if (written > 0) {
-            open.file.touchModified();
+            open.file.written(caller);
         }
         return written;
     }
@@ -939,7 +944,7 @@ public final class MemoryFileSystem implements FileSystem {
     }
 
     @Override
-    public void allocate(long handle, int mode, long offset, long sizeBytes) throws FileSystemException {
+    public void allocate(Caller caller, long handle, int mode, long offset, long sizeBytes) throws FileSystemException {
         Handle open = handle(handle);
         if (!open.mode.write()) {
             throw failure(Code.BAD_HANDLE);
@@ -958,7 +963,7 @@ public final class MemoryFileSystem implements FileSystem {
             throw failure(Code.FILE_TOO_BIG);
         }
         open.file.allocate(mode, offset, sizeBytes);
-        open.file.touchModified();
+        open.file.written(caller);
     }
 
     @Override

@@ -261,8 +261,11 @@ public final class TreeFileSystem implements FileSystem {
     }
 
     @Override
-    public void forget(long inode, long count) {
-        table.forget(inode, count);
+    public void forget(long number, long count) {
+        Inode inode = table.forget(number, count);
+        if (inode != null && inode.linkCount == 0) {
+            deleteIfUnused(inode);
+        }
     }
 
     @Override
@@ -298,7 +301,7 @@ public final class TreeFileSystem implements FileSystem {
             }
             Lock exclusive = inode.exclusive();
             try {
-                requireLinked(inode);
+                requireKept(inode);
                 long now = now();
                 if (size != null) {
                     FilePayload file = inode.file();
@@ -308,6 +311,7 @@ public final class TreeFileSystem implements FileSystem {
                     flusher.contentChanged(inode);
                     file.truncate(size);
                     inode.modifyTimeNanos = now;
+                    dropSetIds(caller, inode);
                 }
                 Integer permissions = change.permissions();
                 if (permissions != null) {
@@ -667,16 +671,41 @@ public final class TreeFileSystem implements FileSystem {
 
     /** The inode lost a name; its exclusive lock is held. */
     private void unlinked(Inode inode, long now) throws FileSystemException {
-        inode.linkCount = inode.isDirectory() ? 0 : inode.linkCount - 1;
+        long left = inode.isDirectory() ? 0 : inode.linkCount - 1;
+        if (left == 0) {
+            inode.tryPin(); // until it is deleted: nobody could find it again
+        }
+        inode.linkCount = left;
         inode.changeTimeNanos = now;
-        if (inode.linkCount == 0 && !inode.isOpen()) {
-            inode.deleted = true;
-            FilePayload file = inode.file;
-            if (file != null && !inode.flushing) {
-                file.discard();
-            }
+        flusher.attributesChanged(inode);
+        if (left == 0) {
+            deleteLocked(inode);
+        }
+    }
+
+    /** The inode has no name, and may have lost its last handle or reference. Whoever takes the last of the three away gets here after that. */
+    private void deleteIfUnused(Inode inode) {
+        Lock exclusive = inode.exclusiveWhatever();
+        try {
+            deleteLocked(inode);
+        } catch (FileSystemException e) {
+            log.atDebug().addKeyValue("block", inode.origin.block()).setCause(e).log("orphan_left_for_the_next_start");
+        } finally {
+            exclusive.unlock();
+        }
+    }
+
+    private void deleteLocked(Inode inode) throws FileSystemException {
+        if (inode.linkCount > 0 || inode.deleted || inode.isOpen() || table.isReferred(inode)) {
+            return;
+        }
+        inode.deleted = true;
+        FilePayload file = inode.file;
+        if (file != null && !inode.flushing) {
+            file.discard();
         }
         flusher.attributesChanged(inode);
+        inode.unpin();
     }
 
     @Override
@@ -883,14 +912,14 @@ public final class TreeFileSystem implements FileSystem {
     // ---- open files
 
     @Override
-    public long open(long number, OpenMode mode) throws FileSystemException {
+    public long open(Caller caller, long number, OpenMode mode) throws FileSystemException {
         Inode inode = acquire(number);
         try {
             if ((mode.write() || mode.truncate()) && !inode.origin.isLive()) {
                 throw readOnly();
             }
             if (mode.truncate()) {
-                setAttributes(new Caller(0, 0), number, AttributeChange.size(0));
+                setAttributes(caller, number, AttributeChange.size(0));
             }
             return openHandle(inode, mode);
         } finally {
@@ -902,7 +931,7 @@ public final class TreeFileSystem implements FileSystem {
         Lock shared = inode.shared();
         try {
             var unused = inode.file();
-            requireLinked(inode);
+            requireKept(inode);
             inode.opened();
             long handle = nextHandle.getAndIncrement();
             handles.put(handle, new Handle(inode, mode));
@@ -936,7 +965,7 @@ public final class TreeFileSystem implements FileSystem {
     }
 
     @Override
-    public int write(long number, long offset, ByteBuffer source) throws FileSystemException {
+    public int write(Caller caller, long number, long offset, ByteBuffer source) throws FileSystemException {
         Handle handle = handle(number);
         if (!handle.mode.write()) {
             throw new FileSystemException(Code.BAD_HANDLE, "not opened to write");
@@ -962,6 +991,7 @@ public final class TreeFileSystem implements FileSystem {
             flusher.contentChanged(inode);
             file.write(handle.mode.append() ? file.sizeBytes() : offset, source);
             inode.modified(now());
+            dropSetIds(caller, inode);
         } finally {
             exclusive.unlock();
         }
@@ -969,6 +999,15 @@ public final class TreeFileSystem implements FileSystem {
             fsync(number, true);
         }
         return size;
+    }
+
+    /** The content of the inode, whose exclusive lock is held, was changed. */
+    private void dropSetIds(Caller caller, Inode inode) throws FileSystemException {
+        int left = caller.modeAfterWrite(inode.mode);
+        if (left != inode.mode) {
+            inode.mode = left;
+            flusher.attributesChanged(inode);
+        }
     }
 
     @Override
@@ -995,21 +1034,8 @@ public final class TreeFileSystem implements FileSystem {
             return;
         }
         Inode inode = handle.inode;
-        if (inode.released()) {
-            Lock exclusive = inode.exclusiveWhatever();
-            try {
-                if (inode.linkCount == 0 && !inode.isOpen() && !inode.deleted) {
-                    inode.deleted = true;
-                    flusher.attributesChanged(inode);
-                }
-            } catch (FileSystemException e) {
-                log.atDebug()
-                        .addKeyValue("block", inode.origin.block())
-                        .setCause(e)
-                        .log("orphan_left_for_the_next_start");
-            } finally {
-                exclusive.unlock();
-            }
+        if (inode.released() && inode.linkCount == 0) {
+            deleteIfUnused(inode);
         }
         inode.unpin();
     }
@@ -1025,7 +1051,7 @@ public final class TreeFileSystem implements FileSystem {
     }
 
     @Override
-    public void allocate(long number, int mode, long offset, long sizeBytes) throws FileSystemException {
+    public void allocate(Caller caller, long number, int mode, long offset, long sizeBytes) throws FileSystemException {
         boolean zeroes = (mode & (PUNCH_HOLE | ZERO_RANGE)) != 0;
         boolean known = mode == 0
                 || mode == KEEP_SIZE
@@ -1058,15 +1084,11 @@ public final class TreeFileSystem implements FileSystem {
             if (zeroes) {
                 file.punch(offset, sizeBytes);
             }
-            boolean extended = (mode & KEEP_SIZE) == 0 && offset + sizeBytes > file.sizeBytes();
-            if (extended) {
+            if ((mode & KEEP_SIZE) == 0 && offset + sizeBytes > file.sizeBytes()) {
                 file.truncate(offset + sizeBytes);
             }
-            if (zeroes || extended) {
-                inode.modified(now());
-            } else {
-                inode.changeTimeNanos = now();
-            }
+            inode.modified(now());
+            dropSetIds(caller, inode);
             flusher.attributesChanged(inode);
         } finally {
             exclusive.unlock();
@@ -1250,7 +1272,7 @@ public final class TreeFileSystem implements FileSystem {
         try {
             Lock exclusive = inode.exclusive();
             try {
-                requireLinked(inode);
+                requireKept(inode);
                 SortedMap<Name, byte[]> changed = new TreeMap<>(inode.extendedAttributes);
                 change.apply(changed);
                 inode.extendedAttributes = changed;
@@ -1349,9 +1371,16 @@ public final class TreeFileSystem implements FileSystem {
         undo.push(lock::unlock);
     }
 
-    /** An inode that is deleted takes no more changes; one that is unlinked and open does. */
-    private static void requireLinked(Inode inode) throws FileSystemException {
-        if (inode.deleted || inode.linkCount == 0 && inode.isDirectory()) {
+    /** An inode that is deleted takes no more changes; one that is unlinked and in use does. */
+    private static void requireKept(Inode inode) throws FileSystemException {
+        if (inode.deleted) {
+            throw notFound();
+        }
+    }
+
+    /** A directory that was removed takes no more entries. */
+    private static void requireLinked(Inode directory) throws FileSystemException {
+        if (directory.linkCount == 0) {
             throw notFound();
         }
     }

@@ -120,8 +120,8 @@ final class TreeView implements FileSystem {
     }
 
     @Override
-    public long open(long inode, OpenMode mode) throws FileSystemException {
-        return tree.open(mode.write() || mode.truncate() ? changing(inode) : in(inode), mode);
+    public long open(Caller caller, long inode, OpenMode mode) throws FileSystemException {
+        return tree.open(caller, mode.write() || mode.truncate() ? changing(inode) : in(inode), mode);
     }
 
     @Override
@@ -135,8 +135,8 @@ final class TreeView implements FileSystem {
     }
 
     @Override
-    public int write(long handle, long offset, ByteBuffer source) throws FileSystemException {
-        return tree.write(handle, offset, source);
+    public int write(Caller caller, long handle, long offset, ByteBuffer source) throws FileSystemException {
+        return tree.write(caller, handle, offset, source);
     }
 
     @Override
@@ -160,8 +160,8 @@ final class TreeView implements FileSystem {
     }
 
     @Override
-    public void allocate(long handle, int mode, long offset, long sizeBytes) throws FileSystemException {
-        tree.allocate(handle, mode, offset, sizeBytes);
+    public void allocate(Caller caller, long handle, int mode, long offset, long sizeBytes) throws FileSystemException {
+        tree.allocate(caller, handle, mode, offset, sizeBytes);
     }
 
     @Override

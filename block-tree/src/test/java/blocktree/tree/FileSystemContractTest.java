@@ -72,7 +72,7 @@ abstract class FileSystemContractTest {
     long file(long parent, String name, byte[] content) throws FileSystemException {
         Created created = fs.create(USER, parent, name(name), 0644, WRITE);
         if (content.length > 0) {
-            assertEquals(content.length, fs.write(created.handle(), 0, ByteBuffer.wrap(content)));
+            assertEquals(content.length, fs.write(USER, created.handle(), 0, ByteBuffer.wrap(content)));
         }
         fs.release(created.handle());
         return created.attributes().inode();
@@ -85,7 +85,7 @@ abstract class FileSystemContractTest {
     }
 
     byte[] content(long inode) throws FileSystemException {
-        long handle = fs.open(inode, READ);
+        long handle = fs.open(USER, inode, READ);
         try {
             return read(handle, 0, (int) fs.getAttributes(inode).sizeBytes() + 10);
         } finally {
@@ -278,7 +278,7 @@ abstract class FileSystemContractTest {
     @Test
     void readsEndAtTheEndOfTheFile() throws Exception {
         long inode = file(ROOT, "f", bytes(10_000, 1));
-        long handle = fs.open(inode, READ);
+        long handle = fs.open(USER, inode, READ);
         assertEquals(0, read(handle, 10_000, 10).length);
         assertEquals(0, read(handle, 1L << 40, 10).length);
         assertEquals(10, read(handle, 9_990, 100).length);
@@ -290,7 +290,7 @@ abstract class FileSystemContractTest {
         Created created = fs.create(USER, ROOT, name("sparse"), 0644, WRITE);
         long handle = created.handle();
         long far = 5L << 40;
-        fs.write(handle, far, ByteBuffer.wrap(bytes(100, 3)));
+        fs.write(USER, handle, far, ByteBuffer.wrap(bytes(100, 3)));
         assertEquals(far + 100, fs.getAttributes(created.attributes().inode()).sizeBytes());
         assertTrue(fs.getAttributes(created.attributes().inode()).storedBytes() <= 1 << 17);
         assertArrayEquals(new byte[5000], read(handle, 0, 5000));
@@ -304,11 +304,11 @@ abstract class FileSystemContractTest {
     @Test
     void appendWritesAtTheEndWhereverItIs() throws Exception {
         long inode = file(ROOT, "f", bytes(10, 1));
-        long one = fs.open(inode, APPEND);
-        long two = fs.open(inode, APPEND);
-        fs.write(one, 0, ByteBuffer.wrap(new byte[] {1}));
-        fs.write(two, 0, ByteBuffer.wrap(new byte[] {2}));
-        fs.write(one, 3, ByteBuffer.wrap(new byte[] {3}));
+        long one = fs.open(USER, inode, APPEND);
+        long two = fs.open(USER, inode, APPEND);
+        fs.write(USER, one, 0, ByteBuffer.wrap(new byte[] {1}));
+        fs.write(USER, two, 0, ByteBuffer.wrap(new byte[] {2}));
+        fs.write(USER, one, 3, ByteBuffer.wrap(new byte[] {3}));
         byte[] content = content(inode);
         assertEquals(13, content.length);
         assertArrayEquals(new byte[] {1, 2, 3}, Arrays.copyOfRange(content, 10, 13));
@@ -338,7 +338,7 @@ abstract class FileSystemContractTest {
     @Test
     void openWithTruncateEmptiesTheFile() throws Exception {
         long inode = file(ROOT, "f", bytes(9000, 1));
-        fs.release(fs.open(inode, TRUNCATE));
+        fs.release(fs.open(USER, inode, TRUNCATE));
         assertEquals(0, fs.getAttributes(inode).sizeBytes());
     }
 
@@ -346,8 +346,8 @@ abstract class FileSystemContractTest {
     void writingMovesModifyAndChangeTime() throws Exception {
         long inode = file(ROOT, "f", bytes(10, 1));
         Attributes before = fs.getAttributes(inode);
-        long handle = fs.open(inode, WRITE);
-        fs.write(handle, 2, ByteBuffer.wrap(new byte[] {9}));
+        long handle = fs.open(USER, inode, WRITE);
+        fs.write(USER, handle, 2, ByteBuffer.wrap(new byte[] {9}));
         Attributes after = fs.getAttributes(inode);
         assertTrue(after.modifyTimeNanos() > before.modifyTimeNanos());
         assertTrue(after.changeTimeNanos() > before.changeTimeNanos());
@@ -368,11 +368,11 @@ abstract class FileSystemContractTest {
     void unlinkedFilesLiveUntilTheirLastHandleGoes() throws Exception {
         byte[] expected = bytes(100_000, 1);
         long inode = file(ROOT, "f", expected);
-        long handle = fs.open(inode, WRITE);
+        long handle = fs.open(USER, inode, WRITE);
         fs.unlink(ROOT, name("f"));
         assertFails(Code.NOT_FOUND, () -> fs.lookup(ROOT, name("f")));
         assertEquals(0, fs.getAttributes(inode).linkCount());
-        fs.write(handle, 0, ByteBuffer.wrap(new byte[] {1, 2, 3}));
+        fs.write(USER, handle, 0, ByteBuffer.wrap(new byte[] {1, 2, 3}));
         fs.setAttributes(USER, inode, AttributeChange.size(50_000));
         fs.fsync(handle, false);
         byte[] content = read(handle, 0, 100_000);
@@ -384,36 +384,102 @@ abstract class FileSystemContractTest {
     }
 
     @Test
+    void unlinkedFilesLiveWhileTheyAreReferredTo() throws Exception {
+        long inode = file(ROOT, "f", bytes(100_000, 1));
+        fs.unlink(ROOT, name("f"));
+        fs.sync();
+        assertEquals(0, fs.getAttributes(inode).linkCount());
+        fs.setAttributes(USER, inode, AttributeChange.permissions(0600));
+        fs.setExtendedAttribute(inode, name("user.k"), new byte[] {1}, ExtendedAttributeMode.SET);
+        fs.sync();
+        assertArrayEquals(new byte[] {1}, fs.getExtendedAttribute(inode, name("user.k")));
+        assertArrayEquals(bytes(100_000, 1), content(inode));
+        assertEquals(0100600, fs.getAttributes(inode).mode());
+        fs.forget(inode, 1);
+        assertFails(Code.NOT_FOUND, () -> fs.getAttributes(inode));
+        fs.sync();
+        assertFails(Code.NOT_FOUND, () -> fs.getAttributes(inode));
+    }
+
+    @Test
+    void replacedFilesLiveWhileTheyAreReferredTo() throws Exception {
+        long old = file(ROOT, "f", bytes(10, 1));
+        long handle = fs.open(USER, old, READ);
+        file(ROOT, "g", bytes(20, 2));
+        fs.rename(ROOT, name("g"), ROOT, name("f"), RenameMode.REPLACE);
+        fs.release(handle);
+        fs.sync();
+        assertArrayEquals(bytes(10, 1), content(old));
+        fs.forget(old, 1);
+        assertFails(Code.NOT_FOUND, () -> fs.getAttributes(old));
+    }
+
+    @Test
+    void removedDirectoriesLiveWhileTheyAreReferredTo() throws Exception {
+        long d = directory(ROOT, "d");
+        fs.removeDirectory(ROOT, name("d"));
+        fs.sync();
+        assertEquals(0, fs.getAttributes(d).linkCount());
+        fs.setAttributes(USER, d, AttributeChange.permissions(0700));
+        assertEquals(Map.of(), list(d));
+        fs.fsyncDirectory(d);
+        assertFails(Code.NOT_FOUND, () -> file(d, "late", new byte[0]));
+        fs.forget(d, 1);
+        assertFails(Code.NOT_FOUND, () -> fs.getAttributes(d));
+    }
+
+    @Test
+    void aWriteByAnybodyButTheSuperuserTakesAwaySetIds() throws Exception {
+        long inode = file(ROOT, "f", bytes(10, 1));
+        long handle = fs.open(USER, inode, WRITE);
+        Caller superuser = new Caller(0, 0);
+        fs.setAttributes(superuser, inode, AttributeChange.permissions(06755));
+        fs.write(superuser, handle, 0, ByteBuffer.wrap(new byte[1]));
+        assertEquals(06755, fs.getAttributes(inode).mode() & 07777);
+        fs.write(USER, handle, 0, ByteBuffer.wrap(new byte[1]));
+        assertEquals(0755, fs.getAttributes(inode).mode() & 07777);
+        fs.setAttributes(superuser, inode, AttributeChange.permissions(06745));
+        fs.allocate(USER, handle, 0, 0, 20);
+        assertEquals(02745, fs.getAttributes(inode).mode() & 07777, "a group that may not execute");
+        fs.setAttributes(superuser, inode, AttributeChange.permissions(06755));
+        fs.setAttributes(USER, inode, AttributeChange.size(3));
+        assertEquals(0755, fs.getAttributes(inode).mode() & 07777);
+        fs.release(handle);
+    }
+
+    @Test
     void handlesAreChecked() throws Exception {
         long inode = file(ROOT, "f", bytes(10, 1));
-        long handle = fs.open(inode, READ);
-        assertFails(Code.BAD_HANDLE, () -> fs.write(handle, 0, ByteBuffer.allocate(1)));
+        long handle = fs.open(USER, inode, READ);
+        assertFails(Code.BAD_HANDLE, () -> fs.write(USER, handle, 0, ByteBuffer.allocate(1)));
         fs.release(handle);
         assertFails(Code.BAD_HANDLE, () -> fs.read(handle, 0, ByteBuffer.allocate(1)));
         fs.release(handle);
-        assertFails(Code.IS_DIRECTORY, () -> fs.open(ROOT, READ));
+        assertFails(Code.IS_DIRECTORY, () -> fs.open(USER, ROOT, READ));
     }
 
     @Test
     void allocateExtendsAndPunches() throws Exception {
         byte[] expected = bytes(1_000_000, 1);
         long inode = file(ROOT, "f", expected);
-        long handle = fs.open(inode, WRITE);
+        long handle = fs.open(USER, inode, WRITE);
         long storedBefore = fs.getAttributes(inode).storedBytes();
-        fs.allocate(handle, 3, 10_000, 700_000);
+        fs.allocate(USER, handle, 3, 10_000, 700_000);
         Arrays.fill(expected, 10_000, 710_000, (byte) 0);
         assertArrayEquals(expected, content(inode));
         assertTrue(fs.getAttributes(inode).storedBytes() < storedBefore);
-        fs.allocate(handle, 1, 0, 2_000_000);
+        fs.setAttributes(USER, inode, AttributeChange.times(1L, 1L));
+        fs.allocate(USER, handle, 1, 0, 2_000_000);
         assertEquals(1_000_000, fs.getAttributes(inode).sizeBytes());
-        fs.allocate(handle, 0, 0, 2_000_000);
+        assertNotEquals(1L, fs.getAttributes(inode).modifyTimeNanos(), "also when nothing shows in the content");
+        fs.allocate(USER, handle, 0, 0, 2_000_000);
         assertEquals(2_000_000, fs.getAttributes(inode).sizeBytes());
-        fs.allocate(handle, 17, 999_990, 20);
+        fs.allocate(USER, handle, 17, 999_990, 20);
         Arrays.fill(expected, 999_990, 1_000_000, (byte) 0);
         assertArrayEquals(Arrays.copyOf(expected, 2_000_000), content(inode));
-        fs.allocate(handle, 16, 1_999_999, 100);
+        fs.allocate(USER, handle, 16, 1_999_999, 100);
         assertEquals(2_000_099, fs.getAttributes(inode).sizeBytes());
-        assertFails(Code.NOT_SUPPORTED, () -> fs.allocate(handle, 8, 0, 4096));
+        assertFails(Code.NOT_SUPPORTED, () -> fs.allocate(USER, handle, 8, 0, 4096));
         fs.release(handle);
     }
 
@@ -422,7 +488,7 @@ abstract class FileSystemContractTest {
         Created created = fs.create(USER, ROOT, name("f"), 0644, WRITE);
         long handle = created.handle();
         long mib = 1 << 20;
-        fs.write(handle, 2 * mib, ByteBuffer.wrap(bytes((int) mib, 1)));
+        fs.write(USER, handle, 2 * mib, ByteBuffer.wrap(bytes((int) mib, 1)));
         fs.setAttributes(USER, created.attributes().inode(), AttributeChange.size(5 * mib));
         assertEquals(2 * mib, fs.seek(handle, 0, false));
         assertEquals(2 * mib + 5, fs.seek(handle, 2 * mib + 5, false));
@@ -452,7 +518,7 @@ abstract class FileSystemContractTest {
     void aFileWithoutNamesGetsNoNewOne() throws Exception {
         long inode = file(ROOT, "f", bytes(10, 1));
         file(ROOT, "taken", new byte[0]);
-        long handle = fs.open(inode, READ);
+        long handle = fs.open(USER, inode, READ);
         fs.unlink(ROOT, name("f"));
         assertFails(Code.NOT_FOUND, () -> fs.link(inode, ROOT, name("g")));
         assertFails(Code.EXISTS, () -> fs.link(inode, ROOT, name("taken")));
@@ -537,7 +603,7 @@ abstract class FileSystemContractTest {
     void replacingAnOpenFileKeepsItReadable() throws Exception {
         long old = file(ROOT, "old", bytes(5000, 1));
         file(ROOT, "new", bytes(6000, 2));
-        long handle = fs.open(old, READ);
+        long handle = fs.open(USER, old, READ);
         fs.rename(ROOT, name("new"), ROOT, name("old"), RenameMode.REPLACE);
         assertArrayEquals(bytes(5000, 1), read(handle, 0, 10_000));
         fs.release(handle);
@@ -629,7 +695,7 @@ abstract class FileSystemContractTest {
     @Test
     void syncAndFsyncWork() throws Exception {
         Created created = fs.create(USER, ROOT, name("f"), 0644, WRITE);
-        fs.write(created.handle(), 0, ByteBuffer.wrap(bytes(10_000, 1)));
+        fs.write(USER, created.handle(), 0, ByteBuffer.wrap(bytes(10_000, 1)));
         fs.flush(created.handle());
         fs.fsync(created.handle(), true);
         fs.fsyncDirectory(ROOT);

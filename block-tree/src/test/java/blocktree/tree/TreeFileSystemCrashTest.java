@@ -40,7 +40,7 @@ class TreeFileSystemCrashTest {
 
     private static byte[] content(FileSystem fs, Name name) throws FileSystemException {
         Attributes found = fs.lookup(ROOT, name);
-        long handle = fs.open(found.inode(), WRITE);
+        long handle = fs.open(USER, found.inode(), WRITE);
         ByteBuffer target = ByteBuffer.allocate((int) found.sizeBytes());
         fs.read(handle, 0, target);
         fs.release(handle);
@@ -107,10 +107,10 @@ class TreeFileSystemCrashTest {
         try {
             handle = fs.create(USER, ROOT, name, 0600, WRITE).handle();
         } catch (FileSystemException e) {
-            handle = fs.open(fs.lookup(ROOT, name).inode(), new OpenMode(true, true, false, true, false));
+            handle = fs.open(USER, fs.lookup(ROOT, name).inode(), new OpenMode(true, true, false, true, false));
         }
         for (int at = 0; at < bytes.length; at += 100_000) {
-            fs.write(handle, at, ByteBuffer.wrap(bytes, at, Math.min(100_000, bytes.length - at)));
+            fs.write(USER, handle, at, ByteBuffer.wrap(bytes, at, Math.min(100_000, bytes.length - at)));
         }
         if (random.nextInt(3) == 0) {
             fs.fsync(handle, true);
@@ -123,10 +123,10 @@ class TreeFileSystemCrashTest {
     void unlinkedOpenFilesAreGoneAfterACrash() throws Exception {
         try (TestTree tree = new TestTree(directory)) {
             Created created = tree.fs.create(USER, ROOT, Name.of("open"), 0600, WRITE);
-            tree.fs.write(created.handle(), 0, ByteBuffer.wrap(new byte[100_000]));
+            tree.fs.write(USER, created.handle(), 0, ByteBuffer.wrap(new byte[100_000]));
             tree.fs.fsync(created.handle(), false);
             tree.fs.unlink(ROOT, Name.of("open"));
-            tree.fs.write(created.handle(), 0, ByteBuffer.wrap(new byte[] {1}));
+            tree.fs.write(USER, created.handle(), 0, ByteBuffer.wrap(new byte[] {1}));
             tree.fs.sync();
             assertEquals(1, count(tree.store), "the root; the file is on the orphan list");
             tree.crash();
@@ -149,7 +149,7 @@ class TreeFileSystemCrashTest {
             tree.options = TreeOptions.defaults().withDirtyAgeMillis(200);
             tree.reopen();
             Created created = tree.fs.create(USER, ROOT, Name.of("f"), 0600, WRITE);
-            tree.fs.write(created.handle(), 0, ByteBuffer.wrap(new byte[1_500_000]));
+            tree.fs.write(USER, created.handle(), 0, ByteBuffer.wrap(new byte[1_500_000]));
             long deadline = System.nanoTime() + 30_000_000_000L;
             while (tree.fs.counters().dirtyBytes() > 0 || tree.fs.counters().dirtyInodes() > 0) {
                 assertTrue(System.nanoTime() < deadline, "still dirty");
@@ -164,7 +164,7 @@ class TreeFileSystemCrashTest {
     void aFullDiskRefusesWritesKeepsEverythingAndRecoversByItself() throws Exception {
         try (TestTree tree = new TestTree(directory)) {
             Created old = tree.fs.create(USER, ROOT, Name.of("old"), 0600, WRITE);
-            tree.fs.write(old.handle(), 0, ByteBuffer.wrap(new byte[] {1, 2, 3}));
+            tree.fs.write(USER, old.handle(), 0, ByteBuffer.wrap(new byte[] {1, 2, 3}));
             tree.fs.fsync(old.handle(), false);
             // Half of a filler is the margin against what others do to the disk meanwhile.
             long filler = 2L << 30;
@@ -182,9 +182,9 @@ class TreeFileSystemCrashTest {
             Created fresh = tree.fs.create(USER, ROOT, Name.of("fresh"), 0600, WRITE);
             byte[] expected = new byte[300_000];
             new Random(1).nextBytes(expected);
-            tree.fs.write(fresh.handle(), 0, ByteBuffer.wrap(expected));
+            tree.fs.write(USER, fresh.handle(), 0, ByteBuffer.wrap(expected));
             assertNoSpace(() -> tree.fs.fsync(fresh.handle(), false));
-            assertNoSpace(() -> tree.fs.write(fresh.handle(), 300_000, ByteBuffer.wrap(new byte[10])));
+            assertNoSpace(() -> tree.fs.write(USER, fresh.handle(), 300_000, ByteBuffer.wrap(new byte[10])));
             assertNoSpace(() -> tree.fs.create(USER, ROOT, Name.of("another"), 0600, WRITE));
             assertArrayEquals(new byte[] {1, 2, 3}, content(tree.fs, Name.of("old")), "what was committed is readable");
             assertArrayEquals(expected, content(tree.fs, Name.of("fresh")), "and so is what was not");
@@ -209,16 +209,16 @@ class TreeFileSystemCrashTest {
             new Random(5).nextBytes(expected);
             Created file = tree.fs.create(USER, ROOT, Name.of("database"), 0600, WRITE);
             for (int at = 0; at < expected.length; at += 131_072) {
-                tree.fs.write(file.handle(), at, ByteBuffer.wrap(expected, at, 131_072));
+                tree.fs.write(USER, file.handle(), at, ByteBuffer.wrap(expected, at, 131_072));
             }
             tree.fs.fsync(file.handle(), false);
             assertEquals(
                     1 << 17, tree.fs.getAttributes(file.attributes().inode()).blockSizeBytes());
             Created other = tree.fs.create(USER, ROOT, Name.of("other"), 0600, WRITE);
             // More than a commit takes along, so that only a part of the converted file fits.
-            tree.fs.write(other.handle(), 0, ByteBuffer.wrap(new byte[3 << 20]));
+            tree.fs.write(USER, other.handle(), 0, ByteBuffer.wrap(new byte[3 << 20]));
             for (int i = 40; i > 0; i--) {
-                tree.fs.write(file.handle(), i * 65_536L, ByteBuffer.wrap(expected, i * 65_536, 4096));
+                tree.fs.write(USER, file.handle(), i * 65_536L, ByteBuffer.wrap(expected, i * 65_536, 4096));
             }
             assertEquals(4096, tree.fs.getAttributes(file.attributes().inode()).blockSizeBytes());
             Created third = tree.fs.create(USER, ROOT, Name.of("third"), 0600, WRITE);
@@ -237,10 +237,10 @@ class TreeFileSystemCrashTest {
             new Random(1).nextBytes(old);
             new Random(2).nextBytes(replacement);
             Created first = tree.fs.create(USER, ROOT, Name.of("config"), 0600, WRITE);
-            tree.fs.write(first.handle(), 0, ByteBuffer.wrap(old));
+            tree.fs.write(USER, first.handle(), 0, ByteBuffer.wrap(old));
             tree.fs.fsync(first.handle(), false);
             Created second = tree.fs.create(USER, ROOT, Name.of("config.tmp"), 0600, WRITE);
-            tree.fs.write(second.handle(), 0, ByteBuffer.wrap(replacement));
+            tree.fs.write(USER, second.handle(), 0, ByteBuffer.wrap(replacement));
             tree.fs.rename(ROOT, Name.of("config.tmp"), ROOT, Name.of("config"), RenameMode.REPLACE);
             Created third = tree.fs.create(USER, ROOT, Name.of("third"), 0600, WRITE);
             tree.fs.fsync(third.handle(), false);
@@ -256,14 +256,15 @@ class TreeFileSystemCrashTest {
             tree.fs.close();
             tree.fs.close();
             FileSystemException e = assertThrows(
-                    FileSystemException.class, () -> tree.fs.write(file.handle(), 0, ByteBuffer.wrap(new byte[1])));
+                    FileSystemException.class,
+                    () -> tree.fs.write(USER, file.handle(), 0, ByteBuffer.wrap(new byte[1])));
             assertEquals(FileSystemException.Code.CLOSED, e.code());
         }
     }
 
     private static boolean accepts(FileSystem fs, long handle, byte[] content) throws FileSystemException {
         try {
-            return fs.write(handle, 0, ByteBuffer.wrap(content)) == content.length;
+            return fs.write(USER, handle, 0, ByteBuffer.wrap(content)) == content.length;
         } catch (FileSystemException e) {
             assertEquals(FileSystemException.Code.NO_SPACE, e.code());
             return false;

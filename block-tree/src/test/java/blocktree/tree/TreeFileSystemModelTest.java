@@ -197,7 +197,7 @@ class TreeFileSystemModelTest {
         if (file != null) {
             OpenMode mode =
                     new OpenMode(true, random.nextInt(4) > 0, random.nextInt(8) == 0, random.nextInt(10) == 0, false);
-            Pair opened = both("open", (fs, t) -> fs.open(side(file, t), mode));
+            Pair opened = both("open", (fs, t) -> fs.open(USER, side(file, t), mode));
             if (opened != null) {
                 handles.add(new Handles(opened.tree(), opened.model(), mode.write()));
             }
@@ -237,7 +237,7 @@ class TreeFileSystemModelTest {
             byte[] content = randomBytes(stream ? 65_536 : random.nextInt(random.nextInt(4) == 0 ? 100_000 : 6_000));
             long at = offset;
             both("write " + at + "+" + content.length, (fs, t) ->
-                    (long) fs.write(t ? handle.tree() : handle.model(), at, ByteBuffer.wrap(content)));
+                    (long) fs.write(USER, t ? handle.tree() : handle.model(), at, ByteBuffer.wrap(content)));
             offset += content.length;
         }
     }
@@ -277,7 +277,7 @@ class TreeFileSystemModelTest {
             long size = 1 + random.nextInt(500_000);
             int mode = new int[] {3, 3, 16, 17, 0, 1}[random.nextInt(6)];
             both("fallocate " + mode + " " + offset + "+" + size, (fs, t) -> {
-                fs.allocate(t ? handle.tree() : handle.model(), mode, offset, size);
+                fs.allocate(USER, t ? handle.tree() : handle.model(), mode, offset, size);
                 return 0L;
             });
         }
@@ -402,8 +402,8 @@ class TreeFileSystemModelTest {
                     model.getExtendedAttribute(file.model(), name), tree.getExtendedAttribute(file.tree(), name), step);
         }
         OpenMode read = new OpenMode(true, false, false, false, false);
-        long m = model.open(file.model(), read);
-        long t = tree.open(file.tree(), read);
+        long m = model.open(USER, file.model(), read);
+        long t = tree.open(USER, file.tree(), read);
         ByteBuffer expected = ByteBuffer.allocate(100_000);
         ByteBuffer actual = ByteBuffer.allocate(100_000);
         for (long at = 0; at < size; at += expected.capacity()) {

@@ -56,7 +56,7 @@ class TreeViewTest {
     }
 
     private static String text(FileSystem fs, long inode) throws FileSystemException {
-        long handle = fs.open(inode, READ);
+        long handle = fs.open(USER, inode, READ);
         ByteBuffer target = ByteBuffer.allocate(100_000);
         int size = fs.read(handle, 0, target);
         fs.release(handle);
@@ -64,8 +64,8 @@ class TreeViewTest {
     }
 
     private static void write(FileSystem fs, long inode, String text) throws FileSystemException {
-        long handle = fs.open(inode, new OpenMode(true, true, false, true, false));
-        fs.write(handle, 0, ByteBuffer.wrap(text.getBytes(StandardCharsets.UTF_8)));
+        long handle = fs.open(USER, inode, new OpenMode(true, true, false, true, false));
+        fs.write(USER, handle, 0, ByteBuffer.wrap(text.getBytes(StandardCharsets.UTF_8)));
         fs.fsync(handle, false);
         fs.release(handle);
     }
@@ -133,7 +133,8 @@ class TreeViewTest {
                 fs.parent(at(fs, ".snapshots", "monday").inode()));
 
         assertReadOnly(() -> fs.makeDirectory(USER, snapshot.inode(), Name.of("x"), 0700));
-        assertReadOnly(() -> fs.open(at(fs, ".snapshots", "monday", "d", "f").inode(), WRITE));
+        assertReadOnly(
+                () -> fs.open(USER, at(fs, ".snapshots", "monday", "d", "f").inode(), WRITE));
         assertReadOnly(() -> fs.unlink(snapshot.inode(), Name.of("f")));
         assertReadOnly(() -> fs.rename(snapshot.inode(), Name.of("f"), ROOT, Name.of("g"), RenameMode.REPLACE));
         assertReadOnly(() -> fs.setAttributes(USER, snapshot.inode(), AttributeChange.permissions(0)));
@@ -217,7 +218,7 @@ class TreeViewTest {
         long f = make(tree.fs, ROOT, "f", "text");
         FileSystem view = tree.fs.view(ViewOptions.defaults().withReadOnly(true));
         assertEquals("text", text(view, f));
-        assertReadOnly(() -> view.open(f, WRITE));
+        assertReadOnly(() -> view.open(USER, f, WRITE));
         assertReadOnly(() -> view.makeDirectory(USER, ROOT, Name.of("d"), 0700));
         assertReadOnly(() -> view.create(USER, ROOT, Name.of("g"), 0600, WRITE));
         assertReadOnly(() -> view.unlink(ROOT, Name.of("f")));
@@ -233,7 +234,7 @@ class TreeViewTest {
             make(tree.fs, d, "f" + i, "text");
         }
         tree.fs.link(at(tree.fs, "d", "f1").inode(), ROOT, Name.of("hard"));
-        long handle = tree.fs.open(at(tree.fs, "d", "f2").inode(), WRITE);
+        long handle = tree.fs.open(USER, at(tree.fs, "d", "f2").inode(), WRITE);
         tree.fs.unlink(d, Name.of("f2"));
         List<TreeFinding> findings = new ArrayList<>();
         TreeCheck.Summary summary = tree.fs.check(findings::add);

@@ -129,7 +129,7 @@ public final class FuseMount {
         setUp(options);
         connection = mountPoint.mounted().map(Mounted::connection).orElse(-1);
         watcher = options.autoUnmount() ? mountPoint.watch(connection) : null;
-        loop = new RequestLoop(fuse, session, channel, options, operations::intercept, this::ended);
+        loop = new RequestLoop(fuse, session, channel, options, operations, this::ended);
         loop.start();
         try {
             awaitReady();
@@ -316,6 +316,7 @@ public final class FuseMount {
             // Not fuse_unmount: it would detach whatever is mounted here by now. This closes /dev/fuse, too.
             fuse.library.fuse_destroy(handle);
             fuse.free(nativeMountPoint);
+            operations.ended();
             if (isMounted()) { // the threads ended for another reason
                 mountPoint.unmount(true);
             }

@@ -19,7 +19,6 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
@@ -43,7 +42,7 @@ final class MountOperations {
     private static final int O_TRUNC = 01000;
     private static final int O_APPEND = 02000;
     private static final int O_DSYNC = 010000;
-    private static final int PERMISSIONS_MASK = 07777;
+    static final int PERMISSIONS_MASK = 07777;
     private static final int XATTR_CREATE = 1;
     private static final int XATTR_REPLACE = 2;
     private static final int XATTR_VALUE_SIZE_MAX = 65_536;
@@ -77,7 +76,7 @@ final class MountOperations {
         /** A handle of the same file that writes at offsets. */
         synchronized long positionedHandle(FileSystem fileSystem) throws FileSystemException {
             if (positionedHandle == 0) {
-                positionedHandle = fileSystem.open(inode, new OpenMode(true, true, false, false, false));
+                positionedHandle = fileSystem.open(NO_CALLER, inode, new OpenMode(true, true, false, false, false));
             }
             return positionedHandle;
         }
@@ -97,21 +96,28 @@ final class MountOperations {
         }
     }
 
-    /** A directory that is open {@code count} times. */
-    private record OpenDirectory(long inode, int count) {}
+    /** An inode that is open {@code count} times in a way that libfuse's paths do not serve. */
+    private record OpenNode(long inode, int count) {}
 
-    private interface Body {
+    /** Produces the result of a request: 0 or more, or a negated errno. */
+    interface Body {
         int run() throws FileSystemException;
     }
 
     private final FileSystem fileSystem;
     private final MountOptions options;
     private final PathResolver paths;
+    private final InodeRequests inodeRequests;
     private final OperationMetrics metrics = new OperationMetrics();
     private final Map<Long, OpenFile> openFiles = new ConcurrentHashMap<>();
 
-    /** By libfuse's node. */
-    private final Map<Long, OpenDirectory> openDirectories = new ConcurrentHashMap<>();
+    /** Open directories, and files that had lost their name when they were opened, by libfuse's node. */
+    private final Map<Long, OpenNode> openNodes = new ConcurrentHashMap<>();
+
+    /** Handles that libfuse does not know of. */
+    private final Set<Long> ownHandles = ConcurrentHashMap.newKeySet();
+
+    private final RecentNodes recentNodes;
 
     /** The content that the kernel may hold pages of, by libfuse's node: each name of a file has pages of its own. */
     private final Map<Long, Version> cachedVersions = new ConcurrentHashMap<>();
@@ -123,6 +129,8 @@ final class MountOperations {
         this.fileSystem = fileSystem;
         this.options = options;
         this.paths = new PathResolver(fileSystem, options.entryTimeout().toNanos());
+        this.inodeRequests = new InodeRequests(fileSystem, this);
+        this.recentNodes = new RecentNodes(fileSystem);
     }
 
     OperationMetrics metrics() {
@@ -147,7 +155,7 @@ final class MountOperations {
         table.put5(Slot.WRITE, (path, buffer, size, offset, info) -> write(buffer, size, offset, info));
         table.put2(Slot.STATFS, (path, result) -> statfs(result));
         table.put2(Slot.FLUSH, (path, info) -> flush(info));
-        table.put2(Slot.RELEASE, (path, info) -> release(info));
+        table.put2(Slot.RELEASE, (path, info) -> releaseKnown(info));
         table.put3(Slot.FSYNC, (path, dataOnly, info) -> fsync((int) dataOnly != 0, info));
         table.put5(Slot.SETXATTR, this::setxattr);
         table.put4(Slot.GETXATTR, this::getxattr);
@@ -167,7 +175,7 @@ final class MountOperations {
     // ------------------------------------------------------------------------------------------------ around every
     // request
 
-    private int answer(Operation operation, Body body) {
+    int answer(Operation operation, Body body) {
         RequestThread thread = RequestThread.current();
         if (thread != null) {
             thread.operation = operation;
@@ -209,12 +217,90 @@ final class MountOperations {
      * @return false: libfuse shall answer
      */
     boolean intercept(RequestThread request) {
-        return switch (request.opcode()) {
-            case RequestThread.OPCODE_SEEK -> seek(request);
-            case RequestThread.OPCODE_GETATTR -> getattrWithoutPath(request);
-            case RequestThread.OPCODE_GETXATTR -> capabilityKnownAbsent(request);
-            default -> false;
-        };
+        switch (request.opcode()) {
+            case RequestThread.OPCODE_SEEK -> {
+                return seek(request);
+            }
+            case RequestThread.OPCODE_RELEASE -> {
+                return releaseOwn(request);
+            }
+            case RequestThread.OPCODE_FORGET -> recentNodes.remove(request.node());
+            case RequestThread.OPCODE_BATCH_FORGET -> {
+                int count = request.bodyInt(0);
+                for (int i = 0; i < count; i++) {
+                    recentNodes.remove(request.bodyLong(8 + 16 * i));
+                }
+            }
+            default -> {
+                Long inode = openInode(request.node());
+                if (inode != null && inodeRequests.answer(request, inode)) {
+                    return true;
+                }
+                return request.opcode() == RequestThread.OPCODE_GETXATTR && capabilityKnownAbsent(request);
+            }
+        }
+        return false;
+    }
+
+    /** libfuse found no path for the node of this request. False: nor is its inode known here. */
+    boolean answerWithoutPath(RequestThread request) {
+        Long inode = recentNodes.inode(request.node());
+        return inode != null
+                && (request.opcode() == RequestThread.OPCODE_OPEN
+                        ? openWithoutPath(request, inode)
+                        : inodeRequests.answer(request, inode));
+    }
+
+    /** The kernel learns the node of what a request has looked up; takes over the reference. */
+    void lookedUp(long node, Found found) {
+        recentNodes.add(node, found.takeReference(), found.attributes().isSpecial());
+    }
+
+    /** The inode of a node that is open and has or may have lost its name. */
+    private @Nullable Long openInode(long node) {
+        Long hidden = paths.hiddenInode(node);
+        if (hidden != null) {
+            return hidden;
+        }
+        OpenNode open = openNodes.isEmpty() ? null : openNodes.get(node);
+        return open == null ? null : Long.valueOf(open.inode);
+    }
+
+    private void openedNode(long node, long inode) {
+        openNodes.compute(node, (key, open) -> new OpenNode(inode, open == null ? 1 : open.count + 1));
+    }
+
+    private void releasedNode(long node) {
+        openNodes.computeIfPresent(
+                node, (key, open) -> open.count == 1 ? null : new OpenNode(open.inode, open.count - 1));
+    }
+
+    /** A file that was replaced or removed after it was found: as on other file systems, who found it opens it. */
+    private boolean openWithoutPath(RequestThread request, long inode) {
+        int result = answer(Operation.OPEN, () -> {
+            OpenMode mode = openMode(request.bodyInt(0));
+            long handle = fileSystem.open(caller(), inode, mode);
+            openFiles.put(handle, new OpenFile(inode, mode.append() && mode.write()));
+            ownHandles.add(handle);
+            openedNode(request.node(), inode);
+            MEMORY.putLong(request.replyBody(), handle); // struct fuse_open_out
+            MEMORY.putLong(request.replyBody() + 8, 0);
+            return 0;
+        });
+        if (result == 0) {
+            request.reply(0, 2 * Long.BYTES);
+        }
+        return result == 0;
+    }
+
+    private boolean releaseOwn(RequestThread request) {
+        long handle = request.bodyLong(0);
+        if (ownHandles.isEmpty() || !ownHandles.remove(handle)) {
+            return false;
+        }
+        request.reply(-answer(Operation.RELEASE, () -> release(handle)), 0);
+        releasedNode(request.node());
+        return true;
     }
 
     private boolean seek(RequestThread request) {
@@ -232,25 +318,6 @@ final class MountOperations {
         return true;
     }
 
-    /**
-     * fstat(2) of what is open and may have lost its name: libfuse would not find it, or count the hidden name of a file as a link. While it is open the
-     * file system keeps it.
-     */
-    private boolean getattrWithoutPath(RequestThread request) {
-        Long hidden = paths.hiddenInode(request.node());
-        OpenDirectory directory = openDirectories.get(request.node());
-        if (hidden == null && directory == null) {
-            return false;
-        }
-        long inode = directory == null ? Objects.requireNonNull(hidden) : directory.inode;
-        int result = answer(Operation.GETATTR, () -> {
-            NativeStructs.putKernelAttributes(request.replyBody(), fileSystem.getAttributes(inode));
-            return 0;
-        });
-        request.reply(-result, NativeStructs.KERNEL_ATTRIBUTES_SIZE_BYTES);
-        return true;
-    }
-
     private boolean capabilityKnownAbsent(RequestThread request) {
         Long since = nodesWithoutCapability.get(request.node());
         if (since == null
@@ -261,6 +328,16 @@ final class MountOperations {
         metrics.finished(Operation.GETXATTR, true, 0);
         request.reply(Errno.ENODATA, 0);
         return true;
+    }
+
+    /** The mount is gone: gives back what the kernel, cut off, has not. */
+    void ended() {
+        openFiles.forEach((handle, file) -> {
+            fileSystem.release(handle);
+            file.release(fileSystem);
+        });
+        openFiles.clear();
+        recentNodes.clear();
     }
 
     private static Caller caller() {
@@ -282,6 +359,10 @@ final class MountOperations {
         return answer(Operation.GETATTR, () -> {
             try (Found found = paths.find(bytes(path))) {
                 put(stat, found.attributes());
+                RequestThread request = RequestThread.current();
+                if (request != null) {
+                    request.noteLookedUp(found);
+                }
                 return 0;
             }
         });
@@ -347,7 +428,7 @@ final class MountOperations {
         return NativeStructs.nanos(NativeStructs.seconds(timespec), nanosPart);
     }
 
-    private static long now() {
+    static long now() {
         Instant now = Instant.now();
         return NativeStructs.nanos(now.getEpochSecond(), now.getNano());
     }
@@ -519,7 +600,7 @@ final class MountOperations {
     private void open(byte[] path, long info) throws FileSystemException {
         OpenMode mode = openMode(NativeStructs.openFlags(info));
         try (Found found = paths.find(path)) {
-            opened(info, found.inode(), fileSystem.open(found.inode(), mode), mode);
+            opened(info, found.inode(), fileSystem.open(caller(), found.inode(), mode), mode);
             if (mayKeepPages(found.attributes())) {
                 NativeStructs.keepCache(info);
             }
@@ -587,7 +668,7 @@ final class MountOperations {
                 OpenFile file = openFile(info);
                 handle = file.appends ? file.positionedHandle(fileSystem) : handle;
             }
-            return fileSystem.write(handle, offset, MEMORY.newDirectByteBuffer(buffer, (int) size));
+            return fileSystem.write(caller(), handle, offset, MEMORY.newDirectByteBuffer(buffer, (int) size));
         });
     }
 
@@ -598,20 +679,20 @@ final class MountOperations {
         });
     }
 
-    private int release(long info) {
-        return answer(Operation.RELEASE, () -> {
-            long handle = NativeStructs.handle(info);
-            fileSystem.release(handle);
-            OpenFile file = openFiles.remove(handle);
-            if (file != null) {
-                file.release(fileSystem);
-                if (paths.hiddenCount() > 0
-                        && openFiles.values().stream().noneMatch(open -> open.inode == file.inode)) {
-                    paths.unhideAll(file.inode);
-                }
+    private int releaseKnown(long info) {
+        return answer(Operation.RELEASE, () -> release(NativeStructs.handle(info)));
+    }
+
+    private int release(long handle) {
+        fileSystem.release(handle);
+        OpenFile file = openFiles.remove(handle);
+        if (file != null) {
+            file.release(fileSystem);
+            if (paths.hiddenCount() > 0 && openFiles.values().stream().noneMatch(open -> open.inode == file.inode)) {
+                paths.unhideAll(file.inode);
             }
-            return 0;
-        });
+        }
+        return 0;
     }
 
     private int fsync(boolean dataOnly, long info) {
@@ -623,7 +704,7 @@ final class MountOperations {
 
     private int fallocate(int mode, long offset, long length, long info) {
         return answer(Operation.FALLOCATE, () -> {
-            fileSystem.allocate(NativeStructs.handle(info), mode, offset, length);
+            fileSystem.allocate(caller(), NativeStructs.handle(info), mode, offset, length);
             return 0;
         });
     }
@@ -646,9 +727,7 @@ final class MountOperations {
             NativeStructs.putHandle(info, inode);
             RequestThread request = RequestThread.current();
             if (request != null) {
-                long opened = inode;
-                openDirectories.compute(
-                        request.node(), (node, open) -> new OpenDirectory(opened, open == null ? 1 : open.count + 1));
+                openedNode(request.node(), inode);
             }
             return 0;
         });
@@ -658,9 +737,7 @@ final class MountOperations {
         return answer(Operation.RELEASEDIR, () -> {
             RequestThread request = RequestThread.current();
             if (request != null) {
-                openDirectories.computeIfPresent(
-                        request.node(),
-                        (node, open) -> open.count == 1 ? null : new OpenDirectory(open.inode, open.count - 1));
+                releasedNode(request.node());
             }
             long inode = NativeStructs.handle(info);
             if (inode != FileSystem.ROOT_INODE) {
@@ -716,8 +793,7 @@ final class MountOperations {
      * Only namespaces that are kept and given back without a meaning here. Not {@code system}: an access control list that is stored but not
      * enforced would be worse than none.
      */
-    private static Name attributeName(long address) throws FileSystemException {
-        byte[] bytes = bytes(address);
+    static Name attributeName(byte[] bytes) throws FileSystemException {
         int dot = 0;
         while (dot < bytes.length && bytes[dot] != '.') {
             dot++;
@@ -733,7 +809,7 @@ final class MountOperations {
 
     private int getxattr(long path, long name, long buffer, long size) {
         return answer(Operation.GETXATTR, () -> {
-            Name attribute = attributeName(name);
+            Name attribute = attributeName(bytes(name));
             try (Found found = paths.find(bytes(path))) {
                 byte[] value = fileSystem.getExtendedAttribute(found.inode(), attribute);
                 return give(value, buffer, size);
@@ -769,48 +845,59 @@ final class MountOperations {
 
     private int setxattr(long path, long name, long value, long size, long flags) {
         return answer(Operation.SETXATTR, () -> {
-            Name attribute = attributeName(name);
+            Name attribute = attributeName(bytes(name));
             if (size > XATTR_VALUE_SIZE_MAX) {
                 return -Errno.E2BIG;
             }
             byte[] bytes = new byte[(int) size];
             MEMORY.getByteArray(value, bytes, 0, bytes.length);
-            ExtendedAttributeMode mode = switch ((int) flags) {
-                case 0 -> ExtendedAttributeMode.SET;
-                case XATTR_CREATE -> ExtendedAttributeMode.CREATE;
-                case XATTR_REPLACE -> ExtendedAttributeMode.REPLACE;
-                default -> throw new FileSystemException(Code.INVALID, "flags of setxattr");
-            };
             try (Found found = paths.find(bytes(path))) {
-                fileSystem.setExtendedAttribute(found.inode(), attribute, bytes, mode);
+                fileSystem.setExtendedAttribute(found.inode(), attribute, bytes, attributeMode((int) flags));
             }
-            if (attribute.equals(SECURITY_CAPABILITY)) {
-                nodesWithoutCapability.clear();
-            }
+            attributeChanged(attribute);
             return 0;
         });
+    }
+
+    static ExtendedAttributeMode attributeMode(int flags) throws FileSystemException {
+        return switch (flags) {
+            case 0 -> ExtendedAttributeMode.SET;
+            case XATTR_CREATE -> ExtendedAttributeMode.CREATE;
+            case XATTR_REPLACE -> ExtendedAttributeMode.REPLACE;
+            default -> throw new FileSystemException(Code.INVALID, "flags of setxattr");
+        };
+    }
+
+    void attributeChanged(Name attribute) {
+        if (attribute.equals(SECURITY_CAPABILITY)) {
+            nodesWithoutCapability.clear();
+        }
     }
 
     private int listxattr(long path, long buffer, long size) {
         return answer(Operation.LISTXATTR, () -> {
             try (Found found = paths.find(bytes(path))) {
-                Name[] names = fileSystem.listExtendedAttributes(found.inode());
-                int length = 0;
-                for (Name name : names) {
-                    length += name.sizeBytes() + 1;
-                }
-                ByteBuffer list = ByteBuffer.allocate(length);
-                for (Name name : names) {
-                    list.put(name.bytes()).put((byte) 0);
-                }
-                return give(list.array(), buffer, size);
+                return give(nameList(fileSystem.listExtendedAttributes(found.inode())), buffer, size);
             }
         });
     }
 
+    /** As listxattr(2) gives them: each with a NUL behind it. */
+    static byte[] nameList(Name[] names) {
+        int length = 0;
+        for (Name name : names) {
+            length += name.sizeBytes() + 1;
+        }
+        ByteBuffer list = ByteBuffer.allocate(length);
+        for (Name name : names) {
+            list.put(name.bytes()).put((byte) 0);
+        }
+        return list.array();
+    }
+
     private int removexattr(long path, long name) {
         return answer(Operation.REMOVEXATTR, () -> {
-            Name attribute = attributeName(name);
+            Name attribute = attributeName(bytes(name));
             try (Found found = paths.find(bytes(path))) {
                 fileSystem.removeExtendedAttribute(found.inode(), attribute);
                 return 0;

@@ -43,7 +43,7 @@ final class PathResolver {
 
     /** An inode with a reference on it, given back by {@link #close}. */
     static final class Found implements AutoCloseable {
-        private final @Nullable FileSystem owner;
+        private @Nullable FileSystem owner;
         private final Attributes attributes;
 
         private Found(@Nullable FileSystem owner, Attributes attributes) {
@@ -56,6 +56,24 @@ final class PathResolver {
         }
 
         long inode() {
+            return attributes.inode();
+        }
+
+        /** Whether there is a reference to give back; there is none on what the mount holds itself. */
+        boolean hasReference() {
+            return owner != null;
+        }
+
+        /** This one, which will not give the reference back, has given it to the one that is returned. */
+        Found moved() {
+            Found moved = new Found(owner, attributes);
+            owner = null;
+            return moved;
+        }
+
+        /** The inode, with a reference that the caller gives back. */
+        long takeReference() {
+            owner = null;
             return attributes.inode();
         }
 

@@ -7,7 +7,6 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
-import java.util.function.Predicate;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -26,7 +25,7 @@ final class RequestLoop {
     private final long session;
     private final long channel;
     private final MountOptions options;
-    private final Predicate<RequestThread> interceptor;
+    private final MountOperations operations;
     private final Runnable onEnd;
 
     private final Set<RequestThread> threads = ConcurrentHashMap.newKeySet();
@@ -42,7 +41,6 @@ final class RequestLoop {
     private volatile boolean ended;
 
     /**
-     * @param interceptor answers a request itself, or returns false to leave it to libfuse
      * @param onEnd runs once, on the last thread, when all others have ended
      */
     RequestLoop(
@@ -50,14 +48,14 @@ final class RequestLoop {
             long session,
             long channel,
             MountOptions options,
-            Predicate<RequestThread> interceptor,
+            MountOperations operations,
             Runnable onEnd) {
         this.library = fuse.library;
         this.amendedReplies = fuse.new ReplyChannel((sender, vectors, count) -> sendAmended(vectors, count));
         this.session = session;
         this.channel = channel;
         this.options = options;
-        this.interceptor = interceptor;
+        this.operations = operations;
         this.onEnd = onEnd;
     }
 
@@ -84,8 +82,8 @@ final class RequestLoop {
         return ready;
     }
 
-    boolean intercept(RequestThread thread) {
-        return interceptor.test(thread);
+    MountOperations operations() {
+        return operations;
     }
 
     void taken() {

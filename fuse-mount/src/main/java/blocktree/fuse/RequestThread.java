@@ -2,6 +2,8 @@ package blocktree.fuse;
 
 import static blocktree.fuse.NativeFuse.MEMORY;
 
+import blocktree.fuse.PathResolver.Found;
+import blocktree.tree.FileSystemException;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -10,19 +12,25 @@ import org.jspecify.annotations.Nullable;
  */
 final class RequestThread extends Thread {
     static final int OPCODE_LOOKUP = 1;
+    static final int OPCODE_FORGET = 2;
     static final int OPCODE_GETATTR = 3;
     static final int OPCODE_SETATTR = 4;
     static final int OPCODE_READLINK = 5;
+    static final int OPCODE_SYMLINK = 6;
+    static final int OPCODE_MKNOD = 8;
+    static final int OPCODE_MKDIR = 9;
     static final int OPCODE_UNLINK = 10;
     static final int OPCODE_RENAME = 12;
     static final int OPCODE_LINK = 13;
     static final int OPCODE_OPEN = 14;
+    static final int OPCODE_RELEASE = 18;
     static final int OPCODE_SETXATTR = 21;
     static final int OPCODE_GETXATTR = 22;
     static final int OPCODE_LISTXATTR = 23;
     static final int OPCODE_REMOVEXATTR = 24;
     static final int OPCODE_INIT = 26;
     static final int OPCODE_OPENDIR = 27;
+    static final int OPCODE_BATCH_FORGET = 42;
     static final int OPCODE_SEEK = 46;
 
     private static final int HEADER_SIZE_BYTES = 40;
@@ -49,6 +57,9 @@ final class RequestThread extends Thread {
 
     /** Whether attributes in the reply belong to a file of several names. */
     private boolean severalNames;
+
+    /** What a request for a name has found, until the kernel is told its node. */
+    private @Nullable Found lookedUp;
 
     /** When the request under way began, 0 while there is none; written by this thread only. */
     volatile long startedNanos;
@@ -84,7 +95,7 @@ final class RequestThread extends Thread {
                 loop.taken();
                 try {
                     int opcode = opcode();
-                    if (!loop.intercept(this)) {
+                    if (!loop.operations().intercept(this)) {
                         severalNames = false;
                         long replies = needsAmending(opcode) ? loop.amendedReplies() : channel;
                         library.fuse_session_process(session, buffer, requestSizeBytes, replies);
@@ -93,6 +104,7 @@ final class RequestThread extends Thread {
                         loop.initialised();
                     }
                 } finally {
+                    forgetLookedUp();
                     operation = null;
                     startedNanos = 0;
                 }
@@ -120,17 +132,23 @@ final class RequestThread extends Thread {
     /** The requests that address an inode, or return one, but none of those that come with each read and write. */
     private static boolean needsAmending(int opcode) {
         return switch (opcode) {
-            case OPCODE_LOOKUP,
-                    OPCODE_GETATTR,
+            case OPCODE_GETATTR,
                     OPCODE_SETATTR,
                     OPCODE_READLINK,
-                    OPCODE_LINK,
                     OPCODE_OPEN,
                     OPCODE_SETXATTR,
                     OPCODE_GETXATTR,
                     OPCODE_LISTXATTR,
                     OPCODE_REMOVEXATTR,
                     OPCODE_OPENDIR -> true;
+            default -> returnsNode(opcode);
+        };
+    }
+
+    /** The requests for a name that are answered with a struct fuse_entry_out. */
+    private static boolean returnsNode(int opcode) {
+        return switch (opcode) {
+            case OPCODE_LOOKUP, OPCODE_SYMLINK, OPCODE_MKNOD, OPCODE_MKDIR, OPCODE_LINK -> true;
             default -> false;
         };
     }
@@ -138,19 +156,27 @@ final class RequestThread extends Thread {
     /**
      * Corrects what the path API gets wrong in a reply, then sends it.
      *
-     * <p>An inode whose name went while the kernel held it is ENOENT to libfuse: ESTALE makes the kernel look the name up again, so that who opens
-     * a file during its replacement gets the new one. Each name of a file is another inode to the kernel: what it keeps of one would not change
+     * <p>An inode whose name went while the kernel held it is ENOENT to libfuse: when it was looked up lately, it still answers; otherwise ESTALE makes
+     * the kernel look the name up again, so that who opens a file during its replacement gets the new one. Each name of a file is another inode to the kernel: what it keeps of one would not change
      * with the others, so it must ask each time.
      */
     int sendAmended(long vectors, long count) {
         long header = MEMORY.getLong(vectors);
         int opcode = opcode();
         int error = MEMORY.getInt(header + 4);
-        if (error == -Errno.ENOENT && opcode != OPCODE_LOOKUP && opcode != OPCODE_LINK) {
+        if (error == 0 && returnsNode(opcode) && lookedUp != null && count > 1) {
+            loop.operations().lookedUp(MEMORY.getLong(MEMORY.getLong(vectors + 16)), lookedUp);
+        }
+        if (error == -Errno.ENOENT && !returnsNode(opcode)) {
+            if (loop.operations().answerWithoutPath(this)) {
+                return 0;
+            }
             MEMORY.putInt(header + 4, -Errno.ESTALE);
         } else if (error == 0 && severalNames && count > 1) {
             long body = MEMORY.getLong(vectors + 16);
-            if (opcode == OPCODE_LOOKUP || opcode == OPCODE_LINK) { // struct fuse_entry_out
+            if (returnsNode(opcode)) {
+                MEMORY.putLong(body + 16, 0); // of the name: while it holds, the kernel decides by attributes it has
+                MEMORY.putInt(body + 32, 0);
                 MEMORY.putLong(body + 24, 0);
                 MEMORY.putInt(body + 36, 0);
             } else if (opcode == OPCODE_GETATTR || opcode == OPCODE_SETATTR) { // struct fuse_attr_out
@@ -164,6 +190,21 @@ final class RequestThread extends Thread {
     /** The attributes that a callback has just returned are those of a file with several names. */
     void noteSeveralNames() {
         severalNames = true;
+    }
+
+    /** The callback has found this, with a reference that stays with it until the kernel is told. */
+    void noteLookedUp(Found found) {
+        if (found.hasReference() && returnsNode(opcode())) {
+            forgetLookedUp();
+            lookedUp = found.moved();
+        }
+    }
+
+    private void forgetLookedUp() {
+        if (lookedUp != null) {
+            lookedUp.close();
+            lookedUp = null;
+        }
     }
 
     /** Makes the kernel ask for the attributes of {@code node} before it shows them again. */
@@ -202,6 +243,16 @@ final class RequestThread extends Thread {
                 buffer + HEADER_SIZE_BYTES + offset, (int) (requestSizeBytes - HEADER_SIZE_BYTES - offset));
     }
 
+    /** INVALID when the request ends before. */
+    byte[] bodyBytes(int offset, int sizeBytes) throws FileSystemException {
+        if (sizeBytes < 0 || sizeBytes > requestSizeBytes - HEADER_SIZE_BYTES - offset) {
+            throw new FileSystemException(FileSystemException.Code.INVALID, "a request shorter than it says");
+        }
+        byte[] bytes = new byte[sizeBytes];
+        MEMORY.getByteArray(buffer + HEADER_SIZE_BYTES + offset, bytes, 0, sizeBytes);
+        return bytes;
+    }
+
     /** 144 bytes for a stat, followed by 256 for a name. */
     long scratchStat() {
         return scratch + STAT;
@@ -218,11 +269,23 @@ final class RequestThread extends Thread {
 
     /** Answers the request without libfuse: {@code errno}, or when that is 0, what {@link #replyBody} holds. */
     void reply(int errno, int bodySizeBytes) {
-        int size = REPLY_HEADER_SIZE_BYTES + (errno == 0 ? bodySizeBytes : 0);
-        MEMORY.putInt(scratch + REPLY, size);
-        MEMORY.putInt(scratch + REPLY + 4, -errno);
-        MEMORY.putLong(scratch + REPLY + 8, MEMORY.getLong(buffer + 8));
-        MEMORY.putLong(scratch + VECTOR, scratch + REPLY);
+        send(scratch + REPLY, errno, errno == 0 ? bodySizeBytes : 0);
+    }
+
+    /** Answers the request without libfuse with {@code body}, of any size. */
+    void reply(byte[] body) {
+        long reply = MEMORY.allocateMemory(REPLY_HEADER_SIZE_BYTES + (long) body.length, false);
+        MEMORY.putByteArray(reply + REPLY_HEADER_SIZE_BYTES, body, 0, body.length);
+        send(reply, 0, body.length);
+        MEMORY.freeMemory(reply);
+    }
+
+    private void send(long reply, int errno, int bodySizeBytes) {
+        int size = REPLY_HEADER_SIZE_BYTES + bodySizeBytes;
+        MEMORY.putInt(reply, size);
+        MEMORY.putInt(reply + 4, -errno);
+        MEMORY.putLong(reply + 8, MEMORY.getLong(buffer + 8));
+        MEMORY.putLong(scratch + VECTOR, reply);
         MEMORY.putLong(scratch + VECTOR + 8, size);
         library.fuse_chan_send(channel, scratch + VECTOR, 1);
     }

@@ -8,7 +8,6 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.api.TestInstance.Lifecycle;
 import org.junit.jupiter.api.io.TempDir;
@@ -36,17 +35,5 @@ class MemoryMountTest extends MountContractTest {
     @Override
     protected Path mountPoint() {
         return mount.mountPoint();
-    }
-
-    @Test
-    void removedDirectoriesAnswerUntilClosed() {
-        python("""
-                os.mkdir("d"); put("d/x"); f = os.open("d", os.O_RDONLY)
-                same(os.fstat(f).st_ino, os.stat("d").st_ino)
-                os.unlink("d/x"); os.rmdir("d"); os.mkdir("d"); put("d/y")
-                time.sleep(1.1); same(os.fstat(f).st_nlink, 0); same(os.listdir(f), [])
-                fails(errno.ENOENT, os.open, "new", os.O_CREAT | os.O_RDWR, dir_fd=f)
-                os.close(f); same(os.listdir("d"), ["y"])
-                """);
     }
 }

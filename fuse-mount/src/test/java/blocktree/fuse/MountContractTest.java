@@ -426,9 +426,55 @@ public abstract class MountContractTest {
                 put("d/x", b"another"); same(get("d/x"), b"another"); same(os.pread(f, 9, 0), b"con")
                 g = os.open("/proc/self/fd/%d" % f, os.O_RDONLY); same(os.read(g, 9), b"con")
                 os.close(g); os.unlink("d/x"); os.rmdir("d"); same(os.pread(f, 9, 0), b"con")
-                time.sleep(1.1); same(os.fstat(f).st_nlink, 0); os.ftruncate(f, 1); same(os.fstat(f).st_size, 1); os.close(f)
+                time.sleep(1.1); same(os.fstat(f).st_nlink, 0); os.ftruncate(f, 1); same(os.fstat(f).st_size, 1)
+                os.fchmod(f, 0o4711); os.fchown(f, 3, 4); os.fchmod(f, 0o640); os.utime(f, ns=(1234567890123456789, 11))
+                os.setxattr(f, "user.big", b"b" * 60000); os.removexattr(f, "user.k"); fails(errno.ENODATA, os.getxattr, f, "user.k")
+                fails(errno.EEXIST, os.setxattr, f, "user.big", b"", os.XATTR_CREATE); fails(errno.ENODATA, os.removexattr, f, "user.k")
+                fails(errno.EOPNOTSUPP, os.setxattr, f, "system.k", b"v")
+                time.sleep(1.1); s = os.fstat(f)
+                same((stat.S_IMODE(s.st_mode), s.st_uid, s.st_gid, s.st_atime_ns, s.st_mtime_ns), (0o640, 3, 4, 1234567890123456789, 11))
+                same(os.listxattr(f), ["user.big"]); same(os.getxattr(f, "user.big"), b"b" * 60000); os.close(f)
                 f = os.open("a", os.O_RDWR | os.O_CREAT); os.write(f, b"a"); os.link("a", "b"); os.unlink("a")
                 time.sleep(1.1); same(os.fstat(f).st_nlink, 1); same(get("b"), b"a")
+                """);
+    }
+
+    @Test
+    void removedDirectoriesAnswerUntilClosed() {
+        python("""
+                os.mkdir("d"); put("d/x"); f = os.open("d", os.O_RDONLY)
+                same(os.fstat(f).st_ino, os.stat("d").st_ino)
+                os.unlink("d/x"); os.rmdir("d"); os.mkdir("d"); put("d/y")
+                time.sleep(1.1); same(os.fstat(f).st_nlink, 0); same(os.listdir(f), [])
+                fails(errno.ENOENT, os.open, "new", os.O_CREAT | os.O_RDWR, dir_fd=f)
+                os.fchmod(f, 0o700); os.fchown(f, 5, 6); os.utime(f, ns=(8, 9)); os.setxattr(f, "user.k", b"v"); os.fsync(f)
+                time.sleep(1.1); s = os.fstat(f); same(os.getxattr(f, "user.k"), b"v")
+                same((stat.S_IMODE(s.st_mode), s.st_uid, s.st_gid, s.st_mtime_ns), (0o700, 5, 6, 9))
+                os.close(f); same(os.listdir("d"), ["y"])
+                os.mkdir("a"); os.mkdir("b"); f = os.open("b", os.O_RDONLY); os.rename("a", "b")
+                time.sleep(1.1); same(os.fstat(f).st_nlink, 0); os.fsync(f); os.close(f)
+                """);
+    }
+
+    @Test
+    void aWriteByAnotherUserTakesTheSetIdBitsOfEveryName() {
+        python("""
+                put("program", b"#!"); os.link("program", "second"); put("unlinked"); os.chmod("program", 0o777); os.chmod("unlinked", 0o777)
+                def as_nobody(call):
+                    pid = os.fork()
+                    if pid == 0:
+                        os.setgroups([]); os.setgid(65534); os.setuid(65534)
+                        call(); os._exit(0)
+                    same(os.waitpid(pid, 0)[1], 0)
+                def mode(name):
+                    return stat.S_IMODE(os.stat(name).st_mode)
+                f = os.open("second", os.O_RDWR); os.stat("second"); os.chmod("program", 0o6777)
+                as_nobody(lambda: os.pwrite(f, b"x", 0)); time.sleep(1.1); same((mode("program"), mode("second")), (0o777, 0o777))
+                os.chmod("program", 0o6777); as_nobody(lambda: os.ftruncate(f, 1)); time.sleep(1.1); same(mode("second"), 0o777)
+                os.chmod("program", 0o6777); os.pwrite(f, b"x", 0); time.sleep(1.1); same(mode("second"), 0o6777)
+                os.chmod("program", 0o2767); as_nobody(lambda: os.pwrite(f, b"x", 0)); time.sleep(1.1); same(mode("second"), 0o2767)
+                g = os.open("unlinked", os.O_RDWR); os.unlink("unlinked"); os.fchmod(g, 0o6777)
+                as_nobody(lambda: os.pwrite(g, b"x", 0)); same(stat.S_IMODE(os.fstat(g).st_mode), 0o777)
                 """);
     }
 

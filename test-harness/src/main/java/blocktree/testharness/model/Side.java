@@ -1,6 +1,5 @@
 package blocktree.testharness.model;
 
-import blocktree.testharness.posix.Errno;
 import blocktree.testharness.posix.FileStatus;
 import blocktree.testharness.posix.Posix;
 import blocktree.testharness.posix.PosixException;
@@ -26,6 +25,21 @@ final class Side {
     /** The absolute path of {@code relative}, which may be empty. */
     String path(String relative) {
         return root + "/" + relative;
+    }
+
+    /**
+     * As {@link #path}, with the attributes of what is there known to the kernel. On a mount by path, each name of a file has attributes of its own in
+     * the kernel, and by these it decides who may change them: what was changed under another name counts once they are asked for.
+     */
+    String seen(String relative) {
+        String path = path(relative);
+        try {
+            Posix.lstat(path);
+            Posix.stat(path);
+        } catch (PosixException e) {
+            // The operation itself will say why.
+        }
+        return path;
     }
 
     boolean isOpen(int slot) {
@@ -71,15 +85,18 @@ final class Side {
         }
     }
 
-    private static boolean isSame(int descriptor, FileStatus file) throws PosixException {
+    /** Whether both names exist and lead to the same inode. */
+    boolean isSame(String relative, String other) {
         try {
-            return Posix.fstat(descriptor).inode() == file.inode();
+            return Posix.lstat(path(relative)).inode()
+                    == Posix.lstat(path(other)).inode();
         } catch (PosixException e) {
-            if (e.errno() == Errno.ENOENT) {
-                return false; // a removed directory
-            }
-            throw e;
+            return false;
         }
+    }
+
+    private static boolean isSame(int descriptor, FileStatus file) throws PosixException {
+        return Posix.fstat(descriptor).inode() == file.inode();
     }
 
     void closeAll() throws PosixException {

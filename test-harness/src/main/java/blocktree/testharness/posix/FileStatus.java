@@ -63,6 +63,10 @@ public record FileStatus(
         return type() == REGULAR;
     }
 
+    public boolean isFifo() {
+        return type() == FIFO;
+    }
+
     public boolean isSymlink() {
         return type() == SYMLINK;
     }
