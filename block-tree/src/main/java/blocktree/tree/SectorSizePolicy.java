@@ -1,14 +1,14 @@
 package blocktree.tree;
 
 /**
- * Chooses the sector size of a file. Small sectors cost a sequential reader and writer half of their speed; large ones turn a random write of 4 KiB into reading and writing 128 KiB. So: every file starts with
- * 4 KiB; one that is written in sequence with large requests gets 128 KiB when it reaches 1 MiB, while converting still means little copying; programs that write in small requests (databases, machine images,
- * logs) keep 4 KiB, since those tend to read and rewrite in the same pieces. A file that turns out to be used the other way is converted back as long as it is small.
- * Guarded by the inode's exclusive lock.
+ * Chooses the sector size of a file. With sectors of 4 KiB, a sequential reader or writer has half the speed that it has with 16 KiB, beyond which little is gained; a random write of 4 KiB reads, seals and writes
+ * a whole sector, at a cost in proportion to its size beyond 4 KiB. So: every file starts with 4 KiB; one that is written in sequence with large requests gets 16 KiB when it reaches 1 MiB, while converting still
+ * means little copying; programs that write in small requests (databases, machine images, logs) keep 4 KiB, since those tend to read and rewrite in the same pieces. A file that turns out to be used the other way
+ * is converted back as long as it is small. Guarded by the inode's exclusive lock.
  */
 final class SectorSizePolicy {
     static final int SMALL_LOG2 = 12;
-    static final int LARGE_LOG2 = 17;
+    static final int LARGE_LOG2 = 14;
 
     private static final long LARGE_FROM_BYTES = 1 << 20;
     /** Largest file that is converted: bounds the work of one write. */

@@ -213,7 +213,8 @@ class TreeFileSystemCrashTest {
             }
             tree.fs.fsync(file.handle(), false);
             assertEquals(
-                    1 << 17, tree.fs.getAttributes(file.attributes().inode()).blockSizeBytes());
+                    1 << SectorSizePolicy.LARGE_LOG2,
+                    tree.fs.getAttributes(file.attributes().inode()).blockSizeBytes());
             Created other = tree.fs.create(USER, ROOT, Name.of("other"), 0600, WRITE);
             // More than a commit takes along, so that only a part of the converted file fits.
             tree.fs.write(USER, other.handle(), 0, ByteBuffer.wrap(new byte[3 << 20]));
