@@ -1,10 +1,7 @@
 package blocktree.store;
 
-import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.FileStore;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumMap;
@@ -48,7 +45,6 @@ final class Rocks implements AutoCloseable {
     private final List<AbstractNativeReference> natives = new ArrayList<>(); // closed in reverse order
     private final Map<Column, ColumnFamilyHandle> families = new EnumMap<>(Column.class);
     private final RocksDB db;
-    private final FileStore fileStore;
     private final DBOptions dbOptions;
     private final ColumnFamilyOptions sectorOptions;
     private final ReadOptions readOptions;
@@ -67,8 +63,6 @@ final class Rocks implements AutoCloseable {
         this.dir = dir;
         NativeLibrary.load(options.nativeLibraryDir(), dir);
         try {
-            // Looked up once: it parses the table of mounts.
-            fileStore = Files.getFileStore(dir);
             dbOptions = own(dbOptions(options, mode));
             LRUCache cache = own(new LRUCache(options.blockCacheBytes()));
             BloomFilter bloom = own(new BloomFilter(10));
@@ -94,8 +88,6 @@ final class Rocks implements AutoCloseable {
         } catch (RocksDBException e) {
             close();
             throw openFailure(dir, e);
-        } catch (IOException e) {
-            throw new StoreException(StoreException.Code.IO, "cannot open " + dir + ": " + e.getMessage(), e);
         }
     }
 
@@ -270,19 +262,17 @@ final class Rocks implements AutoCloseable {
     }
 
     long usableBytes() throws StoreException {
-        try {
-            return fileStore.getUsableSpace();
-        } catch (IOException e) {
-            throw new StoreException(StoreException.Code.IO, "cannot ask for the free space of " + dir, e);
-        }
+        totalBytes();
+        return dir.toFile().getUsableSpace();
     }
 
     long totalBytes() throws StoreException {
-        try {
-            return fileStore.getTotalSpace();
-        } catch (IOException e) {
-            throw new StoreException(StoreException.Code.IO, "cannot ask for the size of " + dir, e);
+        // Not by a FileStore, which looks for a mount point: in a change of root there may be none.
+        long bytes = dir.toFile().getTotalSpace();
+        if (bytes == 0) {
+            throw new StoreException(StoreException.Code.IO, "cannot ask for the size of " + dir);
         }
+        return bytes;
     }
 
     /** Bytes that the newest versions of all keys take, as RocksDB estimates them. */
