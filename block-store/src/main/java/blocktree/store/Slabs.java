@@ -16,7 +16,7 @@ final class Slabs {
     private static final int SLAB_SIZE = 4 << 20;
 
     /** Most slabs that are kept for the next commit. */
-    private static final int KEPT_MAX = 16;
+    private static final int KEPT_MAX = 8;
 
     private final Deque<ByteBuffer> kept = new ArrayDeque<>(); // guarded by this
 

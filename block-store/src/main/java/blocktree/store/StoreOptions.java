@@ -16,7 +16,7 @@ public final class StoreOptions implements Cloneable {
     private boolean readOnly;
     private boolean acceptLoss;
     private long blockCacheBytes = 64 * MIB;
-    private long writeBufferBytes = 96 * MIB;
+    private long writeBufferBytes = 64 * MIB;
     private long nodeCacheBytes = 16 * MIB;
     private long stateCacheBytes = 16 * MIB;
     private int blockKeys = 16_384;

@@ -1,6 +1,8 @@
 package blocktree.tree;
 
-import java.util.ArrayDeque;
+import java.util.Iterator;
+import java.util.LinkedHashSet;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
@@ -12,8 +14,8 @@ final class Cache {
     private final long cleanBytesMax;
     private final AtomicLong cleanBytes = new AtomicLong();
     private final AtomicLong dirtyBytes = new AtomicLong();
-    /** Guarded by this. May hold pieces that are no longer clean: they are skipped when met. */
-    private final ArrayDeque<CachedPiece> queue = new ArrayDeque<>();
+    /** Guarded by this. May hold pieces that became dirty, which are skipped when met, but none that are evicted: these would keep their memory. */
+    private final Set<CachedPiece> queue = new LinkedHashSet<>();
 
     Cache(long cleanBytesMax) {
         this.cleanBytesMax = cleanBytesMax;
@@ -59,6 +61,7 @@ final class Cache {
     void discardDirty(CachedPiece piece) {
         dirtyBytes.addAndGet(-piece.sizeBytes());
         piece.state(CachedPiece.EVICTED);
+        unqueue(piece);
     }
 
     /** Drops a piece if it is clean. */
@@ -67,6 +70,7 @@ final class Cache {
             return false;
         }
         cleanBytes.addAndGet(-piece.sizeBytes());
+        unqueue(piece);
         piece.evicted();
         return true;
     }
@@ -76,8 +80,8 @@ final class Cache {
         piece.touched = false;
         piece.state(CachedPiece.CLEAN);
         synchronized (this) {
-            if (!piece.queued) {
-                piece.queued = true;
+            // Somebody may have evicted it already.
+            if (piece.state() == CachedPiece.CLEAN) {
                 queue.add(piece);
             }
         }
@@ -93,20 +97,28 @@ final class Cache {
     /** The next piece to evict; null when the queue holds none. */
     private synchronized @Nullable CachedPiece next() {
         for (int left = 2 * queue.size(); left > 0; left--) {
-            CachedPiece piece = queue.poll();
-            if (piece == null) {
+            Iterator<CachedPiece> oldest = queue.iterator();
+            if (!oldest.hasNext()) {
                 return null;
             }
-            if (piece.state() != CachedPiece.CLEAN) {
-                piece.queued = false;
-            } else if (piece.touched) {
+            CachedPiece piece = oldest.next();
+            oldest.remove();
+            if (piece.state() == CachedPiece.CLEAN) {
+                if (!piece.touched) {
+                    return piece;
+                }
                 piece.touched = false;
                 queue.add(piece);
-            } else {
-                piece.queued = false;
-                return piece;
             }
         }
         return null;
+    }
+
+    private synchronized void unqueue(CachedPiece piece) {
+        queue.remove(piece);
+    }
+
+    synchronized int queuedCount() {
+        return queue.size();
     }
 }

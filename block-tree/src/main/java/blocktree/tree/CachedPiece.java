@@ -30,8 +30,6 @@ abstract class CachedPiece {
     private volatile int state;
     /** Used since the cache last looked: gets a second chance. A lost update costs nothing but that chance. */
     volatile boolean touched;
-    /** Stands in the cache's queue; guarded by the cache's monitor. */
-    boolean queued;
 
     CachedPiece(int state) {
         this.state = state;

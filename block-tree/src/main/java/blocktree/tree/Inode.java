@@ -19,7 +19,9 @@ import org.jspecify.annotations.Nullable;
  */
 final class Inode {
     static final long LOCK_TIMEOUT_MILLIS = 30_000;
-    private static final int OVERHEAD_BYTES = 1024;
+
+    /** Of an inode with its header and the keys of its block, as a heap dump of small files shows. */
+    private static final int OVERHEAD_BYTES = 2300;
 
     final long number;
     final Origin origin;

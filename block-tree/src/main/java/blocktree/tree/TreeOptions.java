@@ -22,7 +22,7 @@ public record TreeOptions(
     }
 
     public static TreeOptions defaults() {
-        return new TreeOptions(64 * MIB, 32 * MIB, 24 * MIB, 5_000, Clock.systemUTC());
+        return new TreeOptions(48 * MIB, 32 * MIB, 32 * MIB, 5_000, Clock.systemUTC());
     }
 
     public TreeOptions withCaches(long dirtyBytes, long cleanBytes, long inodeBytes) {

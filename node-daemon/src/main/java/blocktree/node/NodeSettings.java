@@ -27,7 +27,7 @@ record NodeSettings(
         long scrubBytesPerSecond) {
     static final String FILE_NAME = "btnode.conf";
     static final long RETENTION_MILLIS_DEFAULT = Quantity.parseMillis("1d");
-    static final long DIRTY_BYTES_MAX_DEFAULT = Quantity.parseBytes("64M");
+    static final long DIRTY_BYTES_MAX_DEFAULT = Quantity.parseBytes("48M");
     static final long CACHE_BYTES_DEFAULT = Quantity.parseBytes("64M");
 
     static final long SCRUB_BYTES_PER_SECOND_DEFAULT = Quantity.parseBytes("8M");

@@ -43,6 +43,11 @@ final class OpenTree implements AutoCloseable {
     private static final long NODE_CACHE_BYTES = 16 << 20;
     private static final long STATE_CACHE_BYTES = 16 << 20;
     private static final int BLOCK_KEYS_MAX = 16_384;
+
+    /** The most that everything but data waiting to be written takes on the heap: the tree's caches 64 MiB, the store's 40, a commit under way 24, the rest of the program. */
+    private static final long HEAP_BESIDES_DIRTY_BYTES = 160L << 20;
+
+    private static final long DIRTY_BYTES_MIN = 1 << 20;
     private static final long SCRUB_PAUSE_MILLIS = 7 * 86_400_000L;
 
     private final BlockStore store;
@@ -83,6 +88,7 @@ final class OpenTree implements AutoCloseable {
         Retention retention = new Retention(
                 Math.min(Retention.DEFAULT.minLifetimeMillis(), settings.retentionMillis()),
                 settings.retentionMillis());
+        requireHeap(settings.dirtyBytesMax());
         StoreOptions options = StoreOptions.defaults()
                 .withAnchor(directory.anchor())
                 .withReadOnly(settings.readOnly())
@@ -101,6 +107,20 @@ final class OpenTree implements AutoCloseable {
         } catch (FileSystemException e) {
             closeAfter(store, e);
             throw Failures.of(tried, e);
+        }
+    }
+
+    private static void requireHeap(long dirtyBytesMax) throws NodeException {
+        long heapBytes = Runtime.getRuntime().maxMemory();
+        if (dirtyBytesMax < DIRTY_BYTES_MIN || dirtyBytesMax > heapBytes - HEAP_BESIDES_DIRTY_BYTES) {
+            throw new NodeException(
+                    ExitCode.BAD_CONFIGURATION,
+                    "to set aside memory for data waiting to be written",
+                    "a dirty limit of %d MiB and a heap of %d MiB".formatted(dirtyBytesMax >> 20, heapBytes >> 20),
+                    "set dirty_limit to between 1M and %dM, or give the node a larger heap, such as BTNODE_JAVA_OPTS=-Xmx%dm"
+                            .formatted(
+                                    Math.max(1, heapBytes - HEAP_BESIDES_DIRTY_BYTES >> 20),
+                                    (dirtyBytesMax + HEAP_BESIDES_DIRTY_BYTES >> 20) + 32));
         }
     }
 

@@ -35,6 +35,7 @@ class FaultTest {
     private static final int MIB = 1 << 20;
     private static final int EXIT_MOUNT_POINT = 4;
     private static final int EXIT_ALREADY_RUNNING = 5;
+    private static final int EXIT_BAD_CONFIGURATION = 8;
     private static final int EXIT_BAD_KEY_FILE = 9;
     private static final long RESIDENT_BYTES_MAX = 600L * MIB;
 
@@ -246,6 +247,18 @@ class FaultTest {
     }
 
     @Test
+    void aDirtyLimitThatDoesNotFitTheHeapIsRefused() throws Exception {
+        try (TestNode node = TestNode.initialised()) {
+            String mount = Files.createDirectories(node.mount()).toString();
+            for (String limit : List.of("10G", "10K")) {
+                CommandResult refused = node.directory().command("run", "--dirty-limit", limit, "--mount", mount);
+                assertEquals(EXIT_BAD_CONFIGURATION, refused.exitCode(), refused.errors());
+                assertTrue(refused.errors().contains("dirty_limit"), refused.errors());
+            }
+        }
+    }
+
+    @Test
     void memoryStaysBoundedWhileALargeFileIsWrittenAndRead() throws Exception {
         try (TestNode node = TestNode.started()) {
             Program.shell(
@@ -254,7 +267,13 @@ class FaultTest {
                     .run();
             Program.shell(
                             node.mount(),
-                            "cmp -n 67108864 large ../random; cat large > /dev/null; for i in $(seq 2000); do echo $i > small$i; done")
+                            "cmp -n 67108864 large ../random; cat large > /dev/null;"
+                                    + " head -c 3000 ../random > ../small; for i in $(seq 20000); do cat ../small > small$i; done")
+                    .run();
+            // With the caches of inodes, keys and tree nodes full.
+            Program.shell(
+                            node.mount(),
+                            "for i in $(seq 8); do cat ../random; done > again; sync again; cat small* > /dev/null")
                     .run();
             long resident = peakResidentBytes(node.process());
             assertTrue(resident < RESIDENT_BYTES_MAX, "peak of " + resident / MIB + " MiB resident");
@@ -357,6 +376,10 @@ class FaultTest {
                 String status =
                         readme(work, program + " status --data-dir data --json").run();
                 assertTrue(status.startsWith("{") && status.contains("mount"), status);
+                // With its look at the sources, which a build that has just been made passes.
+                Program.shell(TestNode.projectDirectory(), "touch node-daemon/target/dist/.built")
+                        .run();
+                Program.shell(work, program + " status --data-dir data").run();
                 String live = readme(work, program + " fsck --data-dir data --passphrase-file passphrase --json")
                         .run();
                 assertTrue(live.contains("\"clean\":true") || live.contains("\"clean\": true"), live);
