@@ -1,6 +1,5 @@
 package blocktree.harness;
 
-import java.io.File;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -9,68 +8,35 @@ import java.util.List;
 /**
  * How btnode is started.
  *
- * @param command what comes before btnode's own arguments
+ * @param command what comes before btnode's own arguments; it ends in exec, so that the process id is that of the node itself
  */
 public record NodeProgram(List<String> command) {
-    private static final String MAIN_CLASS = "blocktree.node.Main";
-
     public NodeProgram {
         command = List.copyOf(command);
     }
 
-    /**
-     * The node that this checkout has built, in {@code node-daemon/target/dist/lib}, on the Java that runs this program: nothing is
-     * built, and the process id is that of the node itself. The system property {@code blocktree.dist} names another folder.
-     */
+    /** The node that this checkout has built, on the Java that runs this program; nothing is built. */
     public static NodeProgram find() throws HarnessException {
-        String given = System.getProperty("blocktree.dist");
-        if (given != null) {
-            return ofFolder(Path.of(given));
-        }
         for (Path at = Path.of("").toAbsolutePath(); at != null; at = at.getParent()) {
-            Path folder = at.resolve("node-daemon/target/dist/lib");
-            if (Files.isDirectory(folder)) {
-                return ofFolder(folder);
+            Path script = at.resolve("bin/btnode");
+            if (Files.isExecutable(script) && Files.isDirectory(at.resolve("node-daemon/target/dist/lib"))) {
+                return ofScript(script)
+                        .withEnvironment("BTNODE_NO_BUILD", "1")
+                        .withEnvironment("BTNODE_JAVA_HOME", System.getProperty("java.home"));
             }
         }
         throw new HarnessException(
-                "no node-daemon/target/dist/lib here or above: build it with 'mvn -DskipTests package', or set -Dblocktree.dist");
+                "no bin/btnode with node-daemon/target/dist/lib here or above: build it with 'mvn -DskipTests package'");
     }
 
-    /** The jars in a folder. */
-    public static NodeProgram ofFolder(Path folder) {
-        return ofClassPath(folder.toAbsolutePath() + File.separator + "*", List.of());
-    }
-
-    /** @param javaOptions come after the usual ones, which they override */
-    public static NodeProgram ofClassPath(String classPath, List<String> javaOptions) {
-        List<String> command = new ArrayList<>();
-        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        command.addAll(
-                List.of("-Dfile.encoding=UTF-8", "-XX:+UseSerialGC", "-Xmx256m", "-XX:MaxDirectMemorySize=128m"));
-        command.addAll(List.of("-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError"));
-        if (Runtime.version().feature() >= 24) {
-            command.addAll(List.of("--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"));
-        }
-        command.addAll(javaOptions);
-        command.addAll(List.of("-cp", classPath, MAIN_CLASS));
-        return new NodeProgram(command);
-    }
-
-    /** A program such as {@code bin/btnode}. */
+    /** A program such as {@code bin/btnode}, on the newest Java of the machine. */
     public static NodeProgram ofScript(Path script) {
         return new NodeProgram(List.of(script.toAbsolutePath().toString()));
     }
 
-    /** The same with options for Java, which come last. Not for a script. */
+    /** The same with options for Java, such as {@code -Xmx1g}, which override the usual ones. */
     public NodeProgram withJavaOptions(List<String> options) {
-        int classPath = command.indexOf("-cp");
-        if (classPath < 0) {
-            throw new IllegalStateException("not a Java command: " + command);
-        }
-        List<String> changed = new ArrayList<>(command);
-        changed.addAll(classPath, options);
-        return new NodeProgram(changed);
+        return withEnvironment("BTNODE_JAVA_OPTS", String.join(" ", options));
     }
 
     /** The same, started by another program that ends in exec, such as {@code setpriv --reuid 1001 --}. */
@@ -78,5 +44,9 @@ public record NodeProgram(List<String> command) {
         List<String> changed = new ArrayList<>(prefix);
         changed.addAll(command);
         return new NodeProgram(changed);
+    }
+
+    private NodeProgram withEnvironment(String name, String value) {
+        return withPrefix(List.of("env", name + "=" + value));
     }
 }

@@ -369,7 +369,7 @@ class NodeTest {
                 import os, pty, sys
                 pid, terminal = pty.fork()
                 if pid == 0:
-                    os.execv(sys.argv[1], sys.argv[1:])
+                    os.execvp(sys.argv[1], sys.argv[1:])
                 shown = b''
                 for prompt in (b'root key: ', b'again: '):
                     while not shown.endswith(prompt):

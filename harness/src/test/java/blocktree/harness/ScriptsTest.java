@@ -90,7 +90,17 @@ class ScriptsTest {
                 .orThrow();
         String helper = root.resolve("node-daemon/src/main/dist/mount.btnode").toString();
         Map<String, String> environment = Map.of("BTNODE", btnode.toString());
-        run(environment, helper, data.toString(), mnt.toString(), "-o", "rw,nofail,show_snapshots")
+        // As mount(8) calls it.
+        run(
+                        environment,
+                        "/usr/bin/env",
+                        "-u",
+                        "PATH",
+                        helper,
+                        data.toString(),
+                        mnt.toString(),
+                        "-o",
+                        "rw,nofail,show_snapshots")
                 .orThrow();
         Files.writeString(mnt.resolve("file"), "x");
         Path second = Files.createDirectory(temporary.resolve("second"));
@@ -104,6 +114,7 @@ class ScriptsTest {
                 environment, helper, data.toString(), temporary.resolve("none").toString(), "-o", "rw");
         assertEquals(32, failed.exitCode(), failed::toString);
         assertTrue(failed.errors().contains("exit code 4"), failed.errors());
+        assertTrue(failed.errors().contains("btnode: failed to"), "why, from the node: " + failed.errors());
     }
 
     @Test
