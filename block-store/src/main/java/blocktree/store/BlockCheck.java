@@ -134,7 +134,15 @@ final class BlockCheck {
         if (!opens) {
             findings.sealedBlocks++;
         }
-        new PayloadCheck(id, withSectors, newestGeneration, opens).run();
+        try {
+            new PayloadCheck(id, withSectors, newestGeneration, opens).run();
+        } catch (StoreException e) {
+            if (e.code() != StoreException.Code.CORRUPT) {
+                throw e;
+            }
+            orphans.damaged(id);
+            findings.error(Kind.DATABASE_DAMAGED, id, e.getMessage());
+        }
     }
 
     private void checkNewest(Header header, @Nullable StateEntry expected) {

@@ -23,6 +23,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
+import org.rocksdb.RocksDBException;
 import org.rocksdb.RocksIterator;
 
 /**
@@ -337,8 +338,14 @@ final class Fsck implements BlockCheck.OrphanPolicy {
                         while (it.isValid() && BlockCheck.blockOf(it).compareTo(entry.id()) < 0) {
                             check.check(it, changes.get(BlockCheck.blockOf(it)), true);
                         }
+                        if (isDamaged(it)) {
+                            it.seek(entry.id().toBytes());
+                        }
                         if (it.isValid() && BlockCheck.blockOf(it).equals(entry.id())) {
                             check.check(it, changes.getOrDefault(entry.id(), entry), true);
+                        } else if (isDamaged(it)) {
+                            incomplete.add(entry.id());
+                            findings.error(Kind.DATABASE_DAMAGED, entry.id(), "its headers cannot be read");
                         } else {
                             incomplete.add(entry.id());
                             findings.error(
@@ -359,6 +366,16 @@ final class Fsck implements BlockCheck.OrphanPolicy {
                 check.check(it, changes.get(BlockCheck.blockOf(it)), stateReadable);
             }
             view.checkEnd(it, Column.HEADERS);
+        }
+    }
+
+    /** Whether an iterator ended because of damage; another seek begins anew. */
+    private static boolean isDamaged(RocksIterator it) {
+        try {
+            it.status();
+            return false;
+        } catch (RocksDBException e) {
+            return true;
         }
     }
 
@@ -479,6 +496,7 @@ final class Fsck implements BlockCheck.OrphanPolicy {
             while (it.isValid()) {
                 byte[] prefix = Arrays.copyOf(it.key(), Id.SIZE);
                 headerIterator.seek(prefix);
+                view.checkEnd(headerIterator, Column.HEADERS);
                 boolean known = headerIterator.isValid() && Keys.startsWith(headerIterator.key(), prefix);
                 byte[] next = Keys.after(prefix);
                 BlockId block = BlockId.of(prefix);

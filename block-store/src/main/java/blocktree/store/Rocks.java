@@ -48,7 +48,6 @@ final class Rocks implements AutoCloseable {
     private final DBOptions dbOptions;
     private final ColumnFamilyOptions sectorOptions;
     private final ReadOptions readOptions;
-    private final ReadOptions sectorReadOptions;
     private final WriteOptions writeOptions;
 
     enum Mode {
@@ -81,9 +80,8 @@ final class Rocks implements AutoCloseable {
             for (Column column : Column.values()) {
                 families.put(column, own(handles.get(column.ordinal())));
             }
+            // With checksums: what leads to a value is parsed in native code, which a damaged file can crash.
             readOptions = own(new ReadOptions());
-            // The checksum of blobs is computed in software at 1.1 GB/s, and the integrity tree checks them anyway.
-            sectorReadOptions = own(new ReadOptions().setVerifyChecksums(false));
             writeOptions = own(new WriteOptions());
         } catch (RocksDBException e) {
             close();
@@ -184,7 +182,7 @@ final class Rocks implements AutoCloseable {
      */
     int getSector(ByteBuffer key, ByteBuffer target) throws StoreException {
         try {
-            return db.get(family(Column.SECTORS), sectorReadOptions, key, target);
+            return db.get(family(Column.SECTORS), readOptions, key, target);
         } catch (RocksDBException e) {
             throw failure("read sector", e);
         }
@@ -303,6 +301,8 @@ final class Rocks implements AutoCloseable {
         }
         return switch (status.getCode()) {
             case Corruption -> StoreException.Code.CORRUPT;
+            case IOError ->
+                message.contains("No such file or directory") ? StoreException.Code.CORRUPT : StoreException.Code.IO;
             case TimedOut, Expired -> StoreException.Code.TIMED_OUT;
             case ShutdownInProgress, Aborted -> StoreException.Code.CLOSED;
             default -> StoreException.Code.IO;

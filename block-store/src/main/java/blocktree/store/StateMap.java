@@ -362,7 +362,7 @@ final class StateMap implements AutoCloseable {
                 try {
                     it.status();
                 } catch (RocksDBException e) {
-                    throw new StoreException(StoreException.Code.IO, "state map cannot be read", e);
+                    throw new StoreException(Rocks.code(e), "state map cannot be read: " + e.getMessage(), e);
                 }
                 return null;
             }

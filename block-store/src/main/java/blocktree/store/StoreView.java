@@ -19,12 +19,8 @@ final class StoreView implements AutoCloseable {
         this.rocks = rocks;
         this.db = rocks.db();
         this.snapshot = db.getSnapshot();
-        this.readOptions = new ReadOptions()
-                .setSnapshot(snapshot)
-                .setTotalOrderSeek(true)
-                .setFillCache(false)
-                .setVerifyChecksums(
-                        false); // what is read here is verified by hashes; a bit error is a finding, not an end
+        this.readOptions =
+                new ReadOptions().setSnapshot(snapshot).setTotalOrderSeek(true).setFillCache(false);
     }
 
     byte @Nullable [] get(Column column, byte[] key) throws StoreException {
