@@ -14,6 +14,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
+import java.util.Set;
 
 /** Where a node keeps what is its own; see docs/operations.md for the layout. */
 final class DataDirectory {
@@ -27,6 +28,10 @@ final class DataDirectory {
     private static final String SOCKET_PATH = "control.path";
     /** sun_path holds 108 bytes with the NUL at the end. */
     private static final int SOCKET_PATH_BYTES_MAX = 107;
+
+    /** Everything that a node has there. */
+    static final Set<String> NAMES =
+            Set.of(TREE, ROOT_KEY, NODE_KEY, ANCHOR, LOCK, SOCKET, SOCKET_PATH, NodeSettings.FILE_NAME);
 
     private final Path path;
     private final NodeSettings settings;
@@ -93,7 +98,7 @@ final class DataDirectory {
             throw new NodeException(
                     ExitCode.FAILED,
                     "to lock the data directory " + path,
-                    e.toString(),
+                    Failures.reason(e),
                     "check that the directory can be written by this user and its disk is not full or read-only",
                     e);
         }
@@ -108,7 +113,7 @@ final class DataDirectory {
             throw new NodeException(
                     ExitCode.FAILED,
                     "to find the control socket of the node in " + path,
-                    e.toString(),
+                    Failures.reason(e),
                     "run the command as the user who runs the node, or as root");
         }
     }

@@ -5,11 +5,37 @@ import blocktree.crypto.CryptoException;
 import blocktree.fuse.MountException;
 import blocktree.store.StoreException;
 import blocktree.tree.FileSystemException;
+import java.io.IOException;
+import java.nio.charset.CharacterCodingException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
 import java.util.Locale;
 
 /** The modules' exceptions as an operator needs them. */
 final class Failures {
     private Failures() {}
+
+    /** What the operating system said, without the names of Java's classes. */
+    static String reason(IOException e) {
+        String message = String.valueOf(e.getMessage());
+        if (e instanceof NoSuchFileException) {
+            return message + ": no such file or directory";
+        } else if (e instanceof AccessDeniedException) {
+            return message + ": permission denied";
+        } else if (e instanceof FileAlreadyExistsException) {
+            return message + ": exists already";
+        } else if (e instanceof NotDirectoryException) {
+            return message + ": not a directory";
+        } else if (e instanceof DirectoryNotEmptyException) {
+            return message + ": not empty";
+        } else if (e instanceof CharacterCodingException) {
+            return "not UTF-8";
+        }
+        return message;
+    }
 
     static NodeException of(String tried, CryptoException e) {
         String found = String.valueOf(e.getMessage());

@@ -64,7 +64,11 @@ final class FsckCommand implements Callable<Integer> {
             }));
         } catch (IOException e) {
             throw new NodeException(
-                    ExitCode.FAILED, "to check " + data.path(), e.toString(), "check the disk and the permissions", e);
+                    ExitCode.FAILED,
+                    "to check " + data.path(),
+                    Failures.reason(e),
+                    "check the disk and the permissions",
+                    e);
         }
     }
 }

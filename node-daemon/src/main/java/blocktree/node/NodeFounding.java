@@ -10,7 +10,6 @@ import blocktree.crypto.TreeFounding;
 import blocktree.crypto.TreeId;
 import blocktree.node.NodeSettings.NodeKeyProtection;
 import java.io.IOException;
-import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
@@ -20,16 +19,33 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Makes a data directory, whole or not at all: everything is made in a folder within it and moved up at the end, {@code btnode.conf} last. The
  * data directory itself may be a mount point or belong to a service manager, so it is not replaced.
+ *
+ * <p>What an init that was killed has left is cleared by the next one, and nothing else ever is: the folder counts as init's own when it holds
+ * {@link #MARKER} and no name that init does not make there, a file above it when the marker names it and its inode.
  */
 final class NodeFounding {
     private static final String UNFINISHED = ".init";
+    /** The first of its folder by name, so that it is deleted last. */
+    private static final String MARKER = ".made-by-btnode-init";
+    /** What comes to lie in the data directory; {@code btnode.conf}, which says that all is there, last. */
+    private static final List<String> MADE = List.of(
+            DataDirectory.TREE,
+            DataDirectory.ROOT_KEY,
+            DataDirectory.NODE_KEY,
+            DataDirectory.ANCHOR,
+            NodeSettings.FILE_NAME);
+    /** A key file that was being written. */
+    private static final Pattern KEY_UNDER_WAY = Pattern.compile("\\.key\\d+\\.new");
 
     private final Path directory;
     private final NodeKeyProtection protection;
@@ -46,10 +62,13 @@ final class NodeFounding {
     NodeFounding(Path directory, NodeKeyProtection protection, @Nullable Path nodeKeyPath, @Nullable Path anchorPath) {
         this.directory = directory;
         this.protection = protection;
-        this.nodeKeyPath =
-                nodeKeyPath == null ? null : nodeKeyPath.toAbsolutePath().normalize();
-        this.anchorPath =
-                anchorPath == null ? null : anchorPath.toAbsolutePath().normalize();
+        this.nodeKeyPath = outside(nodeKeyPath, DataDirectory.NODE_KEY);
+        this.anchorPath = outside(anchorPath, DataDirectory.ANCHOR);
+    }
+
+    private @Nullable Path outside(@Nullable Path given, String usualName) {
+        Path path = given == null ? null : given.toAbsolutePath().normalize();
+        return directory.resolve(usualName).equals(path) ? null : path;
     }
 
     private String tried() {
@@ -58,24 +77,19 @@ final class NodeFounding {
 
     /** Fails when there is something that must not be touched; before the passphrase is asked for. */
     void check() throws NodeException {
-        for (Path outside : new Path[] {nodeKeyPath, anchorPath}) {
-            if (outside != null && Files.exists(outside)) {
-                throw new NodeException(
-                        ExitCode.BAD_CONFIGURATION,
-                        tried(),
-                        outside + " exists already",
-                        "name a new file, or move that one away");
-            }
+        checkPath("--node-key-path", nodeKeyPath);
+        checkPath("--anchor-path", anchorPath);
+        if (nodeKeyPath != null && anchorPath != null && resolved(nodeKeyPath).equals(resolved(anchorPath))) {
+            throw wrongPath("--anchor-path", anchorPath, "is the node key's path too");
         }
-        try (DirectoryStream<Path> entries = Files.newDirectoryStream(directory)) {
-            boolean unfinished = Files.isDirectory(directory.resolve(UNFINISHED))
-                    && !Files.exists(directory.resolve(NodeSettings.FILE_NAME));
-            for (Path entry : entries) {
-                if (!unfinished && !entry.getFileName().toString().equals("lost+found")) {
+        try {
+            Set<Path> leftovers = new HashSet<>(leftovers());
+            for (Path entry : list(directory)) {
+                if (!leftovers.contains(entry) && !entry.endsWith("lost+found")) {
                     throw new NodeException(
                             ExitCode.BAD_CONFIGURATION,
                             tried(),
-                            "the directory is not empty",
+                            "the directory is not empty: it holds " + entry.getFileName(),
                             Files.exists(directory.resolve(NodeSettings.FILE_NAME))
                                     ? "use the node that is there: btnode run --data-dir " + directory
                                             + " --mount MOUNTPOINT; or name another directory"
@@ -91,29 +105,128 @@ final class NodeFounding {
         }
     }
 
+    /** btnode.conf must be able to name it, and nothing else that a node has may be there. */
+    private void checkPath(String option, @Nullable Path path) throws NodeException {
+        if (path == null) {
+            return;
+        }
+        String text = path.toString();
+        if (!text.strip().equals(text) || text.chars().anyMatch(Character::isISOControl)) {
+            throw wrongPath(option, path, "begins or ends with a blank, or holds a line break or the like");
+        }
+        Path real = resolved(path);
+        Path data = resolved(directory);
+        if (data.startsWith(real)
+                || real.startsWith(data)
+                        && DataDirectory.NAMES.contains(
+                                data.relativize(real).getName(0).toString())
+                || real.startsWith(data.resolve(UNFINISHED))) {
+            throw wrongPath(option, path, "is the place of something else of the node");
+        }
+        if (Files.exists(path, LinkOption.NOFOLLOW_LINKS)) {
+            throw new NodeException(
+                    ExitCode.BAD_CONFIGURATION,
+                    tried(),
+                    path + " exists already",
+                    "name a new file, or move that one away");
+        }
+    }
+
+    private NodeException wrongPath(String option, Path path, String what) {
+        return new NodeException(
+                ExitCode.USAGE,
+                tried(),
+                option + " " + Json.of(path) + " " + what,
+                "name another file, best outside of the data directory");
+    }
+
+    /** With the links followed of as much of it as there is. */
+    private static Path resolved(Path path) {
+        for (Path there = path; there != null; there = there.getParent()) {
+            try {
+                return there.toRealPath().resolve(there.relativize(path)).normalize();
+            } catch (IOException e) {
+                // not there, or closed to this user: the directory above it says more
+            }
+        }
+        return path;
+    }
+
+    /** What an init that was killed has left here, in the order in which it may be deleted; it never told anybody that there is a tree. */
+    private List<Path> leftovers() throws IOException {
+        Path unfinished = directory.resolve(UNFINISHED);
+        if (!Files.isDirectory(unfinished, LinkOption.NOFOLLOW_LINKS)
+                || Files.exists(directory.resolve(NodeSettings.FILE_NAME), LinkOption.NOFOLLOW_LINKS)) {
+            return List.of();
+        }
+        List<Path> content = list(unfinished);
+        Path marker = unfinished.resolve(MARKER);
+        for (Path entry : content) {
+            String name = entry.getFileName().toString();
+            if (!entry.equals(marker)
+                    && !MADE.contains(name)
+                    && !KEY_UNDER_WAY.matcher(name).matches()) {
+                return List.of();
+            }
+        }
+        List<Path> ours = new ArrayList<>();
+        if (Files.isRegularFile(marker, LinkOption.NOFOLLOW_LINKS)) {
+            List<String> moved = Files.readAllLines(marker);
+            for (String name : MADE) {
+                Path above = directory.resolve(name);
+                if (Files.exists(above, LinkOption.NOFOLLOW_LINKS) && moved.contains(markerLine(name, above))) {
+                    ours.add(above);
+                }
+            }
+        } else if (!content.isEmpty()) {
+            return List.of();
+        }
+        ours.add(unfinished);
+        return ours;
+    }
+
+    private static String markerLine(String name, Path file) throws IOException {
+        return name + " " + Files.getAttribute(file, "unix:ino", LinkOption.NOFOLLOW_LINKS);
+    }
+
     /** Makes the keys, the tree and the configuration; leaves nothing behind when it fails. */
     Founded found(SecretBytes passphrase) throws NodeException {
         check();
-        boolean existed = Files.exists(directory);
         List<Path> made = new ArrayList<>();
+        List<Path> directoriesMade = absent(directory);
+        if (anchorPath != null) {
+            directoriesMade.addAll(absent(anchorPath.getParent()));
+        }
         try {
             Files.createDirectories(
                     directory, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
             Files.setPosixFilePermissions(directory, PosixFilePermissions.fromString("rwx------"));
+            for (Path leftover : leftovers()) {
+                deleteAll(leftover);
+            }
             Path unfinished = directory.resolve(UNFINISHED);
-            clearUnfinished(unfinished);
             Files.createDirectory(unfinished);
             made.add(unfinished);
+            Files.createFile(unfinished.resolve(MARKER));
             Founded founded = foundIn(unfinished, passphrase, made);
             moveUp(unfinished, made);
             return founded;
         } catch (IOException e) {
-            remove(made, existed);
+            remove(made, directoriesMade);
             throw unusable(e);
         } catch (NodeException | RuntimeException e) {
-            remove(made, existed);
+            remove(made, directoriesMade);
             throw e;
         }
+    }
+
+    /** The directory and those above it that do not exist, the innermost first. */
+    private static List<Path> absent(@Nullable Path directory) {
+        List<Path> absent = new ArrayList<>();
+        for (Path at = directory; at != null && !Files.exists(at, LinkOption.NOFOLLOW_LINKS); at = at.getParent()) {
+            absent.add(at);
+        }
+        return absent;
     }
 
     private Founded foundIn(Path unfinished, SecretBytes passphrase, List<Path> made)
@@ -149,43 +262,41 @@ final class NodeFounding {
     }
 
     private void moveUp(Path unfinished, List<Path> made) throws IOException {
-        List<Path> entries = new ArrayList<>();
-        try (DirectoryStream<Path> stream = Files.newDirectoryStream(unfinished)) {
-            stream.forEach(entries::add);
-        }
-        entries.sort(Comparator.comparing(entry -> entry.endsWith(NodeSettings.FILE_NAME)));
-        for (Path entry : entries) {
-            Path target = directory.resolve(entry.getFileName());
-            made.add(target);
-            Files.move(entry, target, StandardCopyOption.ATOMIC_MOVE);
-        }
-        Files.delete(unfinished);
-    }
-
-    /** What an init that was killed has left: it never told anybody that there is a tree. */
-    private void clearUnfinished(Path unfinished) throws IOException {
-        if (Files.isDirectory(unfinished)) {
-            for (String name : List.of(
-                    DataDirectory.TREE,
-                    DataDirectory.ROOT_KEY,
-                    DataDirectory.NODE_KEY,
-                    DataDirectory.ANCHOR,
-                    UNFINISHED)) {
-                deleteAll(directory.resolve(name));
+        StringBuilder marker = new StringBuilder();
+        for (String name : MADE) {
+            Path file = unfinished.resolve(name);
+            if (Files.exists(file)) {
+                marker.append(markerLine(name, file)).append('\n');
             }
         }
+        Files.writeString(unfinished.resolve(MARKER), marker);
+        for (String name : MADE) {
+            Path file = unfinished.resolve(name);
+            if (Files.exists(file)) {
+                Path target = directory.resolve(name);
+                made.add(target);
+                Files.move(file, target, StandardCopyOption.ATOMIC_MOVE);
+            }
+        }
+        deleteAll(unfinished);
     }
 
-    private void remove(List<Path> made, boolean keepDirectory) {
+    private static void remove(List<Path> made, List<Path> directoriesMade) {
         try {
             for (Path path : made) {
                 deleteAll(path);
             }
-            if (!keepDirectory) {
-                Files.deleteIfExists(directory);
+            for (Path path : directoriesMade) {
+                Files.deleteIfExists(path);
             }
         } catch (IOException e) {
             // the first failure is the one to report
+        }
+    }
+
+    private static List<Path> list(Path directory) throws IOException {
+        try (Stream<Path> entries = Files.list(directory)) {
+            return entries.toList();
         }
     }
 
@@ -204,7 +315,7 @@ final class NodeFounding {
         return new NodeException(
                 ExitCode.BAD_CONFIGURATION,
                 tried(),
-                e.toString(),
+                Failures.reason(e),
                 "name a directory on a disk that this user can write to and that has room",
                 e);
     }

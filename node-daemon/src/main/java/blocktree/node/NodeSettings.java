@@ -106,7 +106,10 @@ record NodeSettings(
                     "correct the file; docs/operations.md lists the keys");
         } catch (IOException e) {
             throw new NodeException(
-                    ExitCode.BAD_CONFIGURATION, tried, e.toString(), "check the permissions of the data directory");
+                    ExitCode.BAD_CONFIGURATION,
+                    tried,
+                    Failures.reason(e),
+                    "check the permissions of the data directory");
         }
     }
 

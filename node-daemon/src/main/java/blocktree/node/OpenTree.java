@@ -77,7 +77,8 @@ final class OpenTree implements AutoCloseable {
         } catch (FileSystemException e) {
             throw Failures.of(tried, e);
         } catch (IOException e) {
-            throw new NodeException(ExitCode.FAILED, tried, e.toString(), "check the disk and the permissions", e);
+            throw new NodeException(
+                    ExitCode.FAILED, tried, Failures.reason(e), "check the disk and the permissions", e);
         }
     }
 

@@ -99,7 +99,8 @@ final class PassphraseOptions {
             }
             return SecretBytes.takeOver(Arrays.copyOf(bytes, size));
         } catch (IOException e) {
-            throw new NodeException(ExitCode.USAGE, tried, e.toString(), "name a file that this user can read", e);
+            throw new NodeException(
+                    ExitCode.USAGE, tried, Failures.reason(e), "name a file that this user can read", e);
         } finally {
             Arrays.fill(bytes, (byte) 0);
         }

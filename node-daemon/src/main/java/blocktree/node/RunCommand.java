@@ -143,7 +143,7 @@ final class RunCommand implements Callable<Integer> {
             throw new NodeException(
                     ExitCode.FAILED,
                     "to run the node of " + data.path(),
-                    e.toString(),
+                    Failures.reason(e),
                     "check the data directory's disk and permissions",
                     e);
         }

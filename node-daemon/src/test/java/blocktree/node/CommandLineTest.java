@@ -199,12 +199,91 @@ class CommandLineTest {
     }
 
     @Test
+    void initTakesAwayTheDirectoriesThatItMadeWhenItFails() throws IOException {
+        Path data = temporary.resolve("a/b/data");
+        int code =
+                init(data, "--node-key-path", temporary.resolve("none/node.key").toString());
+        assertTrue(code != 0, out.toString());
+        assertFalse(Files.exists(temporary.resolve("a")));
+    }
+
+    @Test
     void initCleansUpAfterOneThatWasKilled() throws IOException {
         Path data = Files.createDirectories(temporary.resolve("data"));
-        Files.createDirectories(data.resolve(".init/tree"));
-        Files.writeString(data.resolve(".init/root.key"), "half");
+        Path unfinished = Files.createDirectories(data.resolve(".init"));
+        Files.createDirectories(unfinished.resolve("tree"));
+        Files.writeString(unfinished.resolve(".key12345.new"), "half");
+        // It was killed while it moved up what it had made.
+        Path movedUp = Files.writeString(data.resolve("root.key"), "whole");
+        Files.writeString(
+                unfinished.resolve(".made-by-btnode-init"),
+                "root.key " + Files.getAttribute(movedUp, "unix:ino") + "\n");
         assertEquals(0, init(data), err.toString());
-        assertFalse(list(data).contains(".init"));
+        assertEquals(List.of("anchor", "btnode.conf", "node.key", "root.key", "tree"), list(data));
+    }
+
+    @Test
+    void initDeletesNothingThatItDidNotMake() throws IOException {
+        Path data = Files.createDirectories(temporary.resolve("data"));
+        Path tree = Files.createDirectories(data.resolve("tree"));
+        Files.writeString(tree.resolve("oak"), "mine");
+        Path unfinished = Files.createDirectories(data.resolve(".init"));
+        assertEquals(ExitCode.BAD_CONFIGURATION.code(), init(data));
+        assertTrue(err.toString().contains("it holds tree"), err.toString());
+
+        // A leftover beside it changes nothing.
+        Path marker = Files.writeString(unfinished.resolve(".made-by-btnode-init"), "tree 1\n");
+        assertEquals(ExitCode.BAD_CONFIGURATION.code(), init(data));
+        assertEquals("mine", Files.readString(tree.resolve("oak")));
+        Files.delete(tree.resolve("oak"));
+        Files.delete(tree);
+
+        Path foreign = Files.writeString(unfinished.resolve("notes"), "mine too");
+        assertEquals(ExitCode.BAD_CONFIGURATION.code(), init(data));
+        Files.move(foreign, unfinished.resolve("root.key"));
+        Files.delete(marker);
+        assertEquals(ExitCode.BAD_CONFIGURATION.code(), init(data));
+        assertEquals("mine too", Files.readString(unfinished.resolve("root.key")));
+
+        Path elsewhere = Files.move(unfinished, temporary.resolve("elsewhere"));
+        Files.createFile(elsewhere.resolve(".made-by-btnode-init"));
+        Files.createSymbolicLink(unfinished, elsewhere);
+        assertEquals(ExitCode.BAD_CONFIGURATION.code(), init(data));
+        assertEquals(List.of(".init"), list(data));
+        assertEquals("mine too", Files.readString(elsewhere.resolve("root.key")));
+    }
+
+    @Test
+    void initRefusesPathsThatAreTakenOrThatItsConfigurationCannotName() throws IOException {
+        Path data = temporary.resolve("data");
+        Files.createSymbolicLink(temporary.resolve("link"), Files.createDirectory(temporary.resolve("real")));
+        List<List<String>> wrong = List.of(
+                List.of("--node-key-path", "data/root.key"),
+                List.of("--node-key-path", "data/lock"),
+                List.of("--node-key-path", "data/tree/node.key"),
+                List.of("--node-key-path", "data/.init/node.key"),
+                List.of("--node-key-path", "data/anchor"),
+                List.of("--anchor-path", "data/btnode.conf"),
+                List.of("--anchor-path", "data/x/../control.sock"),
+                List.of("--anchor-path", "data"),
+                List.of("--anchor-path", "two\nlines"),
+                List.of("--anchor-path", "blank "),
+                List.of("--node-key-path", "same", "--anchor-path", "same"),
+                List.of("--node-key-path", "real/same", "--anchor-path", "link/same"));
+        for (List<String> options : wrong) {
+            String[] absolute = options.stream()
+                    .map(each -> each.startsWith("--")
+                            ? each
+                            : temporary.resolve(each).toString())
+                    .toArray(String[]::new);
+            err.reset();
+            assertEquals(ExitCode.USAGE.code(), init(data, absolute), options + ": " + err);
+            assertTrue(err.toString().contains("-path"), err.toString());
+            assertFalse(Files.exists(data), () -> "made by " + options);
+        }
+        Path usual = data.resolve(DataDirectory.NODE_KEY);
+        assertEquals(0, init(data, "--node-key-path", usual.toString()), err.toString());
+        assertTrue(Files.exists(usual));
     }
 
     @Test
