@@ -1,6 +1,7 @@
 package blocktree.btmsg;
 
 import java.util.concurrent.Executor;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -29,6 +30,7 @@ final class ControlSession {
     private final Runnable resume;
     private final AtomicInteger inFlight = new AtomicInteger();
     private boolean greeted; // transport thread
+    private boolean refused; // transport thread
 
     /** @param resume runs when the session is no longer saturated */
     ControlSession(ControlHandler handler, Executor workers, Outlet outlet, Runnable resume) {
@@ -49,9 +51,13 @@ final class ControlSession {
 
     /** Takes one frame; an exception means that the connection must end. */
     void received(byte[] body) throws ControlException {
+        if (refused) {
+            throw new ControlException(ControlException.Code.VERSION, "a request after a hello that was refused");
+        }
         ControlCodec.Request message = ControlCodec.decodeRequest(body);
         if (message.request() instanceof ControlRequest.Hello hello) {
             greeted = true;
+            refused = hello.version() != ControlCodec.PROTOCOL_VERSION;
             submit(() -> greet(message.id(), hello));
         } else if (greeted) {
             submit(() -> answer(message.id(), message.request()));
@@ -64,19 +70,23 @@ final class ControlSession {
         void run() throws ControlException;
     }
 
-    private void submit(Work work) {
+    private void submit(Work work) throws ControlException {
         inFlight.incrementAndGet();
-        workers.execute(() -> {
-            try {
-                work.run();
-            } catch (ControlException e) {
-                log.atDebug().addKeyValue("reason", e.getMessage()).log("control_client_gone");
-            } finally {
-                if (inFlight.getAndDecrement() == REQUESTS_IN_FLIGHT_MAX) {
-                    resume.run();
+        try {
+            workers.execute(() -> {
+                try {
+                    work.run();
+                } catch (ControlException e) {
+                    log.atDebug().addKeyValue("reason", e.getMessage()).log("control_client_gone");
+                } finally {
+                    if (inFlight.getAndDecrement() == REQUESTS_IN_FLIGHT_MAX) {
+                        resume.run();
+                    }
                 }
-            }
-        });
+            });
+        } catch (RejectedExecutionException e) {
+            throw new ControlException(ControlException.Code.CLOSED, "the node is closing");
+        }
     }
 
     private void greet(long id, ControlRequest.Hello hello) throws ControlException {

@@ -15,6 +15,7 @@ import java.nio.channels.Channels;
 import java.nio.channels.Pipe;
 import java.time.Duration;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -105,6 +106,29 @@ class StreamControlServerTest {
                 new ByteArrayInputStream(new byte[] {2, 1, 1}), new ByteArrayOutputStream(), handler);
         assertThrows(ControlException.class, server::serve);
         server.close();
+    }
+
+    @Test
+    void endsTheSessionOfAParentWhoseHelloWasRefused() throws Exception {
+        Pipe toNode = Pipe.open();
+        Pipe fromNode = Pipe.open();
+        try (StreamControlServer server = new StreamControlServer(
+                        Channels.newInputStream(toNode.source()), Channels.newOutputStream(fromNode.sink()), handler);
+                OutputStream parent = Channels.newOutputStream(toNode.sink());
+                InputStream answers = Channels.newInputStream(fromNode.source())) {
+            CompletableFuture<ControlException> served =
+                    CompletableFuture.supplyAsync(() -> assertThrows(ControlException.class, server::serve));
+            parent.write(ControlCodec.encode(1, new ControlRequest.Hello(ControlCodec.PROTOCOL_VERSION + 1)));
+            byte[] buffer = new byte[1000];
+            ByteBuffer answer = ByteBuffer.wrap(buffer, 0, answers.read(buffer));
+            byte[] frame = Objects.requireNonNull(new FrameDecoder().next(answer));
+            assertTrue(ControlCodec.decodeMessage(frame).toString().contains("Failed"));
+
+            parent.write(ControlCodec.encode(2, new ControlRequest.Status()));
+            assertEquals(
+                    ControlException.Code.VERSION,
+                    served.get(20, TimeUnit.SECONDS).code());
+        }
     }
 
     private static void serve(StreamControlServer server) {

@@ -167,6 +167,18 @@ class NodeTest {
     }
 
     @Test
+    void endsWithItsParentAlsoWhenTheControlStreamHasBroken() throws Exception {
+        directory.init();
+        start();
+        OutputStream toNode = running.process().getOutputStream();
+        toNode.write(new byte[] {4, 0x12, 2, 8, 99}); // a hello of version 99
+        toNode.flush();
+        toNode.write(new byte[] {2, 0x1a, 0}); // status
+        toNode.flush();
+        assertEquals(0, running.awaitExit(SOON));
+    }
+
+    @Test
     void stopsInTimeWithZeroThoughFilesAreOpen() throws Exception {
         directory.init();
         start(NodeOptions.mountedOn(mnt).withArguments("--stop-timeout=6s"));

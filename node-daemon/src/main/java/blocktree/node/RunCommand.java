@@ -198,9 +198,10 @@ final class RunCommand implements Callable<Integer> {
                         parent.serve();
                     } catch (IOException e) {
                         log.atWarn().addKeyValue("reason", e.getMessage()).log("control_refused");
-                    }
-                    if (!stay) {
-                        node.requestStop("stdin_closed");
+                    } finally {
+                        if (!stay) {
+                            node.requestStop("stdin_closed");
+                        }
                     }
                 },
                 "control-parent");
