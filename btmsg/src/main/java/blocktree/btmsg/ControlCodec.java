@@ -243,6 +243,7 @@ final class ControlCodec {
                 .setShowSnapshots(mount.showSnapshots())
                 .setSetUserId(mount.setUserId())
                 .setDevices(mount.devices())
+                .setNoExec(mount.noExec())
                 .build();
     }
 
@@ -254,7 +255,8 @@ final class ControlCodec {
                 mount.getSubtree(),
                 mount.getShowSnapshots(),
                 mount.getSetUserId(),
-                mount.getDevices());
+                mount.getDevices(),
+                mount.getNoExec());
     }
 
     /** Length and message. */

@@ -7,6 +7,7 @@ package blocktree.btmsg;
  * @param subtree path inside the tree, without leading '/'; empty for all of it
  * @param setUserId set-user-id and set-group-id programs work as such
  * @param devices device nodes work as such
+ * @param noExec no program can be started from it
  */
 public record ControlMount(
         String mountPoint,
@@ -15,11 +16,12 @@ public record ControlMount(
         String subtree,
         boolean showSnapshots,
         boolean setUserId,
-        boolean devices) {
+        boolean devices,
+        boolean noExec) {
 
-    /** A mount with nosuid and nodev. */
+    /** A mount with nosuid, nodev and exec. */
     public ControlMount(
             String mountPoint, boolean readOnly, boolean allowOther, String subtree, boolean showSnapshots) {
-        this(mountPoint, readOnly, allowOther, subtree, showSnapshots, false, false);
+        this(mountPoint, readOnly, allowOther, subtree, showSnapshots, false, false, false);
     }
 }

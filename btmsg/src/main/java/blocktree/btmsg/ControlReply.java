@@ -20,7 +20,7 @@ public sealed interface ControlReply {
     record Failed(int exitCode, String tried, String found, String remedy) implements ControlReply {}
 
     /**
-     * @param state {@code starting}, {@code running}, {@code read_only} or {@code stopping}
+     * @param state {@code starting}, {@code running}, {@code read_only}, {@code store_stopped} (it was running, and now only reads) or {@code stopping}
      * @param counters numbers by stable name
      */
     record Status(

@@ -18,7 +18,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 class ControlCodecTest {
-    private static final ControlMount MOUNT = new ControlMount("/mnt/tree", true, false, "a/b", true, false, true);
+    private static final ControlMount MOUNT =
+            new ControlMount("/mnt/tree", true, false, "a/b", true, false, true, true);
 
     static List<ControlRequest> requests() {
         return List.of(

@@ -37,6 +37,8 @@ public final class FuseMount {
     private static final Duration RETRY = Duration.ofMillis(50);
     private static final Duration GRACE = Duration.ofSeconds(2);
 
+    private static final String LOOK_AT_THE_LOG = "look at the node's log and at dmesg";
+
     private static final Object SETUP = new Object();
 
     private final NativeFuse fuse;
@@ -72,7 +74,8 @@ public final class FuseMount {
         if (!Files.exists(DEVICE)) {
             throw new MountException(
                     Code.DEVICE_MISSING,
-                    DEVICE + " does not exist: run 'modprobe fuse', or give the container that device");
+                    DEVICE + " does not exist",
+                    "load the kernel's FUSE (modprobe fuse); in a container pass --device /dev/fuse --cap-add SYS_ADMIN");
         }
         NativeFuse fuse;
         try {
@@ -80,8 +83,8 @@ public final class FuseMount {
         } catch (LinkageError e) {
             throw new MountException(
                     Code.LIBRARY_MISSING,
-                    "%s cannot be loaded (%s): install it with 'apt-get install libfuse2 fuse3'"
-                            .formatted(NativeFuse.LIBRARY, e.getMessage()),
+                    "%s cannot be loaded (%s)".formatted(NativeFuse.LIBRARY, e.getMessage()),
+                    "install libfuse 2: apt-get install libfuse2 fuse3",
                     e);
         }
         checkUser(options);
@@ -98,21 +101,24 @@ public final class FuseMount {
         if (!root && !fusermount) {
             throw new MountException(
                     Code.FUSERMOUNT_MISSING,
-                    "the program fusermount, through which who is not root mounts, was not found: "
-                            + MountPoint.INSTALL_FUSE);
+                    "the program fusermount, through which who is not root mounts, was not found",
+                    MountPoint.INSTALL_FUSE);
         }
         if (!Files.isReadable(DEVICE) || !Files.isWritable(DEVICE)) {
             throw new MountException(
                     Code.NOT_PERMITTED,
-                    "this user may not open %s: as root, run 'chmod 666 %s' (udev does so where it runs)"
-                            .formatted(DEVICE, DEVICE));
+                    "this user may not open " + DEVICE,
+                    "as root, run chmod 666 %s (udev does so where it runs)".formatted(DEVICE));
         }
         if (!root && options.allowOther() && !allowsOthers()) {
             throw new MountException(
-                    Code.NOT_PERMITTED, "allow_other needs root, or the line 'user_allow_other' in " + CONFIGURATION);
+                    Code.NOT_PERMITTED,
+                    "allow_other needs root, or user_allow_other in " + CONFIGURATION,
+                    "mount without it, or put the line user_allow_other into " + CONFIGURATION);
         }
         if (!root && (options.setUserId() || options.devices())) {
-            throw new MountException(Code.NOT_PERMITTED, "only root can mount with suid or dev");
+            throw new MountException(
+                    Code.NOT_PERMITTED, "only root can mount with suid or dev", "mount without, or as root");
         }
     }
 
@@ -162,8 +168,9 @@ public final class FuseMount {
                 if (handle == 0) {
                     throw new MountException(
                             Code.FAILED,
-                            "%s could not be mounted, libfuse wrote the reason to standard error; is it allowed here (a container needs /dev/fuse and CAP_SYS_ADMIN, another user's directory needs write access)?"
-                                    .formatted(mountPoint.path()));
+                            "%s could not be mounted, libfuse wrote the reason to standard error"
+                                    .formatted(mountPoint.path()),
+                            "see that it is allowed here: a container needs /dev/fuse and CAP_SYS_ADMIN, another user's directory needs write access");
                 }
                 session = fuse.library.fuse_get_session(handle);
                 // Signals are the daemon's business.
@@ -191,15 +198,21 @@ public final class FuseMount {
         try {
             CompletableFuture.anyOf(loop.ready(), closed).get(READY_TIMEOUT.toMillis(), TimeUnit.MILLISECONDS);
         } catch (TimeoutException | ExecutionException e) {
-            throw new MountException(Code.FAILED, "the kernel did not begin to use the mount within 10 s", e);
+            throw new MountException(
+                    Code.FAILED, "the kernel did not begin to use the mount within 10 s", LOOK_AT_THE_LOG, e);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
-            throw new MountException(Code.FAILED, "interrupted", e);
+            throw new MountException(Code.FAILED, "interrupted", "try again", e);
         }
     }
 
     public Path mountPoint() {
         return mountPoint.path();
+    }
+
+    /** What {@link #mountPoint} is of a mount on {@code path}: absolute, with links resolved. */
+    public static Path resolve(Path path) {
+        return new MountPoint(path).path();
     }
 
     /** Whether the mount is in the mount table and served. */
@@ -227,10 +240,33 @@ public final class FuseMount {
     }
 
     /**
-     * Unmounts. While files are open it tries again until {@code timeout}; then it detaches the mount, so that no new file can be opened, waits two more
-     * seconds for the open ones, and at last cuts them off: their users get errors.
+     * Unmounts; while files are open it tries again until {@code timeout}.
+     *
+     * @throws MountException with BUSY when they are open still: then the mount is as it was
+     */
+    public void unmountUnlessBusy(Duration timeout) throws MountException {
+        String failure = tryUnmount(timeout);
+        if (failure != null) {
+            throw new MountException(
+                    Code.BUSY,
+                    "%s is still in use after %d s (%s)".formatted(mountPoint.path(), timeout.toSeconds(), failure),
+                    "close the files that are open in it and leave its directories (fuser -vm tells whose they are), or cut them off with --force");
+        }
+    }
+
+    /**
+     * Unmounts, files open or not. After {@code timeout} it detaches the mount, so that no new file can be opened, waits two more seconds for the open ones,
+     * and at last cuts them off: their users get errors.
      */
     public void unmount(Duration timeout) throws MountException {
+        String failure = tryUnmount(timeout);
+        if (failure != null) {
+            detach(failure);
+        }
+    }
+
+    /** Null when the mount is gone, else why it is not. */
+    private @Nullable String tryUnmount(Duration timeout) throws MountException {
         long deadline = System.nanoTime() + timeout.toNanos();
         String failure = null;
         while (isMounted()) {
@@ -242,15 +278,14 @@ public final class FuseMount {
             awaitClosed(RETRY);
         }
         if (!isMounted()) {
+            failure = "detached, with files open";
             awaitClosed(
                     Duration.ofNanos(Math.max(0, deadline - System.nanoTime())).plus(GRACE));
         }
-        if (!closed.isDone()) {
-            detach(failure);
-        }
+        return closed.isDone() ? null : String.valueOf(failure);
     }
 
-    private void detach(@Nullable String failure) throws MountException {
+    private void detach(String failure) throws MountException {
         log.atWarn()
                 .addKeyValue("mount_point", mountPoint.path())
                 .addKeyValue("reason", failure)
@@ -264,11 +299,13 @@ public final class FuseMount {
                 throw new MountException(
                         Code.BUSY,
                         "%s is still in use (%s): requests are waiting for the file system below"
-                                .formatted(mountPoint.path(), lazyFailure));
+                                .formatted(mountPoint.path(), lazyFailure),
+                        LOOK_AT_THE_LOG);
             }
         } catch (IOException e) {
             if (!closed.isDone()) {
-                throw new MountException(Code.BUSY, mountPoint.path() + " does not answer, so it stays mounted", e);
+                throw new MountException(
+                        Code.BUSY, mountPoint.path() + " does not answer, so it stays mounted", LOOK_AT_THE_LOG, e);
             }
         }
     }

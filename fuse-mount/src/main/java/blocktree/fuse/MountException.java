@@ -2,7 +2,7 @@ package blocktree.fuse;
 
 import org.jspecify.annotations.Nullable;
 
-/** A mount could not be made or taken away. The message says what was found and what to do. */
+/** A mount could not be made or taken away. The message says what was found and, after a colon, what to do. */
 public final class MountException extends Exception {
     private static final long serialVersionUID = 1L;
 
@@ -27,17 +27,30 @@ public final class MountException extends Exception {
     }
 
     private final Code code;
+    private final String found;
+    private final String remedy;
 
-    MountException(Code code, String message) {
-        this(code, message, null);
+    MountException(Code code, String found, String remedy) {
+        this(code, found, remedy, null);
     }
 
-    MountException(Code code, String message, @Nullable Throwable cause) {
-        super(message, cause);
+    MountException(Code code, String found, String remedy, @Nullable Throwable cause) {
+        super(found + ": " + remedy, cause);
         this.code = code;
+        this.found = found;
+        this.remedy = remedy;
     }
 
     public Code code() {
         return code;
+    }
+
+    public String found() {
+        return found;
+    }
+
+    /** What to do about it. */
+    public String remedy() {
+        return remedy;
     }
 }

@@ -10,6 +10,7 @@ import java.util.regex.Pattern;
  *     /etc/fuse.conf
  * @param setUserId set-user-id and set-group-id programs work as such; only root can ask for it
  * @param devices device nodes work as such; only root can ask for it
+ * @param noExec no program can be started from it
  * @param name what mount(8) and df(1) show as the device
  * @param subtype shown as the type: {@code fuse.subtype}
  * @param attributeTimeout how long the kernel may answer stat(2) without asking
@@ -25,6 +26,7 @@ public record MountOptions(
         boolean readOnly,
         boolean setUserId,
         boolean devices,
+        boolean noExec,
         String name,
         String subtype,
         Duration attributeTimeout,
@@ -67,6 +69,7 @@ public record MountOptions(
                 false,
                 false,
                 false,
+                false,
                 "blocktree",
                 "blocktree",
                 Duration.ofSeconds(1),
@@ -84,6 +87,7 @@ public record MountOptions(
                 readOnly,
                 setUserId,
                 devices,
+                noExec,
                 name,
                 subtype,
                 attributeTimeout,
@@ -101,6 +105,7 @@ public record MountOptions(
                 value,
                 setUserId,
                 devices,
+                noExec,
                 name,
                 subtype,
                 attributeTimeout,
@@ -118,6 +123,7 @@ public record MountOptions(
                 readOnly,
                 value,
                 devices,
+                noExec,
                 name,
                 subtype,
                 attributeTimeout,
@@ -134,6 +140,25 @@ public record MountOptions(
                 allowOther,
                 readOnly,
                 setUserId,
+                value,
+                noExec,
+                name,
+                subtype,
+                attributeTimeout,
+                entryTimeout,
+                pageCache,
+                threadCount,
+                threadCountMax,
+                slowAfter,
+                autoUnmount);
+    }
+
+    public MountOptions withNoExec(boolean value) {
+        return new MountOptions(
+                allowOther,
+                readOnly,
+                setUserId,
+                devices,
                 value,
                 name,
                 subtype,
@@ -152,6 +177,7 @@ public record MountOptions(
                 readOnly,
                 setUserId,
                 devices,
+                noExec,
                 value,
                 subtype,
                 attributeTimeout,
@@ -169,6 +195,7 @@ public record MountOptions(
                 readOnly,
                 setUserId,
                 devices,
+                noExec,
                 name,
                 subtype,
                 attributes,
@@ -186,6 +213,7 @@ public record MountOptions(
                 readOnly,
                 setUserId,
                 devices,
+                noExec,
                 name,
                 subtype,
                 attributeTimeout,
@@ -203,6 +231,7 @@ public record MountOptions(
                 readOnly,
                 setUserId,
                 devices,
+                noExec,
                 name,
                 subtype,
                 attributeTimeout,
@@ -220,6 +249,7 @@ public record MountOptions(
                 readOnly,
                 setUserId,
                 devices,
+                noExec,
                 name,
                 subtype,
                 attributeTimeout,
@@ -237,6 +267,7 @@ public record MountOptions(
                 readOnly,
                 setUserId,
                 devices,
+                noExec,
                 name,
                 subtype,
                 attributeTimeout,
@@ -254,6 +285,7 @@ public record MountOptions(
         options.append(readOnly ? ",ro" : ",rw");
         options.append(setUserId ? ",suid" : ",nosuid");
         options.append(devices ? ",dev" : ",nodev");
+        options.append(noExec ? ",noexec" : ",exec");
         options.append(",fsname=").append(name).append(",subtype=").append(subtype);
         options.append(",attr_timeout=").append(seconds(attributeTimeout));
         options.append(",entry_timeout=").append(seconds(entryTimeout));

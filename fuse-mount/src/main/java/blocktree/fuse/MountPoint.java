@@ -77,7 +77,8 @@ final class MountPoint {
             }
             return Optional.ofNullable(last);
         } catch (IOException | RuntimeException e) {
-            throw new MountException(Code.FAILED, "cannot read " + MOUNT_TABLE + ": " + e.getMessage(), e);
+            throw new MountException(
+                    Code.FAILED, "cannot read %s (%s)".formatted(MOUNT_TABLE, e.getMessage()), "mount /proc", e);
         }
     }
 
@@ -104,28 +105,34 @@ final class MountPoint {
             if (!isStale()) {
                 throw new MountException(
                         Code.BUSY,
-                        "%s is in use as a mount point (%s): unmount it with 'fusermount -u %s', or choose another directory"
-                                .formatted(path, mounted.get().type(), path));
+                        "%s is in use as a mount point (%s)"
+                                .formatted(path, mounted.get().type()),
+                        "unmount it with fusermount -u %s, or name another directory".formatted(path));
             }
             clearStale();
         }
         if (!Files.exists(path)) {
             throw new MountException(
-                    Code.MISSING, "%s does not exist: make it with 'mkdir -p %s'".formatted(path, path));
+                    Code.MISSING,
+                    path + " does not exist",
+                    "make it with mkdir -p %s, or name another".formatted(path));
         }
         if (!Files.isDirectory(path)) {
-            throw new MountException(Code.NOT_DIRECTORY, "%s is not a directory: choose an empty one".formatted(path));
+            throw new MountException(Code.NOT_DIRECTORY, path + " is not a directory", "name an empty one");
         }
         try (DirectoryStream<Path> entries = Files.newDirectoryStream(path)) {
             if (entries.iterator().hasNext()) {
                 throw new MountException(
                         Code.NOT_EMPTY,
-                        "%s is not empty, and a mount would hide what is in it: choose an empty directory"
-                                .formatted(path));
+                        path + " is not empty, and a mount would hide what is in it",
+                        "name an empty directory");
             }
         } catch (IOException e) {
             throw new MountException(
-                    Code.NOT_PERMITTED, "%s cannot be read: give this user access to it".formatted(path), e);
+                    Code.NOT_PERMITTED,
+                    path + " cannot be read",
+                    "give this user access to it, or name a directory of your own",
+                    e);
         }
     }
 
@@ -164,8 +171,8 @@ final class MountPoint {
         }
         throw new MountException(
                 Code.STALE,
-                "%s was left mounted by a process that died, and could not be unmounted: as root, run 'umount -l %s'"
-                        .formatted(path, path));
+                path + " was left mounted by a process that died, and could not be unmounted",
+                "as root, run umount -l %s, then try again".formatted(path));
     }
 
     /**
@@ -202,7 +209,7 @@ final class MountPoint {
             String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
             return process.exitValue() == 0 ? null : output;
         } catch (IOException e) {
-            throw new MountException(Code.FUSERMOUNT_MISSING, command.get(0) + " cannot be run: " + INSTALL_FUSE, e);
+            throw new MountException(Code.FUSERMOUNT_MISSING, command.get(0) + " cannot be run", INSTALL_FUSE, e);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             return "interrupted";
@@ -236,7 +243,7 @@ final class MountPoint {
         }
     }
 
-    static final String INSTALL_FUSE = "install it with 'apt-get install fuse3'";
+    static final String INSTALL_FUSE = "install fusermount: apt-get install fuse3";
 
     /** The set-user-id program through which ordinary users mount. */
     static Optional<Path> fusermount() {

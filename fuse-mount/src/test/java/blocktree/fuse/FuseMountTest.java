@@ -185,6 +185,10 @@ class FuseMountTest {
         FuseMount mount = mount(DEFAULTS);
         try (FileChannel open =
                 FileChannel.open(point.resolve("file"), StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
+            MountException busy =
+                    assertThrows(MountException.class, () -> mount.unmountUnlessBusy(Duration.ofMillis(300)));
+            assertEquals(Code.BUSY, busy.code());
+            open.write(StandardCharsets.UTF_8.encode("the mount is as it was"));
             mount.unmount(Duration.ofMillis(300));
             assertTrue(mount.closed().isDone());
             assertThrows(IOException.class, () -> open.write(StandardCharsets.UTF_8.encode("x")));

@@ -9,6 +9,7 @@ import blocktree.btmsg.ControlEvent;
 import blocktree.btmsg.ControlMount;
 import blocktree.btmsg.ControlReply;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -212,8 +213,11 @@ class NodeTest {
         Path part = Files.createDirectory(folder.resolve("part"));
         Path readOnly = Files.createDirectory(folder.resolve("read only"));
         running.mount(new ControlMount(part.toString(), false, false, "a/b", false));
-        CommandResult mounted = directory.command("mount", readOnly.toString(), "--read-only");
+        CommandResult mounted = directory.command("mount", readOnly.toString(), "--read-only", "--noexec");
         assertEquals(0, mounted.exitCode(), mounted::toString);
+        assertTrue(Files.readString(Path.of("/proc/self/mounts"))
+                .lines()
+                .anyMatch(line -> line.contains("read\\040only") && line.contains("noexec")));
 
         assertEquals("x", Files.readString(part.resolve("file")));
         assertEquals("x", Files.readString(readOnly.resolve("a/b/file")));
@@ -226,9 +230,20 @@ class NodeTest {
                 () -> running.mount(new ControlMount(folder.resolve("mnt2").toString(), false, false, "none", false)));
         assertTrue(String.valueOf(absent.getMessage()).contains("--subtree"), absent.getMessage());
 
+        CommandResult dots = directory.command("mount", folder.resolve("mnt2").toString(), "--subtree", "a/../a");
+        assertEquals(2, dots.exitCode(), dots::toString);
+        assertTrue(dots.errors().contains("without '.' and '..'"), dots.errors());
+
+        try (InputStream open = Files.newInputStream(part.resolve("file"))) {
+            CommandResult busy = directory.command("unmount", part.toString());
+            assertEquals(4, busy.exitCode(), busy::toString);
+            assertTrue(busy.errors().contains("--force"), busy.errors());
+            assertEquals('x', open.read());
+        }
         running.unmount(part, false);
         assertFalse(Files.exists(part.resolve("file")));
-        assertEquals(0, directory.command("unmount", readOnly.toString()).exitCode());
+        Path link = Files.createSymbolicLink(folder.resolve("link"), readOnly);
+        assertEquals(0, directory.command("unmount", link.toString()).exitCode());
         assertEquals(1, running.status().mounts().size());
         assertEquals(4, directory.command("unmount", readOnly.toString()).exitCode());
     }

@@ -116,24 +116,7 @@ final class Failures {
     }
 
     static NodeException of(String tried, MountException e) {
-        String remedy = switch (e.code()) {
-            case MISSING -> "make the directory (mkdir -p), or name another";
-            case NOT_DIRECTORY, NOT_EMPTY -> "name an empty directory";
-            case BUSY -> "unmount what is there, close the files that are open in it, or name another directory";
-            case STALE -> "run: fusermount -u -z MOUNTPOINT, then try again";
-            case NOT_PERMITTED ->
-                "use a directory of your own; for --allow-other set user_allow_other in /etc/fuse.conf";
-            case LIBRARY_MISSING -> "install libfuse 2: apt-get install libfuse2";
-            case FUSERMOUNT_MISSING -> "install fusermount: apt-get install fuse3";
-            case DEVICE_MISSING ->
-                "load the kernel's FUSE (modprobe fuse); in a container pass --device /dev/fuse --cap-add SYS_ADMIN";
-            case FAILED -> "look at the node's log and at dmesg";
-        };
-        // The message goes on after a colon with what to do; the list above says the same for a command line.
-        String message = String.valueOf(e.getMessage());
-        int colon = message.indexOf(": ");
-        boolean cut = colon > 0 && e.code() != MountException.Code.FAILED && e.code() != MountException.Code.STALE;
-        return new NodeException(ExitCode.MOUNT_POINT, tried, cut ? message.substring(0, colon) : message, remedy, e);
+        return new NodeException(ExitCode.MOUNT_POINT, tried, e.found(), e.remedy(), e);
     }
 
     static NodeException of(String tried, FileSystemException e) {

@@ -31,6 +31,9 @@ final class MountFlags {
     @Option(names = "--dev", description = "Let device nodes of the tree work as such. Root only.")
     private boolean devices;
 
+    @Option(names = "--noexec", description = "No program of the tree can be started from this mount.")
+    private boolean noExec;
+
     boolean isReadOnly() {
         return readOnly;
     }
@@ -44,6 +47,7 @@ final class MountFlags {
                 path,
                 showSnapshots,
                 setUserId,
-                devices);
+                devices,
+                noExec);
     }
 }

@@ -14,8 +14,11 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -23,12 +26,15 @@ import org.slf4j.LoggerFactory;
 final class Node {
     private static final Logger log = LoggerFactory.getLogger(Node.class);
 
-    private record Mount(ControlMount description, FuseMount fuse, FileSystem view) {}
+    private static final int RELEASE_SECONDS = 5;
+
+    /** @param released completes when the mount is gone and what was written through it has been handed to the store */
+    private record Mount(ControlMount description, FuseMount fuse, FileSystem view, CompletableFuture<Void> released) {}
 
     private final DataDirectory directory;
     private final OpenTree tree;
     private final long startedMillis = System.currentTimeMillis();
-    private final Map<Path, Mount> mounts = new LinkedHashMap<>(); // guarded by this
+    private final List<Mount> mounts = new ArrayList<>(); // guarded by this
     private final CountDownLatch stopRequested = new CountDownLatch(1);
     private volatile String state = "starting";
     private volatile boolean stopWithLastMount;
@@ -49,6 +55,11 @@ final class Node {
 
     void ready() {
         state = tree.isReadOnly() ? "read_only" : "running";
+    }
+
+    /** As it is now: the store may stop writing at any moment. */
+    private String state() {
+        return state.equals("running") && tree.hasStoppedWriting() ? "store_stopped" : state;
     }
 
     void requestStop(String reason) {
@@ -90,6 +101,7 @@ final class Node {
                     .withAllowOther(wanted.allowOther())
                     .withSetUserId(wanted.setUserId())
                     .withDevices(wanted.devices())
+                    .withNoExec(wanted.noExec())
                     .withReadOnly(wanted.readOnly() || tree.isReadOnly())
                     .withName("btnode@" + tree.id().toHex().substring(0, 16));
             FuseMount fuse;
@@ -99,28 +111,31 @@ final class Node {
                 close(view);
                 throw Failures.of(tried, e);
             }
-            mounts.put(fuse.mountPoint(), new Mount(wanted, fuse, view));
-            fuse.closed().thenRun(() -> gone(fuse));
+            // On another thread, which waits for this method's end.
+            CompletableFuture<Void> released = fuse.closed().thenRunAsync(() -> gone(fuse, view));
+            mounts.add(new Mount(wanted, fuse, view, released));
         } catch (FileSystemException e) {
-            throw e.code() == FileSystemException.Code.NOT_FOUND || e.code() == FileSystemException.Code.NOT_DIRECTORY
-                    ? new NodeException(
+            throw switch (e.code()) {
+                case NOT_FOUND, NOT_DIRECTORY, INVALID, NAME_TOO_LONG ->
+                    new NodeException(
                             ExitCode.USAGE,
                             tried,
-                            "no such directory in the tree: --subtree",
-                            "name a directory that the tree has",
-                            e)
-                    : Failures.of(tried, e);
+                            "no such directory in the tree: --subtree " + wanted.subtree(),
+                            "name a directory that the tree has, by its path from the tree's root, without '.' and '..'",
+                            e);
+                default -> Failures.of(tried, e);
+            };
         }
     }
 
-    /** Unmounts; without {@code force} only when no file is open there. */
+    /** Unmounts; without {@code force} only when nothing is open there within {@code patience}. */
     void unmount(String mountPoint, boolean force, Duration patience) throws NodeException {
         String tried = "to unmount " + mountPoint;
+        Path path = FuseMount.resolve(Path.of(mountPoint));
         Mount mount;
         synchronized (this) {
-            mount = mounts.values().stream()
-                    .filter(each -> each.description.mountPoint().equals(mountPoint)
-                            || each.fuse.mountPoint().toString().equals(mountPoint))
+            mount = mounts.stream()
+                    .filter(each -> each.fuse.mountPoint().equals(path))
                     .findFirst()
                     .orElse(null);
         }
@@ -129,21 +144,33 @@ final class Node {
                     ExitCode.MOUNT_POINT, tried, "this node has no mount there", "see its mounts: btnode status");
         }
         try {
-            mount.fuse.unmount(force ? Duration.ZERO : patience);
+            if (force) {
+                mount.fuse.unmount(Duration.ZERO);
+            } else {
+                mount.fuse.unmountUnlessBusy(patience);
+            }
+            mount.released.get(RELEASE_SECONDS, TimeUnit.SECONDS);
         } catch (MountException e) {
             throw Failures.of(tried, e);
+        } catch (ExecutionException | TimeoutException e) {
+            throw new NodeException(
+                    ExitCode.TIMED_OUT,
+                    tried,
+                    "the mount is gone, but what was written through it is not on the disk yet",
+                    "look at the node's log",
+                    e);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new NodeException(ExitCode.FAILED, tried, "interrupted", "try again", e);
         }
     }
 
-    private void gone(FuseMount fuse) {
-        Mount mount;
+    private void gone(FuseMount fuse, FileSystem view) {
+        close(view);
         boolean last;
         synchronized (this) {
-            mount = mounts.remove(fuse.mountPoint());
+            mounts.removeIf(mount -> mount.fuse == fuse);
             last = mounts.isEmpty();
-        }
-        if (mount != null) {
-            close(mount.view);
         }
         if (last && stopWithLastMount) {
             requestStop("unmounted");
@@ -159,7 +186,7 @@ final class Node {
     }
 
     synchronized List<ControlMount> mounts() {
-        return mounts.values().stream().map(Mount::description).toList();
+        return mounts.stream().map(Mount::description).toList();
     }
 
     ControlReply.Status status() {
@@ -175,7 +202,7 @@ final class Node {
                 tree.id().toHex(),
                 tree.principal().toHex(),
                 directory.path().toString(),
-                state,
+                state(),
                 mounts(),
                 counters);
     }
@@ -209,13 +236,14 @@ final class Node {
         }
         List<Mount> open;
         synchronized (this) {
-            open = new ArrayList<>(mounts.values());
+            open = List.copyOf(mounts);
         }
         long deadlineNanos = System.nanoTime() + patience.toNanos();
         for (Mount mount : open) {
             try {
                 mount.fuse.unmount(Duration.ofNanos(Math.max(0, deadlineNanos - System.nanoTime())));
-                mount.fuse.closed().get(5, TimeUnit.SECONDS);
+                // Not only unmounted: the tree must not be closed under those who still write to it.
+                mount.released.get(RELEASE_SECONDS, TimeUnit.SECONDS);
             } catch (Exception e) {
                 log.atError()
                         .addKeyValue("mount", mount.description.mountPoint())
@@ -230,6 +258,7 @@ final class Node {
             log.atError().setCause(e).log("flush_failed");
             clean = false;
         }
-        return clean;
+        // After its store has stopped, nobody knows what was still to be written.
+        return clean && !tree.hasStoppedWriting();
     }
 }

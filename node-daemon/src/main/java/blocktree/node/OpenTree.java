@@ -53,11 +53,13 @@ final class OpenTree implements AutoCloseable {
     private final BlockStore store;
     private final TreeFileSystem files;
     private final PrincipalId principal;
+    private final boolean openedReadOnly;
 
-    private OpenTree(BlockStore store, TreeFileSystem files, PrincipalId principal) {
+    private OpenTree(BlockStore store, TreeFileSystem files, PrincipalId principal, boolean openedReadOnly) {
         this.store = store;
         this.files = files;
         this.principal = principal;
+        this.openedReadOnly = openedReadOnly;
     }
 
     /** Makes the store of a new tree in {@code directory}, with an empty root directory that belongs to who owns the folder around it. */
@@ -102,7 +104,7 @@ final class OpenTree implements AutoCloseable {
         BlockStore store = null;
         try {
             store = BlockStore.open(directory.tree(), options, node);
-            return new OpenTree(store, TreeFileSystem.open(store, treeOptions), node.id());
+            return new OpenTree(store, TreeFileSystem.open(store, treeOptions), node.id(), settings.readOnly());
         } catch (StoreException e) {
             throw Failures.of(tried, e);
         } catch (FileSystemException e) {
@@ -143,6 +145,11 @@ final class OpenTree implements AutoCloseable {
 
     boolean isReadOnly() {
         return store.isReadOnly();
+    }
+
+    /** Whether the store has stopped by itself, after an error that it could not recover from; reading goes on. */
+    boolean hasStoppedWriting() {
+        return !openedReadOnly && store.isReadOnly();
     }
 
     /** What a mount shows; to be closed by the caller. NOT_FOUND or NOT_DIRECTORY when there is no such subtree. */

@@ -1,5 +1,6 @@
 package blocktree.node;
 
+import blocktree.btmsg.ControlReply;
 import blocktree.btmsg.ControlRequest;
 import java.time.Duration;
 import java.util.Map;
@@ -25,6 +26,7 @@ final class StopCommand implements Callable<Integer> {
     public Integer call() throws NodeException {
         DataDirectory data = directory.open();
         try (NodeClient client = NodeClient.require(data)) {
+            ControlReply.Status before = (ControlReply.Status) client.call(new ControlRequest.Status());
             client.call(new ControlRequest.Stop());
             if (!client.awaitGone(TIMEOUT)) {
                 throw new NodeException(
@@ -32,6 +34,13 @@ final class StopCommand implements Callable<Integer> {
                         "to stop the node of " + data.path(),
                         "it is still stopping after " + TIMEOUT.toSeconds() + " s",
                         "look at its log for what holds it up");
+            }
+            if (before.state().equals("store_stopped")) {
+                throw new NodeException(
+                        ExitCode.FAILED,
+                        "to stop the node of " + data.path() + " with everything on its disk",
+                        "it has stopped, but its store had stopped writing before, and what was written after that is lost",
+                        "look at its log for the event store_stopped, check the disk, start it again");
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();

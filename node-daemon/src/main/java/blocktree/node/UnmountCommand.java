@@ -12,14 +12,16 @@ import picocli.CommandLine.Parameters;
 @Command(
         name = "unmount",
         description =
-                "Let the running node take its tree away from a directory. Files that are open there get up to 10 seconds.",
+                "Let the running node take its tree away from a directory. Fails when files are still open there after 10 seconds.",
         mixinStandardHelpOptions = true,
         sortOptions = false)
 final class UnmountCommand implements Callable<Integer> {
     @Mixin
     private DataDirectoryOption directory;
 
-    @Option(names = "--force", description = "Do not wait for open files: their users get errors.")
+    @Option(
+            names = "--force",
+            description = "Do not wait for open files: their users get errors, and the directory is free.")
     private boolean force;
 
     @Mixin

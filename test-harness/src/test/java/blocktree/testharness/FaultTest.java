@@ -33,6 +33,7 @@ import org.junit.jupiter.api.Test;
 /** What goes wrong around a node: its disk, its mount point, its key, its machine, its operator. */
 class FaultTest {
     private static final int MIB = 1 << 20;
+    private static final int EXIT_FAILED = 1;
     private static final int EXIT_MOUNT_POINT = 4;
     private static final int EXIT_ALREADY_RUNNING = 5;
     private static final int EXIT_BAD_CONFIGURATION = 8;
@@ -83,6 +84,33 @@ class FaultTest {
             node.start();
             assertArrayEquals(piece, Files.readAllBytes(kept));
             assertArrayEquals(piece, Files.readAllBytes(node.mount().resolve("again")));
+            node.requireCleanFsck();
+        }
+    }
+
+    @Test
+    void aStoreThatHasStoppedIsToldByStatusAndByTheExitCode() throws Exception {
+        Program.require("prlimit");
+        try (TestNode node = TestNode.started()) {
+            Path file = node.mount().resolve("file");
+            writeDurably(file, new byte[] {1});
+            // No file may grow any more: every write of the store fails.
+            Program.shell(node.work(), "prlimit --pid " + node.process().pid() + " --fsize=1:1")
+                    .run();
+            assertThrows(PosixException.class, () -> writeDurably(node.mount().resolve("refused"), new byte[] {2}));
+            node.process().awaitEvent("store_stopped", Duration.ofSeconds(20));
+            assertEquals("store_stopped", node.process().status().state());
+            assertArrayEquals(new byte[] {1}, Files.readAllBytes(file));
+            assertEquals(EXIT_FAILED, node.directory().command("stop").exitCode());
+            assertEquals(EXIT_FAILED, node.process().awaitExit(Duration.ofSeconds(60)));
+            assertEquals(
+                    "false",
+                    node.process()
+                            .awaitEvent("node_stopped", Duration.ofSeconds(1))
+                            .fields()
+                            .get("clean"));
+            node.start();
+            assertArrayEquals(new byte[] {1}, Files.readAllBytes(file));
             node.requireCleanFsck();
         }
     }
