@@ -78,6 +78,31 @@ class ScriptsTest {
     }
 
     @Test
+    void pathsInAnyLettersSurviveTheLocale() throws Exception {
+        CommandResult made = run(
+                Map.of("LC_ALL", "C", "BTNODE", btnode.toString(), "P", passphrase.toString()),
+                "bash",
+                "-c",
+                "cd \"$0\" && \"$BTNODE\" init --data-dir $'d\\xc3\\xa4t\\xe2\\x82\\xac' --passphrase-file \"$P\""
+                        + " && test -f $'d\\xc3\\xa4t\\xe2\\x82\\xac/root.key'",
+                temporary.toString());
+        assertEquals(0, made.exitCode(), made::toString);
+        assertTrue(made.output().contains("d\u00e4t\u20ac"), made.output());
+    }
+
+    @Test
+    void itRunsInADirectoryThatIsGone() throws Exception {
+        CommandResult version = run(
+                Map.of("BTNODE", btnode.toString()),
+                "bash",
+                "-c",
+                "mkdir \"$0/gone\" && cd \"$0/gone\" && rmdir \"$0/gone\" && \"$BTNODE\" version",
+                temporary.toString());
+        assertEquals(0, version.exitCode(), version::toString);
+        assertTrue(version.output().startsWith("btnode "), version.output());
+    }
+
+    @Test
     void theMountHelperStartsANodeThatEndsWithItsMount() throws Exception {
         run(
                         Map.of(),
@@ -104,8 +129,19 @@ class ScriptsTest {
                 .orThrow();
         Files.writeString(mnt.resolve("file"), "x");
         Path second = Files.createDirectory(temporary.resolve("second"));
-        run(environment, helper, data.toString(), second.toString(), "-o", "ro").orThrow();
+        CommandResult unknown = run(environment, helper, data.toString(), second.toString(), "-o", "ro,sync");
+        assertEquals(1, unknown.exitCode(), unknown::toString);
+        assertTrue(unknown.errors().contains("unknown option 'sync'"), unknown.errors());
+        assertEquals(1, run(environment, helper, data.toString()).exitCode());
+        CommandResult busy = run(environment, helper, data.toString(), mnt.toString(), "-o", "ro");
+        assertEquals(32, busy.exitCode(), busy::toString);
+        assertTrue(busy.errors().contains("is in use as a mount point"), busy.errors());
+        run(environment, helper, data.toString(), second.toString(), "-sn", "-o", "ro,noexec,sync")
+                .orThrow();
         assertEquals("x", Files.readString(second.resolve("file")));
+        assertTrue(Files.readString(Path.of("/proc/self/mounts"))
+                .lines()
+                .anyMatch(line -> line.contains(second.toString()) && line.contains("noexec")));
 
         run(Map.of(), "fusermount", "-u", second.toString()).orThrow();
         run(Map.of(), "fusermount", "-u", mnt.toString()).orThrow();
