@@ -359,7 +359,28 @@ class NodeTest {
                 Files.readString(directory.data().resolve("control.path")).strip());
         assertEquals("rwx------", PosixFilePermissions.toString(Files.getPosixFilePermissions(socket.getParent())));
         assertEquals(0, running.terminate());
-        Files.delete(socket.getParent());
+        assertFalse(Files.exists(socket.getParent()));
+        assertFalse(Files.exists(directory.data().resolve("control.path")));
+    }
+
+    @Test
+    void itsClientsNeedNoConfigurationAndAreToldWhenItStandsStill() throws Exception {
+        directory.init();
+        start();
+        Path configuration = directory.data().resolve("btnode.conf");
+        Files.writeString(configuration, "no line of a configuration\n");
+        assertEquals(0, directory.status().exitCode());
+        assertEquals(0, directory.command("snapshot list").exitCode());
+
+        running.freeze();
+        long startNanos = System.nanoTime();
+        CommandResult frozen = directory.status();
+        assertEquals(11, frozen.exitCode(), frozen::toString);
+        assertTrue(frozen.errors().contains("kill -CONT"), frozen.errors());
+        assertTrue(Duration.ofNanos(System.nanoTime() - startNanos).toSeconds() < 12);
+        running.thaw();
+        assertEquals(0, running.terminate());
+        assertEquals(6, directory.status().exitCode());
     }
 
     @Test

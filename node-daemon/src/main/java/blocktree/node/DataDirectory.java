@@ -5,16 +5,11 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.nio.file.attribute.PosixFilePermissions;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
-import java.util.HexFormat;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /** Where a node keeps what is its own; see docs/operations.md for the layout. */
 final class DataDirectory {
@@ -24,14 +19,9 @@ final class DataDirectory {
     static final String ANCHOR = "anchor";
 
     private static final String LOCK = "lock";
-    private static final String SOCKET = "control.sock";
-    private static final String SOCKET_PATH = "control.path";
-    /** sun_path holds 108 bytes with the NUL at the end. */
-    private static final int SOCKET_PATH_BYTES_MAX = 107;
-
     /** Everything that a node has there. */
-    static final Set<String> NAMES =
-            Set.of(TREE, ROOT_KEY, NODE_KEY, ANCHOR, LOCK, SOCKET, SOCKET_PATH, NodeSettings.FILE_NAME);
+    static final Set<String> NAMES = Set.of(
+            TREE, ROOT_KEY, NODE_KEY, ANCHOR, LOCK, ControlSocket.NAME, ControlSocket.POINTER, NodeSettings.FILE_NAME);
 
     private final Path path;
     private final NodeSettings settings;
@@ -71,114 +61,82 @@ final class DataDirectory {
         return path.resolve(settings.anchorPath());
     }
 
-    /** Takes the directory for this process until the lock is closed. */
-    Lock lock() throws NodeException {
+    /**
+     * Takes the directory for this process until the lock is closed. Where nothing can be written, who only reads shares it with others who do;
+     * writers who come to it by another way are kept out.
+     */
+    Lock lock(boolean readOnly) throws NodeException {
         Path file = path.resolve(LOCK);
+        boolean shared = readOnly && !Files.isWritable(path);
         try {
-            FileChannel channel = FileChannel.open(
-                    file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
+            if (shared && !Files.exists(file)) {
+                return new Lock(null, true);
+            }
+            FileChannel channel = shared
+                    ? FileChannel.open(file, StandardOpenOption.READ)
+                    : FileChannel.open(
+                            file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
             try {
-                if (channel.tryLock() != null) {
-                    channel.truncate(0);
-                    String pid = ProcessHandle.current().pid() + "\n";
-                    channel.write(ByteBuffer.wrap(pid.getBytes(StandardCharsets.US_ASCII)), 0);
-                    return new Lock(channel);
+                if (channel.tryLock(0, Long.MAX_VALUE, shared) != null) {
+                    if (!shared) {
+                        noteHolder(channel);
+                    }
+                    return new Lock(channel, shared);
                 }
             } catch (OverlappingFileLockException e) {
                 // held by this very process: answered like any other holder
             }
             channel.close();
-            throw new NodeException(
-                    ExitCode.ALREADY_RUNNING,
-                    "to take the data directory " + path,
-                    "process " + Files.readString(file).strip() + " has it",
-                    "use the node that runs (btnode status --data-dir " + path
-                            + "), or stop it first: btnode stop --data-dir " + path);
+            throw taken(Files.readString(file).strip());
         } catch (IOException e) {
-            throw new NodeException(
-                    ExitCode.FAILED,
+            throw Failures.of(
                     "to lock the data directory " + path,
-                    Failures.reason(e),
-                    "check that the directory can be written by this user and its disk is not full or read-only",
-                    e);
+                    e,
+                    "let this user write to the directory, on a disk that is not read-only; "
+                            + "without that the tree can be read: btnode run --read-only");
         }
     }
 
-    /** Where the node's control socket is, or would be: read by clients. */
-    Path controlSocket() throws NodeException {
-        Path pointer = path.resolve(SOCKET_PATH);
+    /** For messages only: a full disk must not keep a reader out. */
+    private static void noteHolder(FileChannel channel) {
+        String pid = ProcessHandle.current().pid() + "\n";
         try {
-            return Files.exists(pointer) ? Path.of(Files.readString(pointer).strip()) : path.resolve(SOCKET);
+            channel.truncate(0);
+            channel.write(ByteBuffer.wrap(pid.getBytes(StandardCharsets.US_ASCII)), 0);
         } catch (IOException e) {
-            throw new NodeException(
-                    ExitCode.FAILED,
-                    "to find the control socket of the node in " + path,
-                    Failures.reason(e),
-                    "run the command as the user who runs the node, or as root");
+            // the lock holds without it
         }
     }
 
-    /**
-     * Chooses the path of the control socket: in the data directory, or, where that path is too long for a socket, in a directory of
-     * this user's own that {@code control.path} names. Called by the node that holds the lock.
-     */
-    Path prepareControlSocket() throws IOException {
-        Path pointer = path.resolve(SOCKET_PATH);
-        Path socket = path.resolve(SOCKET);
-        if (fits(socket)) {
-            Files.deleteIfExists(pointer);
-            return socket;
-        }
-        String runtime = System.getenv("XDG_RUNTIME_DIR");
-        String name = "btnode-" + pathHash();
-        Path base = runtime != null && fits(Path.of(runtime, name, SOCKET)) ? Path.of(runtime) : Path.of("/tmp");
-        Path directory = base.resolve(name);
-        try {
-            Files.createDirectory(
-                    directory, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-        } catch (FileAlreadyExistsException e) {
-            requireOwn(directory);
-        }
-        Files.writeString(pointer, directory.resolve(SOCKET) + "\n");
-        return directory.resolve(SOCKET);
-    }
-
-    /** Others may write to /tmp: a directory there is used only when it is closed to them and ours. */
-    private void requireOwn(Path directory) throws IOException {
-        boolean ours = Files.isDirectory(directory, LinkOption.NOFOLLOW_LINKS)
-                && Files.getAttribute(directory, "unix:uid", LinkOption.NOFOLLOW_LINKS)
-                        .equals(Files.getAttribute(path, "unix:uid"));
-        if (!ours) {
-            throw new IOException(directory + " belongs to somebody else");
-        }
-        Files.setPosixFilePermissions(directory, PosixFilePermissions.fromString("rwx------"));
-    }
-
-    private String pathHash() {
-        try {
-            byte[] hash =
-                    MessageDigest.getInstance("SHA-256").digest(path.toString().getBytes(StandardCharsets.UTF_8));
-            return HexFormat.of().formatHex(hash, 0, 8);
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException(e);
-        }
-    }
-
-    private static boolean fits(Path socket) {
-        return socket.toString().getBytes(StandardCharsets.UTF_8).length <= SOCKET_PATH_BYTES_MAX;
+    NodeException taken(String pid) {
+        return new NodeException(
+                ExitCode.ALREADY_RUNNING,
+                "to take the data directory " + path,
+                pid.isEmpty() ? "another process has it" : "process " + pid + " has it",
+                "use the node that runs (btnode status --data-dir " + path
+                        + "), or stop it first: btnode stop --data-dir " + path);
     }
 
     /** Held by the process that uses the directory; the kernel lets it go when the process ends, however it ends. */
     static final class Lock implements AutoCloseable {
-        private final FileChannel channel;
+        private final @Nullable FileChannel channel;
+        private final boolean shared;
 
-        private Lock(FileChannel channel) {
+        private Lock(@Nullable FileChannel channel, boolean shared) {
             this.channel = channel;
+            this.shared = shared;
+        }
+
+        /** Whether others who only read may have the directory too. */
+        boolean isShared() {
+            return shared;
         }
 
         @Override
         public void close() throws IOException {
-            channel.close();
+            if (channel != null) {
+                channel.close();
+            }
         }
     }
 }

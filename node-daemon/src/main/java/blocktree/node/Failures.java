@@ -12,10 +12,12 @@ import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
-import java.util.Locale;
 
 /** The modules' exceptions as an operator needs them. */
 final class Failures {
+    private static final String MAKE_ROOM =
+            "make room on the disk and try again; without room the tree can still be read: btnode run --read-only";
+
     private Failures() {}
 
     /** What the operating system said, without the names of Java's classes. */
@@ -35,6 +37,13 @@ final class Failures {
             return "not UTF-8";
         }
         return message;
+    }
+
+    /** What the operating system refused; {@code remedy} is for anything but a full disk. */
+    static NodeException of(String tried, IOException e, String remedy) {
+        boolean full = String.valueOf(e.getMessage()).contains("No space left on device");
+        return new NodeException(
+                full ? ExitCode.NO_SPACE : ExitCode.FAILED, tried, reason(e), full ? MAKE_ROOM : remedy, e);
     }
 
     static NodeException of(String tried, CryptoException e) {
@@ -96,8 +105,7 @@ final class Failures {
             case LOCKED ->
                 new NodeException(
                         ExitCode.ALREADY_RUNNING, tried, found, "stop the process that has the store open", e);
-            case NO_SPACE ->
-                new NodeException(ExitCode.NO_SPACE, tried, found, "make room on the disk and try again", e);
+            case NO_SPACE -> new NodeException(ExitCode.NO_SPACE, tried, found, MAKE_ROOM, e);
             case TIMED_OUT ->
                 new NodeException(ExitCode.TIMED_OUT, tried, found, "look at the load of the disk and try again", e);
             case IO ->
@@ -129,8 +137,8 @@ final class Failures {
         return new NodeException(
                 exitCode,
                 tried,
-                e.code().name().toLowerCase(Locale.ROOT) + ": " + e.getMessage(),
-                "look at the node's log for what came before",
+                String.valueOf(e.getMessage()),
+                exitCode == ExitCode.NO_SPACE ? MAKE_ROOM : "look at the node's log for what came before",
                 e);
     }
 

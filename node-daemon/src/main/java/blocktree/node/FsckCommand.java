@@ -6,6 +6,7 @@ import blocktree.crypto.Identity;
 import blocktree.crypto.SecretBytes;
 import ch.qos.logback.classic.Level;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -38,23 +39,24 @@ final class FsckCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws NodeException {
-        DataDirectory data = directory.open();
+        Path path = directory.path();
         if (passphrase.isGiven()) {
             // The root key is part of what is checked; this also tells a wrong passphrase before a long check.
             try (SecretBytes secret = passphrase.read("of the root key", System.err)) {
-                NodeKeys.checkRoot(data, secret);
+                NodeKeys.checkRoot(path.resolve(DataDirectory.ROOT_KEY), secret);
             }
         }
         CheckReport report = new CheckReport(output);
-        Optional<NodeClient> running = NodeClient.connect(data);
+        Optional<NodeClient> running = NodeClient.connect(path);
         if (running.isPresent()) {
             try (NodeClient client = running.get()) {
                 return report.finish(
                         (ControlReply.Checked) client.check(new ControlRequest.Fsck(repair), report::accept));
             }
         }
+        DataDirectory data = DataDirectory.open(path);
         EventLog.start(EventLog.Format.TEXT, Level.WARN);
-        try (DataDirectory.Lock lock = data.lock();
+        try (DataDirectory.Lock lock = data.lock(!repair);
                 Identity identity = NodeKeys.unlockNode(data, passphrase, System.err);
                 OpenTree tree = OpenTree.open(
                         repair ? RunSettings.of(data) : RunSettings.of(data).withReadOnly(), identity)) {
@@ -63,12 +65,7 @@ final class FsckCommand implements Callable<Integer> {
                 return true;
             }));
         } catch (IOException e) {
-            throw new NodeException(
-                    ExitCode.FAILED,
-                    "to check " + data.path(),
-                    Failures.reason(e),
-                    "check the disk and the permissions",
-                    e);
+            throw Failures.of("to check " + path, e, "check the disk and the permissions");
         }
     }
 }

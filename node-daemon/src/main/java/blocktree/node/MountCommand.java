@@ -30,7 +30,7 @@ final class MountCommand implements Callable<Integer> {
     @Override
     public Integer call() throws NodeException {
         ControlMount mount = flags.at(mountPoint);
-        try (NodeClient client = NodeClient.require(directory.open())) {
+        try (NodeClient client = NodeClient.require(directory.path())) {
             client.call(new ControlRequest.Mount(mount));
         }
         output.print(Map.of("mounted", mount.mountPoint()), "mounted on " + mount.mountPoint());

@@ -8,33 +8,33 @@ import java.io.IOException;
 import java.net.ConnectException;
 import java.net.SocketException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.function.Consumer;
 
 /** The command line as a client of a running node. */
 final class NodeClient implements AutoCloseable {
-    private static final Duration GREETING_TIMEOUT = Duration.ofSeconds(20);
+    private static final Duration GREETING_TIMEOUT = Duration.ofSeconds(5);
     private static final Duration ANSWER_TIMEOUT = Duration.ofMinutes(2);
     /** A check of a large store takes long and reports progress meanwhile. */
     private static final Duration CHECK_TIMEOUT = Duration.ofDays(7);
 
     private final ControlClient client;
-    private final DataDirectory directory;
+    private final Path directory;
 
-    private NodeClient(ControlClient client, DataDirectory directory) {
+    private NodeClient(ControlClient client, Path directory) {
         this.client = client;
         this.directory = directory;
     }
 
-    /** Empty when no node runs on the directory. */
-    static Optional<NodeClient> connect(DataDirectory directory) throws NodeException {
-        Path socket = directory.controlSocket();
-        if (!Files.exists(socket)) {
-            return Optional.empty();
-        }
+    /** Empty when no node runs on the data directory. */
+    static Optional<NodeClient> connect(Path directory) throws NodeException {
         try {
+            Path socket = ControlSocket.find(directory);
+            Files.readAttributes(socket, BasicFileAttributes.class);
             ControlClient client = ControlClient.connect(socket);
             try {
                 client.greet(GREETING_TIMEOUT);
@@ -43,7 +43,7 @@ final class NodeClient implements AutoCloseable {
                 throw e;
             }
             return Optional.of(new NodeClient(client, directory));
-        } catch (ConnectException e) {
+        } catch (NoSuchFileException | ConnectException e) {
             return Optional.empty(); // a node that was killed has left its socket
         } catch (SocketException e) {
             // "Connection refused" and "Permission denied" come without a class of their own
@@ -56,27 +56,41 @@ final class NodeClient implements AutoCloseable {
         }
     }
 
-    static NodeClient require(DataDirectory directory) throws NodeException {
-        return connect(directory).orElseThrow(() -> notRunning(directory));
+    static NodeClient require(Path directory) throws NodeException {
+        Optional<NodeClient> client = connect(directory);
+        if (client.isEmpty()) {
+            requireNode(directory);
+            throw new NodeException(
+                    ExitCode.NOT_RUNNING,
+                    "to reach the node of " + directory,
+                    "no node runs on it",
+                    "start it: btnode run --data-dir " + directory + " --mount DIRECTORY");
+        }
+        return client.get();
     }
 
-    static NodeException notRunning(DataDirectory directory) {
-        return new NodeException(
-                ExitCode.NOT_RUNNING,
-                "to reach the node of " + directory.path(),
-                "no node runs on it",
-                "start it: btnode run --data-dir " + directory.path() + " --mount DIRECTORY");
+    /** BAD_CONFIGURATION when the directory is none of a node. Its configuration is the node's business: no client reads it. */
+    static void requireNode(Path directory) throws NodeException {
+        if (Files.notExists(directory.resolve(NodeSettings.FILE_NAME))) {
+            throw NodeSettings.noNode(directory);
+        }
     }
 
-    private static NodeException unreachable(DataDirectory directory, IOException e) {
-        return new NodeException(
-                e instanceof ControlException c && c.code() == ControlException.Code.TIMED_OUT
-                        ? ExitCode.TIMED_OUT
-                        : ExitCode.FAILED,
-                "to reach the node of " + directory.path(),
-                String.valueOf(e.getMessage()),
-                "run the command as the user who runs the node, or as root; look at the node's log",
-                e);
+    private static NodeException unreachable(Path directory, IOException e) {
+        String tried = "to reach the node of " + directory;
+        return e instanceof ControlException c && c.code() == ControlException.Code.TIMED_OUT
+                ? new NodeException(
+                        ExitCode.TIMED_OUT,
+                        tried,
+                        Failures.reason(e),
+                        "see whether its process stands still (kill -CONT wakes one that was stopped), and what its log says",
+                        e)
+                : new NodeException(
+                        ExitCode.FAILED,
+                        tried,
+                        Failures.reason(e),
+                        "run the command as the user who runs the node, or as root; look at the node's log",
+                        e);
     }
 
     ControlReply call(ControlRequest request) throws NodeException {

@@ -40,10 +40,10 @@ final class NodeKeys {
     }
 
     /** Fails unless {@code secret} opens the root key and that key is the one of this tree. */
-    static void checkRoot(DataDirectory directory, SecretBytes secret) throws NodeException {
-        String tried = "to unlock the root key " + directory.rootKey();
+    static void checkRoot(Path rootKey, SecretBytes secret) throws NodeException {
+        String tried = "to unlock the root key " + rootKey;
         try {
-            KeyFile.read(directory.rootKey()).unlock(secret).close();
+            KeyFile.read(rootKey).unlock(secret).close();
         } catch (CryptoException e) {
             throw Failures.of(tried, e);
         }

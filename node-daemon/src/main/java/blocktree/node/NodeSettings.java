@@ -92,12 +92,7 @@ record NodeSettings(
             }
             return settings;
         } catch (NoSuchFileException e) {
-            boolean exists = Files.isDirectory(dataDirectory);
-            throw new NodeException(
-                    ExitCode.BAD_CONFIGURATION,
-                    "to open the data directory " + dataDirectory,
-                    exists ? "a directory that holds no node (no " + FILE_NAME + ")" : "no such directory",
-                    "check --data-dir, or make a node there with: btnode init --data-dir " + dataDirectory);
+            throw noNode(dataDirectory);
         } catch (IllegalArgumentException e) {
             throw new NodeException(
                     ExitCode.BAD_CONFIGURATION,
@@ -111,6 +106,16 @@ record NodeSettings(
                     Failures.reason(e),
                     "check the permissions of the data directory");
         }
+    }
+
+    /** What to say of a directory without the file. */
+    static NodeException noNode(Path dataDirectory) {
+        boolean exists = Files.isDirectory(dataDirectory);
+        return new NodeException(
+                ExitCode.BAD_CONFIGURATION,
+                "to open the data directory " + dataDirectory,
+                exists ? "a directory that holds no node (no " + FILE_NAME + ")" : "no such directory",
+                "check --data-dir, or make a node there with: btnode init --data-dir " + dataDirectory);
     }
 
     private static String take(Map<String, String> values, String key) {

@@ -79,8 +79,7 @@ final class OpenTree implements AutoCloseable {
         } catch (FileSystemException e) {
             throw Failures.of(tried, e);
         } catch (IOException e) {
-            throw new NodeException(
-                    ExitCode.FAILED, tried, Failures.reason(e), "check the disk and the permissions", e);
+            throw Failures.of(tried, e, "check the disk and the permissions");
         }
     }
 

@@ -130,8 +130,11 @@ final class RunCommand implements Callable<Integer> {
                 duration("--stop-timeout", stopTimeout));
         EventLog events = EventLog.start(logFormat, Level.toLevel(logLevel.name()));
         DataDirectory data = settings.directory();
-        try (DataDirectory.Lock lock = data.lock();
+        try (DataDirectory.Lock lock = data.lock(settings.readOnly());
                 Identity identity = NodeKeys.unlockNode(data, passphrase, System.err)) {
+            if (lock.isShared() && NodeClient.connect(data.path()).isPresent()) {
+                throw data.taken("");
+            }
             log.atInfo()
                     .addKeyValue("version", Version.NAME)
                     .addKeyValue("java", Runtime.version())
@@ -140,12 +143,8 @@ final class RunCommand implements Callable<Integer> {
                     .log("node_starting");
             return serve(settings, identity, events);
         } catch (IOException e) {
-            throw new NodeException(
-                    ExitCode.FAILED,
-                    "to run the node of " + data.path(),
-                    Failures.reason(e),
-                    "check the data directory's disk and permissions",
-                    e);
+            throw Failures.of(
+                    "to run the node of " + data.path(), e, "check the data directory's disk and permissions");
         }
     }
 
@@ -154,7 +153,8 @@ final class RunCommand implements Callable<Integer> {
         stopOnSignals(node);
         NodeControl handler = new NodeControl(node);
         boolean clean = false;
-        try (ControlServer server = ControlServer.start(settings.directory().prepareControlSocket(), handler);
+        try (ControlSocket socket = ControlSocket.prepare(settings.directory().path());
+                ControlServer server = ControlServer.start(socket.path(), handler);
                 StreamControlServer parent = control == null ? null : serveParent(node, handler, events)) {
             try {
                 for (Path mountPoint : mountPoints) {

@@ -22,7 +22,7 @@ final class ScrubCommand implements Callable<Integer> {
     @Override
     public Integer call() throws NodeException {
         CheckReport report = new CheckReport(output);
-        try (NodeClient client = NodeClient.require(directory.open())) {
+        try (NodeClient client = NodeClient.require(directory.path())) {
             return report.finish((ControlReply.Checked) client.check(new ControlRequest.Scrub(), report::accept));
         }
     }

@@ -39,7 +39,7 @@ final class SnapshotCommand implements Runnable {
             @Mixin Output output,
             @Parameters(paramLabel = "NAME", description = "1 to 255 bytes, without '/'.") String name)
             throws NodeException {
-        try (NodeClient client = NodeClient.require(directory.open())) {
+        try (NodeClient client = NodeClient.require(directory.path())) {
             client.call(new ControlRequest.SnapshotCreate(name));
         }
         output.print(Map.of("created", name), "created snapshot " + name);
@@ -52,7 +52,7 @@ final class SnapshotCommand implements Runnable {
             mixinStandardHelpOptions = true,
             sortOptions = false)
     int list(@Mixin DataDirectoryOption directory, @Mixin Output output) throws NodeException {
-        try (NodeClient client = NodeClient.require(directory.open())) {
+        try (NodeClient client = NodeClient.require(directory.path())) {
             ControlReply.Snapshots reply = (ControlReply.Snapshots) client.call(new ControlRequest.SnapshotList());
             for (ControlReply.Snapshot snapshot : reply.snapshots()) {
                 Map<String, Object> value = new LinkedHashMap<>();
@@ -75,7 +75,7 @@ final class SnapshotCommand implements Runnable {
             @Mixin Output output,
             @Parameters(paramLabel = "NAME", description = "As btnode snapshot list shows it.") String name)
             throws NodeException {
-        try (NodeClient client = NodeClient.require(directory.open())) {
+        try (NodeClient client = NodeClient.require(directory.path())) {
             client.call(new ControlRequest.SnapshotDelete(name));
         }
         output.print(Map.of("deleted", name), "deleted snapshot " + name);

@@ -3,6 +3,7 @@ package blocktree.node;
 import blocktree.btmsg.ControlMount;
 import blocktree.btmsg.ControlReply;
 import blocktree.btmsg.ControlRequest;
+import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -28,13 +29,14 @@ final class StatusCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws NodeException {
-        DataDirectory data = directory.open();
+        Path data = directory.path();
         Optional<NodeClient> running = NodeClient.connect(data);
         if (running.isEmpty()) {
+            NodeClient.requireNode(data);
             Map<String, Object> value = new LinkedHashMap<>();
             value.put("state", "not_running");
-            value.put("data_directory", data.path());
-            output.print(value, "state  not running\ndata   " + data.path());
+            value.put("data_directory", data);
+            output.print(value, "state  not running\ndata   " + data);
             return ExitCode.NOT_RUNNING.code();
         }
         try (NodeClient client = running.get()) {

@@ -2,6 +2,7 @@ package blocktree.node;
 
 import blocktree.btmsg.ControlReply;
 import blocktree.btmsg.ControlRequest;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;
 import java.util.concurrent.Callable;
@@ -24,21 +25,21 @@ final class StopCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws NodeException {
-        DataDirectory data = directory.open();
+        Path data = directory.path();
         try (NodeClient client = NodeClient.require(data)) {
             ControlReply.Status before = (ControlReply.Status) client.call(new ControlRequest.Status());
             client.call(new ControlRequest.Stop());
             if (!client.awaitGone(TIMEOUT)) {
                 throw new NodeException(
                         ExitCode.TIMED_OUT,
-                        "to stop the node of " + data.path(),
+                        "to stop the node of " + data,
                         "it is still stopping after " + TIMEOUT.toSeconds() + " s",
                         "look at its log for what holds it up");
             }
             if (before.state().equals("store_stopped")) {
                 throw new NodeException(
                         ExitCode.FAILED,
-                        "to stop the node of " + data.path() + " with everything on its disk",
+                        "to stop the node of " + data + " with everything on its disk",
                         "it has stopped, but its store had stopped writing before, and what was written after that is lost",
                         "look at its log for the event store_stopped, check the disk, start it again");
             }
@@ -46,7 +47,7 @@ final class StopCommand implements Callable<Integer> {
             Thread.currentThread().interrupt();
             return ExitCode.FAILED.code();
         }
-        output.print(Map.of("stopped", data.path()), "stopped");
+        output.print(Map.of("stopped", data), "stopped");
         return ExitCode.OK.code();
     }
 }

@@ -33,7 +33,7 @@ final class UnmountCommand implements Callable<Integer> {
     @Override
     public Integer call() throws NodeException {
         String path = mountPoint.toAbsolutePath().normalize().toString();
-        try (NodeClient client = NodeClient.require(directory.open())) {
+        try (NodeClient client = NodeClient.require(directory.path())) {
             client.call(new ControlRequest.Unmount(path, force));
         }
         output.print(Map.of("unmounted", path), "unmounted from " + path);

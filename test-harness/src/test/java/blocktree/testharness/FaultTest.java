@@ -38,6 +38,7 @@ class FaultTest {
     private static final int EXIT_ALREADY_RUNNING = 5;
     private static final int EXIT_BAD_CONFIGURATION = 8;
     private static final int EXIT_BAD_KEY_FILE = 9;
+    private static final int EXIT_NO_SPACE = 10;
     private static final long RESIDENT_BYTES_MAX = 600L * MIB;
 
     @Test
@@ -236,22 +237,59 @@ class FaultTest {
     }
 
     @Test
-    void aReadOnlyDataDirectoryIsToldAndDoesNoHarm() throws Exception {
-        try (TestNode node = TestNode.initialised()) {
+    void aReadOnlyDataDirectoryCanBeReadAndCheckedAndDoesNoHarm() throws Exception {
+        try (TestNode node = TestNode.started()) {
+            writeDurably(node.mount().resolve("file"), new byte[] {1});
+            node.kill();
             Program.shell(node.work(), "mount --bind data data; mount -o remount,bind,ro data")
                     .run();
-            CommandResult refused = node.directory()
-                    .command(
-                            "run",
-                            "--mount",
-                            Files.createDirectories(node.mount()).toString());
-            assertNotEquals(0, refused.exitCode());
+            CommandResult refused =
+                    node.directory().command("run", "--mount", node.mount().toString());
+            assertEquals(EXIT_FAILED, refused.exitCode(), refused.errors());
             assertFalse(refused.errors().contains("\tat "), "a stack trace is no message: " + refused.errors());
             assertTrue(refused.errors().contains(node.data().toString()), refused.errors());
-            Program.shell(node.work(), "mount -o remount,bind,rw data").run();
-            node.start();
-            Files.writeString(node.mount().resolve("file"), "writable again");
+            assertTrue(refused.errors().contains("--read-only"), refused.errors());
+            node.requireCleanOfflineFsck();
+            NodeOptions writing = node.options();
+            node.withArguments("--read-only").start();
+            assertArrayEquals(new byte[] {1}, Files.readAllBytes(node.mount().resolve("file")));
+            assertThrows(PosixException.class, () -> writeDurably(node.mount().resolve("refused"), new byte[] {2}));
+            CommandResult status = node.directory().status();
+            assertTrue(status.output().startsWith("{\"state\":\"read_only\""), status.toString());
+            assertEquals(
+                    EXIT_ALREADY_RUNNING,
+                    node.directory().command("run", "--read-only").exitCode());
             node.requireCleanFsck();
+            node.stop();
+            Program.shell(node.work(), "mount -o remount,bind,rw data").run();
+            node.with(writing).start();
+            writeDurably(node.mount().resolve("again"), new byte[] {3});
+            node.requireCleanFsck();
+        }
+    }
+
+    @Test
+    void aDiskWithoutRoomIsToldAtTheStartAndTheTreeCanBeRead() throws Exception {
+        try (TestNode node = TestNode.initialised(
+                NodeProgram.find(),
+                data -> Program.shell(data, "mount -t tmpfs -o size=320m,mode=700 tmpfs .")
+                        .run())) {
+            node.start();
+            writeDurably(node.mount().resolve("file"), new byte[] {1});
+            node.stop();
+            Program.shell(node.data(), "cat /dev/zero > filler").result();
+            CommandResult refused =
+                    node.directory().command("run", "--mount", node.mount().toString());
+            assertEquals(EXIT_NO_SPACE, refused.exitCode(), refused.errors());
+            assertTrue(refused.errors().contains("No space left on device"), refused.errors());
+            assertTrue(refused.errors().contains("btnode run --read-only"), refused.errors());
+            NodeOptions writing = node.options();
+            node.withArguments("--read-only").start();
+            assertArrayEquals(new byte[] {1}, Files.readAllBytes(node.mount().resolve("file")));
+            node.stop();
+            Files.delete(node.data().resolve("filler"));
+            node.with(writing).start();
+            writeDurably(node.mount().resolve("again"), new byte[] {2});
         }
     }
 

@@ -115,6 +115,10 @@ final class TestNode implements AutoCloseable {
         return directory;
     }
 
+    NodeOptions options() {
+        return options;
+    }
+
     /** How it is started from now on. */
     TestNode with(NodeOptions newOptions) {
         options = newOptions;
