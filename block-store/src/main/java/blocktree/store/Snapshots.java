@@ -24,6 +24,7 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.slf4j.event.Level;
 
 /**
  * The snapshots of a tree: signed entries of its log that each name a version of the state map, and so of every block. A row of the
@@ -176,7 +177,7 @@ final class Snapshots {
             if (made == null) {
                 throw new IllegalStateException("a snapshot that was made is listed");
             }
-            log.atInfo()
+            log.atLevel(level(name))
                     .addKeyValue("snapshot", id)
                     .addKeyValue("position", made.body.position())
                     .log("snapshot_created");
@@ -215,10 +216,15 @@ final class Snapshots {
             List<Held> without = new ArrayList<>(held);
             without.remove(found);
             publish(without);
-            log.atInfo().addKeyValue("snapshot", id).log("snapshot_deleted");
+            log.atLevel(level(name)).addKeyValue("snapshot", id).log("snapshot_deleted");
         } finally {
             lock.unlock();
         }
+    }
+
+    /** Names with a NUL in front are no person's: a check has made the snapshot for itself. */
+    private static Level level(byte[] name) {
+        return name[0] == 0 ? Level.DEBUG : Level.INFO;
     }
 
     /** Deletes the row of a snapshot that cannot be read. */
