@@ -275,6 +275,15 @@ class NodeTest {
         assertEquals(1, twice.exitCode(), twice::toString);
         assertTrue(twice.errors().contains("there is one of that name"), twice.errors());
         assertEquals(2, directory.command("snapshot create", "a/b").exitCode());
+        CommandResult taken = directory.command("snapshot create", ".versions");
+        assertEquals(2, taken.exitCode(), taken::toString);
+        assertTrue(taken.errors().contains(".versions is taken"), taken.errors());
+        running.createSnapshot("two\nlines");
+        assertEquals(2, directory.command("snapshot list").lines().size());
+        running.deleteSnapshot("two\nlines");
+        int before = running.events().size();
+        assertEquals(0, directory.fsck().exitCode());
+        assertEquals(before, running.events().size(), () -> "a check tells of its own snapshots: " + running.log());
         running.deleteSnapshot("first");
         assertEquals(List.of(), running.snapshots());
         assertEquals(1, directory.command("snapshot delete", "first").exitCode());
@@ -284,7 +293,7 @@ class NodeTest {
     void aNodeKeyUnderThePassphraseNeedsIt() throws Exception {
         directory.init("--node-key=passphrase");
         CommandResult without = directory.command("run");
-        assertEquals(2, without.exitCode(), without::toString);
+        assertEquals(3, without.exitCode(), without::toString);
         assertTrue(without.errors().contains("--passphrase-file"), without.errors());
         Path wrong = folder.resolve("wrong");
         Files.createFile(wrong, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));

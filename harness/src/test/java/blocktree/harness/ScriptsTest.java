@@ -185,7 +185,7 @@ class ScriptsTest {
                     .orThrow();
             CommandResult stopped =
                     run(Map.of(), harness, "stop", folder.toString()).orThrow();
-            assertTrue(stopped.output().contains("\"clean\":\"true\""), stopped.output());
+            assertTrue(stopped.output().contains("\"clean\":true"), stopped.output());
         } finally {
             run(Map.of(), harness, "kill", folder.toString());
             run(Map.of(), "fusermount", "-u", "-z", "-q", folder.resolve("mnt").toString());

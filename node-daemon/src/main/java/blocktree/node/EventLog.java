@@ -72,19 +72,20 @@ final class EventLog extends AppenderBase<ILoggingEvent> {
         String message = event.getFormattedMessage();
         boolean named = EVENT_NAME.matcher(message).matches();
         String name = named ? message : "library_message";
-        Map<String, String> fields = new LinkedHashMap<>();
+        Map<String, Object> fields = new LinkedHashMap<>();
         if (!named) {
             fields.put("logger", event.getLoggerName());
             fields.put("message", message);
         }
         if (event.getKeyValuePairs() != null) {
             for (KeyValuePair pair : event.getKeyValuePairs()) {
-                fields.put(pair.key, String.valueOf(pair.value));
+                boolean plain = pair.value instanceof Number || pair.value instanceof Boolean;
+                fields.put(pair.key, plain ? pair.value : String.valueOf(pair.value));
             }
         }
         IThrowableProxy cause = event.getThrowableProxy();
         if (cause != null) {
-            fields.put("error", cause.getClassName() + ": " + cause.getMessage());
+            fields.put("error", name(cause) + cause.getMessage());
             fields.put("stack", stack(cause));
         }
         String level = event.getLevel().toString();
@@ -93,12 +94,14 @@ final class EventLog extends AppenderBase<ILoggingEvent> {
         out.flush();
         Consumer<ControlEvent> consumer = listener;
         if (consumer != null && event.getLevel().isGreaterOrEqual(Level.INFO)) {
-            consumer.accept(new ControlEvent(event.getTimeStamp(), level, name, fields));
+            Map<String, String> texts = new LinkedHashMap<>();
+            fields.forEach((key, value) -> texts.put(key, value.toString()));
+            consumer.accept(new ControlEvent(event.getTimeStamp(), level, name, texts));
         }
     }
 
-    private static String json(ILoggingEvent event, String level, String name, Map<String, String> fields) {
-        Map<String, String> line = new LinkedHashMap<>();
+    private static String json(ILoggingEvent event, String level, String name, Map<String, Object> fields) {
+        Map<String, Object> line = new LinkedHashMap<>();
         line.put("time", TIME.format(Instant.ofEpochMilli(event.getTimeStamp())));
         line.put("level", level);
         line.put("event", name);
@@ -106,7 +109,7 @@ final class EventLog extends AppenderBase<ILoggingEvent> {
         return Json.of(line);
     }
 
-    private static String text(ILoggingEvent event, String level, String name, Map<String, String> fields) {
+    private static String text(ILoggingEvent event, String level, String name, Map<String, Object> fields) {
         StringBuilder line = new StringBuilder(TIME.format(Instant.ofEpochMilli(event.getTimeStamp())));
         line.append(' ')
                 .append(level)
@@ -116,8 +119,13 @@ final class EventLog extends AppenderBase<ILoggingEvent> {
         fields.forEach((key, value) -> line.append(' ')
                 .append(key)
                 .append('=')
-                .append(PLAIN_VALUE.matcher(value).matches() ? value : Json.of(value)));
+                .append(PLAIN_VALUE.matcher(value.toString()).matches() ? value : Json.of(value)));
         return line.toString();
+    }
+
+    /** Blocktree's own exceptions say everything in their message; of others the class is half of what they say. */
+    private static String name(IThrowableProxy error) {
+        return error.getClassName().startsWith("blocktree.") ? "" : error.getClassName() + ": ";
     }
 
     /** The innermost calls of the error and of its causes, on one line. */

@@ -47,7 +47,7 @@ final class Failures {
     }
 
     static NodeException of(String tried, CryptoException e) {
-        String found = String.valueOf(e.getMessage());
+        String found = e.getCause() instanceof IOException io ? reason(io) : String.valueOf(e.getMessage());
         return switch (e.code()) {
             case BAD_PASSPHRASE ->
                 new NodeException(

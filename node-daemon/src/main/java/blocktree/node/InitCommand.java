@@ -93,7 +93,12 @@ final class InitCommand implements Callable<Integer> {
                   root key  %s (encrypted under your passphrase: copy it to a safe place)
                   node key  %s (%s)
                 Next: %s""".formatted(
-                founded.fingerprint(), directory.path(), founded.rootKey(), founded.nodeKey(), nodeKey.label(), next));
+                        founded.fingerprint(),
+                        directory.path(),
+                        founded.rootKey(),
+                        founded.nodeKey(),
+                        Choice.label(nodeKey),
+                        next));
         return ExitCode.OK.code();
     }
 }

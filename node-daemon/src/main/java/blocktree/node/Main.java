@@ -1,5 +1,6 @@
 package blocktree.node;
 
+import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import picocli.CommandLine;
@@ -65,11 +66,33 @@ final class Main implements Runnable {
 
     static CommandLine commandLine() {
         CommandLine commandLine = new CommandLine(new Main());
-        commandLine.setCaseInsensitiveEnumValuesAllowed(true);
+        commandLine.setExpandAtFiles(false); // a path may begin with '@'
+        commandLine.registerConverter(Path.class, Main::path);
+        registerChoice(commandLine, NodeSettings.NodeKeyProtection.class);
+        registerChoice(commandLine, EventLog.Format.class);
+        registerChoice(commandLine, RunCommand.Control.class);
+        registerChoice(commandLine, RunCommand.LogLevel.class);
         commandLine.setUsageHelpWidth(100);
         commandLine.setExecutionExceptionHandler(Main::report);
         commandLine.setParameterExceptionHandler(Main::explainUsage);
         return commandLine;
+    }
+
+    private static <E extends Enum<E>> void registerChoice(CommandLine commandLine, Class<E> type) {
+        commandLine.registerConverter(type, text -> {
+            try {
+                return Choice.of(type, text);
+            } catch (IllegalArgumentException e) {
+                throw new CommandLine.TypeConversionException(e.getMessage());
+            }
+        });
+    }
+
+    private static Path path(String text) {
+        if (text.isEmpty()) {
+            throw new CommandLine.TypeConversionException("an empty path");
+        }
+        return Path.of(text);
     }
 
     @Override

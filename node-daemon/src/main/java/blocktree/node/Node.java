@@ -216,7 +216,7 @@ final class Node {
         return new ControlReply.Key(
                 Fingerprint.of(tree.id()),
                 Fingerprint.of(tree.principal()),
-                directory.settings().nodeKey().label());
+                Choice.label(directory.settings().nodeKey()));
     }
 
     /**

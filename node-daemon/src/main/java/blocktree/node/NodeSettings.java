@@ -5,7 +5,6 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
-import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -39,11 +38,7 @@ record NodeSettings(
         /** Under the passphrase, asked for at each start. */
         PASSPHRASE,
         /** Handed over by the service manager. */
-        CREDENTIAL;
-
-        String label() {
-            return name().toLowerCase(Locale.ROOT);
-        }
+        CREDENTIAL
     }
 
     static NodeSettings defaults(NodeKeyProtection nodeKey, String nodeKeyPath, String anchorPath) {
@@ -79,7 +74,7 @@ record NodeSettings(
                 }
             }
             NodeSettings settings = new NodeSettings(
-                    NodeKeyProtection.valueOf(take(values, "node_key").toUpperCase(Locale.ROOT)),
+                    Choice.of(NodeKeyProtection.class, take(values, "node_key")),
                     take(values, "node_key_path"),
                     take(values, "anchor_path"),
                     Quantity.parseMillis(take(values, "retention")),
@@ -137,7 +132,7 @@ record NodeSettings(
                 cache_size = %s
                 scrub_rate = %s
                 """.formatted(
-                        nodeKey.label(),
+                        Choice.label(nodeKey),
                         nodeKeyPath,
                         anchorPath,
                         Quantity.ofMillis(retentionMillis),

@@ -118,7 +118,7 @@ final class OpenTree implements AutoCloseable {
             throw new NodeException(
                     ExitCode.BAD_CONFIGURATION,
                     "to set aside memory for data waiting to be written",
-                    "a dirty limit of %d MiB and a heap of %d MiB".formatted(dirtyBytesMax >> 20, heapBytes >> 20),
+                    "a dirty limit of %s and a heap of %dM".formatted(Quantity.ofBytes(dirtyBytesMax), heapBytes >> 20),
                     "set dirty_limit to between 1M and %dM, or give the node a larger heap, such as BTNODE_JAVA_OPTS=-Xmx%dm"
                             .formatted(
                                     Math.max(1, heapBytes - HEAP_BESIDES_DIRTY_BYTES >> 20),
@@ -234,14 +234,18 @@ final class OpenTree implements AutoCloseable {
         try {
             files.createSnapshot(Name.wrap(bytes));
         } catch (FileSystemException e) {
-            throw e.code() == FileSystemException.Code.EXISTS
-                    ? new NodeException(
+            throw switch (e.code()) {
+                case EXISTS ->
+                    new NodeException(
                             ExitCode.FAILED,
                             tried,
                             "there is one of that name",
                             "choose another name, or delete it first",
-                            e)
-                    : Failures.of(tried, e);
+                            e);
+                case INVALID ->
+                    new NodeException(ExitCode.USAGE, tried, String.valueOf(e.getMessage()), "choose another name", e);
+                default -> Failures.of(tried, e);
+            };
         }
     }
 

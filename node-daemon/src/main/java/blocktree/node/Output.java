@@ -14,6 +14,11 @@ final class Output {
         return json;
     }
 
+    /** {@code name} as it is, or quoted where its characters would break the line. */
+    static String onOneLine(String name) {
+        return name.chars().anyMatch(Character::isISOControl) ? Json.of(name) : name;
+    }
+
     /** Prints {@code value} when JSON was asked for, else {@code text}. */
     void print(Object value, String text) {
         out.println(json ? Json.of(value) : text);

@@ -2,6 +2,7 @@ package blocktree.node;
 
 import blocktree.crypto.SecretBytes;
 import java.io.Console;
+import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintStream;
@@ -71,7 +72,27 @@ final class PassphraseOptions {
                     "both --passphrase-file and --passphrase-fd",
                     "give one of them");
         }
-        return descriptor != null ? Path.of("/proc/self/fd/" + descriptor) : file;
+        return descriptor != null ? inherited(descriptor) : file;
+    }
+
+    /** Java, too, opens files at its start: their descriptors are not the caller's, and their content is no secret. */
+    private static Path inherited(int descriptor) throws NodeException {
+        Path path = Path.of("/proc/self/fd/" + descriptor);
+        Path java = Path.of(System.getProperty("java.home", "/"));
+        Set<String> classPath = Set.of(System.getProperty("java.class.path", "").split(File.pathSeparator));
+        try {
+            Path file = Files.readSymbolicLink(path);
+            if (!file.startsWith(java) && !classPath.contains(file.toString()) && !Files.isDirectory(path)) {
+                return path;
+            }
+        } catch (IOException e) {
+            // nobody has opened it
+        }
+        throw new NodeException(
+                ExitCode.USAGE,
+                "to read the passphrase from descriptor " + descriptor,
+                "the caller has not opened it",
+                "open it for btnode, such as with " + descriptor + "<FILE in a shell");
     }
 
     private SecretBytes readFile(Path source, PrintStream err) throws NodeException {
@@ -111,7 +132,7 @@ final class PassphraseOptions {
         char[] typed = console == null ? null : console.readPassword("%s", text);
         if (typed == null || typed.length == 0) {
             throw new NodeException(
-                    ExitCode.USAGE,
+                    ExitCode.WRONG_PASSPHRASE,
                     "to ask for a passphrase",
                     console == null ? "no terminal" : "nothing typed",
                     "type one on a terminal, or give it with --passphrase-file FILE or --passphrase-fd N");

@@ -42,7 +42,7 @@ final class SnapshotCommand implements Runnable {
         try (NodeClient client = NodeClient.require(directory.path())) {
             client.call(new ControlRequest.SnapshotCreate(name));
         }
-        output.print(Map.of("created", name), "created snapshot " + name);
+        output.print(Map.of("created", name), "created snapshot " + Output.onOneLine(name));
         return ExitCode.OK.code();
     }
 
@@ -59,7 +59,8 @@ final class SnapshotCommand implements Runnable {
                 value.put("name", snapshot.name());
                 value.put("time", Instant.ofEpochMilli(snapshot.timeMillis()));
                 value.put("position", snapshot.position());
-                output.print(value, Instant.ofEpochMilli(snapshot.timeMillis()) + "  " + snapshot.name());
+                output.print(
+                        value, Instant.ofEpochMilli(snapshot.timeMillis()) + "  " + Output.onOneLine(snapshot.name()));
             }
         }
         return ExitCode.OK.code();
@@ -78,7 +79,7 @@ final class SnapshotCommand implements Runnable {
         try (NodeClient client = NodeClient.require(directory.path())) {
             client.call(new ControlRequest.SnapshotDelete(name));
         }
-        output.print(Map.of("deleted", name), "deleted snapshot " + name);
+        output.print(Map.of("deleted", name), "deleted snapshot " + Output.onOneLine(name));
         return ExitCode.OK.code();
     }
 }

@@ -88,6 +88,18 @@ class CommandLineTest {
     }
 
     @Test
+    void takesPathsAsTheyAreAndNamesValuesAsTheyAreTyped() {
+        assertEquals(2, Main.execute("status", "--data-dir", ""));
+        assertTrue(err.toString().contains("an empty path"), err.toString());
+        err.reset();
+        assertEquals(2, Main.execute("init", "--node-key=sticker"));
+        assertTrue(err.toString().contains("'sticker' is none of file, passphrase, credential"), err.toString());
+        err.reset();
+        assertEquals(2, Main.execute("unmount"));
+        assertEquals(8, Main.execute("unmount", "--data-dir", temporary.toString(), "@/etc/hostname"), err.toString());
+    }
+
+    @Test
     void saysItsVersion() {
         assertEquals(0, Main.execute("--version"));
         assertEquals(0, Main.execute("version", "--json"));

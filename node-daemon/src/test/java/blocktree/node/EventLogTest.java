@@ -35,10 +35,10 @@ class EventLogTest {
     @Test
     void writesOneObjectALineForPrograms() {
         start(EventLog.Format.JSON);
-        own.atWarn().addKeyValue("block", "b1").log("block_corrupt");
+        own.atWarn().addKeyValue("block", "b1").addKeyValue("sector", 7L).log("block_corrupt");
         assertTrue(
                 line().matches(
-                                "\\{\"time\":\"[^\"]+Z\",\"level\":\"WARN\",\"event\":\"block_corrupt\",\"block\":\"b1\"}\n"),
+                                "\\{\"time\":\"[^\"]+Z\",\"level\":\"WARN\",\"event\":\"block_corrupt\",\"block\":\"b1\",\"sector\":7}\n"),
                 line());
     }
 

@@ -14,6 +14,8 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -103,6 +105,26 @@ class PassphraseOptionsTest {
         assertEquals(
                 ExitCode.USAGE,
                 failure("--passphrase-file", "a", "--passphrase-fd", "0").exitCode());
+        assertEquals(ExitCode.USAGE, failure("--passphrase-fd", "999").exitCode());
+        assertEquals(ExitCode.USAGE, failure("--passphrase-fd", "-1").exitCode());
+    }
+
+    @Test
+    void takesNoDescriptorOfJavaItself() throws IOException {
+        List<Path> opened;
+        try (Stream<Path> descriptors = Files.list(Path.of("/proc/self/fd"))) {
+            opened = descriptors.toList();
+        }
+        int tried = 0;
+        for (Path each : opened) {
+            if (Files.exists(each)
+                    && Files.readSymbolicLink(each).startsWith(Path.of(System.getProperty("java.home")))) {
+                NodeException e = failure("--passphrase-fd", each.getFileName().toString());
+                assertTrue(e.found().contains("has not opened it"), e.found());
+                tried++;
+            }
+        }
+        assertTrue(tried > 0, "Java holds none of its own files open");
     }
 
     private NodeException failure(String... args) {
