@@ -47,9 +47,10 @@ final class ControlSocket implements AutoCloseable {
         }
         Path inside = dataDirectory.resolve(NAME);
         Path directory = outside(TEMPORARY, dataDirectory);
-        return !Files.exists(inside)
-                        && Files.isDirectory(directory, LinkOption.NOFOLLOW_LINKS)
-                        && isTrusted(directory, dataDirectory)
+        boolean isOutside =
+                Files.isDirectory(directory, LinkOption.NOFOLLOW_LINKS) && isTrusted(directory, dataDirectory);
+        // Where nothing can be written, a killed node's socket may still lie inside.
+        return isOutside && (!Files.exists(inside) || !Files.isWritable(dataDirectory))
                 ? directory.resolve(NAME)
                 : inside;
     }
