@@ -137,7 +137,7 @@ final class BlockCheck {
         try {
             new PayloadCheck(id, withSectors, newestGeneration, opens).run();
         } catch (StoreException e) {
-            if (e.code() != StoreException.Code.CORRUPT) {
+            if (!e.isUnreadable()) {
                 throw e;
             }
             orphans.damaged(id);

@@ -399,7 +399,7 @@ public final class BlockStore implements AutoCloseable {
 
     /** Corruption is an event, once where it is met. */
     private StoreException report(BlockId id, @Nullable Long sector, StoreException e) {
-        if (e.code() == StoreException.Code.CORRUPT) {
+        if (e.isUnreadable()) {
             corruptions.incrementAndGet();
             var event = log.atWarn().addKeyValue("block", id.toHex());
             if (sector != null) {
@@ -433,12 +433,7 @@ public final class BlockStore implements AutoCloseable {
                 return commitLocal(commit, sync);
             }
             Commit.Sealed sealed = commit.seal();
-            CommitPort.Placed placed;
-            try {
-                placed = ledger.append(sealed.commit(), sealed.body(), sealed.garbage(), false);
-            } catch (StoreException e) {
-                throw asConflict(e);
-            }
+            CommitPort.Placed placed = append(sealed);
             Map<BlockId, OpenBlock> blocks = new HashMap<>();
             for (int i = 0; i < sealed.payloads().size(); i++) {
                 Payload payload = sealed.payloads().get(i);
@@ -462,6 +457,22 @@ public final class BlockStore implements AutoCloseable {
                 ledger.sync();
             }
             return new CommitReceipt(placed.position(), placed.timeMillis(), blocks);
+        }
+    }
+
+    private CommitPort.Placed append(Commit.Sealed sealed) throws StoreException {
+        try {
+            try {
+                return ledger.append(sealed.commit(), sealed.body(), sealed.garbage(), false);
+            } catch (StoreException e) {
+                if (e.code() != StoreException.Code.NO_SPACE
+                        || !upkeep.collector().relieve(ledger.headPosition())) {
+                    throw e;
+                }
+                return ledger.append(sealed.commit(), sealed.body(), sealed.garbage(), false);
+            }
+        } catch (StoreException e) {
+            throw asConflict(e);
         }
     }
 
@@ -584,7 +595,7 @@ public final class BlockStore implements AutoCloseable {
                     upkeep.scrub().rounds(),
                     upkeep.scrub().errors(),
                     upkeep.snapshots().list().size(),
-                    rocks.usableBytes(),
+                    usableBytes(),
                     rocks.totalBytes(),
                     rocks.liveBytes());
         }
@@ -661,10 +672,10 @@ public final class BlockStore implements AutoCloseable {
 
     // ---- sizes and end ----
 
-    /** Free bytes of the device for this process. */
+    /** Bytes of the device that are left for commits with data. */
     public long usableBytes() throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
-            return rocks.usableBytes();
+            return Math.max(0, rocks.freeBytes() - ledger.reserveBytes());
         }
     }
 

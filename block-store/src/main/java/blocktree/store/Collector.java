@@ -11,7 +11,6 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 import org.rocksdb.ColumnFamilyHandle;
 import org.rocksdb.CompactRangeOptions;
-import org.rocksdb.FlushOptions;
 import org.rocksdb.ReadOptions;
 import org.rocksdb.RocksDB;
 import org.rocksdb.RocksDBException;
@@ -50,8 +49,14 @@ final class Collector implements AutoCloseable {
         /** False while it cannot be told what snapshots need. */
         boolean mayCollect();
 
-        /** Whether so little space is usable that retention must give way. */
+        /** Whether so little space is free that retention must give way. */
         boolean isSpaceLow() throws StoreException;
+
+        /** Makes a checkpoint, so that all that is superseded can go, and gives back the space of the database's log. */
+        void makeRoom() throws StoreException;
+
+        /** Gives the space of deleted sectors back to the device; true when there is more to be had at once. */
+        boolean reclaim(CompactRangeOptions compaction) throws StoreException;
 
         /** Writes deletions; they need not be on the device when it returns. */
         void write(WriteBatch batch) throws StoreException;
@@ -77,6 +82,14 @@ final class Collector implements AutoCloseable {
     /** What was removed since the store was opened. */
     record Collected(long headers, long sectors, long nodes, long stateNodes) {}
 
+    /** How often the holders of what is held open are looked for at most. */
+    private static final long LET_GO_NANOS = TimeUnit.MINUTES.toNanos(10);
+
+    private static final long LET_GO_URGENT_NANOS = TimeUnit.SECONDS.toNanos(2);
+
+    /** After a round for a writer that gained nothing, others are told at once that there is no space, while nothing is committed. */
+    private static final long RELIEVE_PAUSE_NANOS = TimeUnit.SECONDS.toNanos(5);
+
     private static final int BATCH_KEYS = 1_000;
     private static final int FAN_OUT_LOG2 = 7;
     private static final int LEVELS_MAX = 10;
@@ -85,6 +98,7 @@ final class Collector implements AutoCloseable {
     private static final long RECLAIM_SECTORS_MIN = 4_096;
 
     private static final int RECLAIM_DIVISOR = 20;
+    private static final int RECLAIM_STEPS_MAX = 64;
     /** Records that are removed under pressure between two looks at the space that is left. */
     private static final int PRESSURE_RECORDS = 256;
 
@@ -110,7 +124,10 @@ final class Collector implements AutoCloseable {
     private long stateSafePosition;
     private long stateCandidatePosition;
     private long stateCandidateNanos = System.nanoTime();
-    private long reclaimableSectors;
+    private long reclaimableSectors = 1; // what was deleted before the last stop may be there still
+    private long letGoNanos = System.nanoTime() - LET_GO_URGENT_NANOS;
+    private volatile long vainPosition;
+    private volatile long vainNanos = System.nanoTime() - RELIEVE_PAUSE_NANOS;
 
     private final AtomicLong headers = new AtomicLong();
     private final AtomicLong sectors = new AtomicLong();
@@ -155,9 +172,23 @@ final class Collector implements AutoCloseable {
         pace.wake();
     }
 
-    /** Space is short: collects now. */
-    void wake() {
-        pace.wake();
+    /** For a writer that found no space at {@code position} of the log: collects what there is. False when that gained nothing. */
+    boolean relieve(long position) {
+        if (position == vainPosition && System.nanoTime() - vainNanos < RELIEVE_PAUSE_NANOS) {
+            return false;
+        }
+        long before = sectors.get();
+        try {
+            collect(false, true);
+        } catch (StoreException e) {
+            log.atWarn().setCause(e).log("collect_failed");
+        }
+        boolean gained = sectors.get() > before;
+        if (!gained) {
+            vainPosition = position;
+            vainNanos = System.nanoTime();
+        }
+        return gained;
     }
 
     private void run() {
@@ -178,6 +209,10 @@ final class Collector implements AutoCloseable {
 
     /** One round; {@code everything} looks at all records and gives their space back to the device before it returns. */
     void collect(boolean everything) throws StoreException {
+        collect(everything, false);
+    }
+
+    private void collect(boolean everything, boolean awaited) throws StoreException {
         running.lock();
         try {
             if (pace.isStopped()) {
@@ -186,6 +221,11 @@ final class Collector implements AutoCloseable {
             if (!around.mayCollect()) {
                 return;
             }
+            boolean low = around.isSpaceLow();
+            if (low) {
+                around.makeRoom();
+            }
+            letGo(low, awaited);
             long limit = around.checkpointPosition();
             advanceStateGrace(limit);
             if (everything || wantsFullPass()) {
@@ -206,6 +246,16 @@ final class Collector implements AutoCloseable {
             }
         } finally {
             running.unlock();
+        }
+    }
+
+    /** Finds out who does not hold generations open any more, now and then. */
+    private void letGo(boolean low, boolean awaited) {
+        long now = System.nanoTime();
+        long sinceNanos = now - letGoNanos;
+        if (awaited || low && sinceNanos >= LET_GO_URGENT_NANOS || !heldOpen.isEmpty() && sinceNanos >= LET_GO_NANOS) {
+            letGoNanos = now;
+            openGenerations.letGo();
         }
     }
 
@@ -571,13 +621,15 @@ final class Collector implements AutoCloseable {
      * bytes each; sectors are copied only out of files that are mostly garbage.
      */
     private void reclaim() throws StoreException {
-        try (FlushOptions flush = new FlushOptions().setWaitForFlush(true)) {
-            db.flush(flush, families.sectors);
-            db.compactRange(families.sectors, null, null, compaction);
-            reclaimableSectors = 0;
-        } catch (RocksDBException e) {
+        try {
+            boolean more = true;
+            for (int step = 0; more && step < RECLAIM_STEPS_MAX; step++) {
+                more = around.reclaim(compaction);
+            }
+            reclaimableSectors = more ? 1 : 0;
+        } catch (StoreException e) {
             if (!pace.isStopped()) { // else it was cut short by close
-                throw failed(e);
+                throw e;
             }
         }
     }

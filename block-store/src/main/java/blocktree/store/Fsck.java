@@ -91,6 +91,9 @@ final class Fsck implements BlockCheck.OrphanPolicy {
         step(this::checkBlocks);
         step(() -> checkStrays(Column.SECTORS, Kind.SECTOR_ORPHAN));
         step(() -> checkStrays(Column.NODES, Kind.NODE_ORPHAN));
+        for (Column column : List.of(Column.META, Column.CHANGES, Column.LOCAL)) {
+            step(() -> checkReadable(column));
+        }
         FsckReport report = findings.report();
         options.progress().accept(report);
         return report;
@@ -106,7 +109,7 @@ final class Fsck implements BlockCheck.OrphanPolicy {
         try {
             step.run();
         } catch (StoreException e) {
-            if (e.code() != StoreException.Code.CORRUPT) {
+            if (!e.isUnreadable()) {
                 throw e;
             }
             stateReadable = false; // what was not seen must not count as absent
@@ -324,6 +327,16 @@ final class Fsck implements BlockCheck.OrphanPolicy {
         }
     }
 
+    /** For columns of which not all is looked at otherwise. */
+    private void checkReadable(Column column) throws StoreException {
+        try (RocksIterator it = view.iterator(column)) {
+            for (it.seekToFirst(); it.isValid(); it.next()) {
+                findings.step();
+            }
+            view.checkEnd(it, column);
+        }
+    }
+
     // ---- blocks ----
 
     private void checkBlocks() throws StoreException {
@@ -355,7 +368,7 @@ final class Fsck implements BlockCheck.OrphanPolicy {
                         }
                     });
                 } catch (StoreException e) {
-                    if (e.code() != StoreException.Code.CORRUPT) {
+                    if (!e.isUnreadable()) {
                         throw e;
                     }
                     findings.error(Kind.STATE_MISMATCH, null, e.getMessage());

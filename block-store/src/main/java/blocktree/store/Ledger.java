@@ -60,8 +60,11 @@ final class Ledger implements CommitPort, AutoCloseable {
 
     private static final int VERIFIED_COMMITS_MAX = 4096;
 
-    /** Commits with less data than this may use half of the reserve: deletions must get through on a full device. */
+    /** Commits with less data than this may use half of the reserve. */
     private static final long SMALL_COMMIT_BYTES = 256 << 10;
+
+    /** What a block of a commit takes besides its sectors, roughly. */
+    private static final long BLOCK_BYTES = 1 << 10;
 
     /** The anchor is synced at most so often; the window in which an acknowledged write can vanish unnoticed is that long. */
     private static final long ANCHOR_PAUSE_MILLIS = 50;
@@ -743,7 +746,7 @@ final class Ledger implements CommitPort, AutoCloseable {
     Placed append(SealedCommit commit, CommitBody body, List<Garbage.@Nullable Builder> garbage, boolean sync)
             throws StoreException {
         checkWritable();
-        checkSpace(commit.sizeBytes());
+        checkSpace(commit);
         List<SealedBlock> large = new ArrayList<>();
         List<SealedBlock> small = new ArrayList<>();
         for (SealedBlock block : commit.blocks()) {
@@ -1145,16 +1148,32 @@ final class Ledger implements CommitPort, AutoCloseable {
         }
     }
 
-    private void checkSpace(long bytes) throws StoreException {
-        if (options.reserveBytes() == 0) {
+    /** Free bytes of the device that commits with data leave alone. */
+    long reserveBytes() throws StoreException {
+        return options.reserveBytes(rocks.totalBytes());
+    }
+
+    /** What is written must be flushed and compacted, and what is deleted must be written: that takes the reserve. */
+    private void checkSpace(SealedCommit commit) throws StoreException {
+        long reserve = reserveBytes();
+        if (reserve == 0) {
             return;
         }
-        long usable = rocks.usableBytes();
-        long needed = bytes < SMALL_COMMIT_BYTES ? options.reserveBytes() / 2 : options.reserveBytes() + 2 * bytes;
-        if (usable < needed) {
+        long bytes = commit.sizeBytes();
+        boolean deletes =
+                commit.blocks().stream().anyMatch(block -> block.header().tombstone());
+        long kept = deletes ? reserve / 8 : bytes < SMALL_COMMIT_BYTES ? reserve / 2 : reserve;
+        long needed = kept + 2 * (bytes + commit.blocks().size() * BLOCK_BYTES);
+        if (rocks.freeBytes() >= needed) {
+            return;
+        }
+        rocks.settle();
+        long free = rocks.freeBytes();
+        if (free < needed) {
             throw new StoreException(
                     StoreException.Code.NO_SPACE,
-                    usable + " bytes are free in " + rocks.dir() + ", a commit of " + bytes + " bytes needs " + needed);
+                    Math.max(0, free) + " bytes are free in " + rocks.dir() + ", a commit of " + bytes + " bytes needs "
+                            + needed);
         }
     }
 

@@ -12,6 +12,7 @@ import java.util.concurrent.locks.Lock;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Which generations are held open by somebody, so that the {@link Collector} leaves them alone. A generation stays open as long as an
@@ -26,6 +27,7 @@ final class OpenGenerations {
 
     private static final int ATTEMPTS_MAX = 20;
     private static final long ATTEMPT_NANOS = 50_000;
+    private static final long QUEUED_MILLIS_MAX = 20;
 
     /** A generation of a block. */
     record Generation(BlockId block, long generation) {}
@@ -108,6 +110,28 @@ final class OpenGenerations {
         }
     }
 
+    /**
+     * Has the garbage collector look for holders that are not reachable any more: in a process with little to do they stay for hours
+     * otherwise.
+     */
+    void letGo() {
+        System.gc();
+        try {
+            for (Reference<?> next = awaited(); next != null; next = awaited()) {
+                synchronized (open) {
+                    drop(next);
+                }
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    /** References are queued a little after the collection that cleared them. */
+    private @Nullable Reference<?> awaited() throws InterruptedException {
+        return unreachable.remove(QUEUED_MILLIS_MAX);
+    }
+
     /** Takes the write lock without queueing for it: a queued writer would hold up readers. */
     private boolean tryCloseWindow() {
         for (int attempt = 1; !window.writeLock().tryLock(); attempt++) {
@@ -129,9 +153,13 @@ final class OpenGenerations {
 
     private void dropUnreachable() {
         for (Reference<?> next = unreachable.poll(); next != null; next = unreachable.poll()) {
-            if (next instanceof Handle handle && handles.remove(handle)) {
-                open.computeIfPresent(handle.generation, (k, count) -> count == 1 ? null : count - 1);
-            }
+            drop(next);
+        }
+    }
+
+    private void drop(Reference<?> cleared) {
+        if (cleared instanceof Handle handle && handles.remove(handle)) {
+            open.computeIfPresent(handle.generation, (k, count) -> count == 1 ? null : count - 1);
         }
     }
 }

@@ -1,9 +1,13 @@
 package blocktree.store;
 
+import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
@@ -15,10 +19,15 @@ import org.rocksdb.ChecksumType;
 import org.rocksdb.ColumnFamilyDescriptor;
 import org.rocksdb.ColumnFamilyHandle;
 import org.rocksdb.ColumnFamilyOptions;
+import org.rocksdb.CompactRangeOptions;
+import org.rocksdb.CompactRangeOptions.BottommostLevelCompaction;
 import org.rocksdb.CompressionType;
 import org.rocksdb.DBOptions;
+import org.rocksdb.FlushOptions;
 import org.rocksdb.InfoLogLevel;
 import org.rocksdb.LRUCache;
+import org.rocksdb.LogFile;
+import org.rocksdb.MutableColumnFamilyOptions;
 import org.rocksdb.Options;
 import org.rocksdb.ReadOptions;
 import org.rocksdb.RocksDB;
@@ -41,6 +50,26 @@ final class Rocks implements AutoCloseable {
 
     private static final long MIB = 1 << 20;
 
+    /** The part of the blob files that is moved at once at most. */
+    private static final int MOVED_DIVISOR = 4;
+
+    /** Blob files are moved whole, and so are small on a small device. */
+    private static final int BLOB_FILES_PER_DEVICE = 2048;
+
+    private static final long BLOB_FILE_BYTES_MIN = 4 * MIB;
+    private static final long BLOB_FILE_BYTES_MAX = 128 * MIB;
+
+    /** Bounds what one compaction needs of free space. */
+    private static final long COMPACTION_BYTES_MAX = 256 * MIB;
+
+    /** Less than this in the log, or in files of sectors, is not worth a flush or a compaction. */
+    private static final long SETTLED_BYTES_MIN = 16 * MIB;
+
+    /** What a sector in a blob file takes outside of it: its key, the place of its value, and their share of the table's index. */
+    private static final long KEY_BYTES = 80;
+
+    private static final long OWED_NANOS_MAX = 50_000_000;
+
     private final Path dir;
     private final List<AbstractNativeReference> natives = new ArrayList<>(); // closed in reverse order
     private final Map<Column, ColumnFamilyHandle> families = new EnumMap<>(Column.class);
@@ -49,6 +78,9 @@ final class Rocks implements AutoCloseable {
     private final ColumnFamilyOptions sectorOptions;
     private final ReadOptions readOptions;
     private final WriteOptions writeOptions;
+    private final long logFileBytes;
+    private volatile long owedBytes;
+    private volatile long owedNanos = System.nanoTime() - 2 * OWED_NANOS_MAX;
 
     enum Mode {
         CREATE,
@@ -65,12 +97,16 @@ final class Rocks implements AutoCloseable {
             dbOptions = own(dbOptions(options, mode));
             LRUCache cache = own(new LRUCache(options.blockCacheBytes()));
             BloomFilter bloom = own(new BloomFilter(10));
-            sectorOptions = own(familyOptions(Column.SECTORS, options, cache, bloom));
+            logFileBytes = options.writeBufferBytes() / 2;
+            long deviceBytes = dir.toFile().getTotalSpace();
+            sectorOptions = own(familyOptions(Column.SECTORS, options, cache, bloom, deviceBytes));
             List<ColumnFamilyDescriptor> descriptors = new ArrayList<>();
             for (Column column : Column.values()) {
                 descriptors.add(new ColumnFamilyDescriptor(
                         column.familyName.getBytes(StandardCharsets.US_ASCII),
-                        column == Column.SECTORS ? sectorOptions : own(familyOptions(column, options, cache, bloom))));
+                        column == Column.SECTORS
+                                ? sectorOptions
+                                : own(familyOptions(column, options, cache, bloom, deviceBytes))));
             }
             List<ColumnFamilyHandle> handles = new ArrayList<>();
             db = own(
@@ -105,7 +141,7 @@ final class Rocks implements AutoCloseable {
                                 ? WALRecoveryMode.PointInTimeRecovery
                                 : WALRecoveryMode.TolerateCorruptedTailRecords)
                 .setDbWriteBufferSize(options.writeBufferBytes())
-                .setMaxTotalWalSize(4 * options.writeBufferBytes())
+                .setMaxTotalWalSize(2 * options.writeBufferBytes())
                 .setMaxBackgroundJobs(2)
                 .setMaxOpenFiles(1024)
                 // Lets the kernel read ahead: a cold sequential read is four times as fast, a random one the same.
@@ -119,7 +155,7 @@ final class Rocks implements AutoCloseable {
     }
 
     private static ColumnFamilyOptions familyOptions(
-            Column column, StoreOptions options, LRUCache cache, BloomFilter bloom) {
+            Column column, StoreOptions options, LRUCache cache, BloomFilter bloom, long deviceBytes) {
         BlockBasedTableConfig table = new BlockBasedTableConfig()
                 .setBlockCache(cache)
                 .setCacheIndexAndFilterBlocks(true)
@@ -134,15 +170,17 @@ final class Rocks implements AutoCloseable {
                 .setCompressionType(CompressionType.NO_COMPRESSION)
                 .setBottommostCompressionType(CompressionType.NO_COMPRESSION)
                 .setWriteBufferSize(options.writeBufferBytes() / 3)
+                .setMaxCompactionBytes(COMPACTION_BYTES_MAX)
                 .setLevelCompactionDynamicLevelBytes(true);
         if (column == Column.SECTORS) {
             family.setEnableBlobFiles(true)
                     .setMinBlobSize(BLOB_SIZE_MIN)
-                    .setBlobFileSize(256 * MIB)
+                    .setBlobFileSize(Math.min(
+                            Math.max(deviceBytes / BLOB_FILES_PER_DEVICE, BLOB_FILE_BYTES_MIN), BLOB_FILE_BYTES_MAX))
                     .setBlobCompressionType(CompressionType.NO_COMPRESSION)
                     .setEnableBlobGarbageCollection(true)
-                    .setBlobGarbageCollectionAgeCutoff(0.25)
-                    .setBlobGarbageCollectionForceThreshold(0.5);
+                    // Sectors die by the collector alone; it says when, and there must be room for it.
+                    .setBlobGarbageCollectionAgeCutoff(0);
         }
         return family;
     }
@@ -259,9 +297,137 @@ final class Rocks implements AutoCloseable {
         }
     }
 
-    long usableBytes() throws StoreException {
+    /**
+     * Free bytes of the device less what the database needs to finish what it has begun: to flush the memtables, whose content is in
+     * the log only, to begin the next file of the log, which is allocated ahead, and to compact, which writes anew before it removes.
+     * At most 50 ms old.
+     */
+    long freeBytes() throws StoreException {
         totalBytes();
-        return dir.toFile().getUsableSpace();
+        long now = System.nanoTime();
+        if (now - owedNanos > OWED_NANOS_MAX) {
+            owedNanos = now;
+            owedBytes = owedBytes();
+        }
+        return dir.toFile().getUsableSpace() - owedBytes;
+    }
+
+    private long owedBytes() throws StoreException {
+        try {
+            long largest = 0;
+            for (Map.Entry<Column, ColumnFamilyHandle> entry : families.entrySet()) {
+                if (entry.getKey() != Column.SECTORS) {
+                    largest = Math.max(largest, tableBytes(entry.getValue()));
+                }
+            }
+            return db.getAggregatedLongProperty("rocksdb.cur-size-all-mem-tables")
+                    + logFileBytes
+                    + tableBytes(family(Column.SECTORS))
+                    + Math.min(largest, COMPACTION_BYTES_MAX);
+        } catch (RocksDBException e) {
+            throw failure("ask for statistics", e);
+        }
+    }
+
+    private long tableBytes(ColumnFamilyHandle family) throws RocksDBException {
+        return db.getLongProperty(family, "rocksdb.live-sst-files-size");
+    }
+
+    /**
+     * Makes what the database owes as small as it gets: flushes the memtables, so that the log goes, and moves sectors that came in
+     * files of their own to blob files. Does nothing when that gives back too little to matter.
+     */
+    synchronized void settle() throws StoreException {
+        ColumnFamilyHandle sectors = family(Column.SECTORS);
+        try (FlushOptions flush = new FlushOptions().setWaitForFlush(true);
+                CompactRangeOptions compaction = new CompactRangeOptions()
+                        .setExclusiveManualCompaction(false)
+                        .setBottommostLevelCompaction(BottommostLevelCompaction.kForceOptimized)) {
+            long logBytes = 0;
+            for (LogFile file : db.getSortedWalFiles()) {
+                logBytes += file.sizeFileBytes();
+            }
+            if (logBytes >= SETTLED_BYTES_MIN) {
+                db.flush(flush, List.copyOf(families.values()));
+            }
+            long keyBytes = KEY_BYTES * db.getLongProperty(sectors, "rocksdb.estimate-num-keys");
+            if (tableBytes(sectors) - keyBytes >= SETTLED_BYTES_MIN) {
+                db.compactRange(sectors, null, null, compaction);
+            }
+        } catch (RocksDBException e) {
+            throw failure("settle", e);
+        } finally {
+            owedNanos = System.nanoTime() - 2 * OWED_NANOS_MAX;
+        }
+    }
+
+    /**
+     * Compacts the sectors: those that are deleted go, and the blob files of which nothing is left. When more than {@code deadPartMax}
+     * of the blob files is deleted sectors, what lives in the oldest of them is moved, as far as that leaves {@code keptBytes} free. True
+     * when that moved something and left too much still.
+     */
+    boolean reclaimSectors(CompactRangeOptions compaction, double deadPartMax, long keptBytes) throws StoreException {
+        ColumnFamilyHandle sectors = family(Column.SECTORS);
+        try (FlushOptions flush = new FlushOptions().setWaitForFlush(true)) {
+            db.flush(flush, sectors);
+            compaction.setBottommostLevelCompaction(BottommostLevelCompaction.kForceOptimized);
+            db.compactRange(sectors, null, null, compaction);
+            long room = dir.toFile().getUsableSpace() - owedBytes() - keptBytes;
+            double part = deadPart() > deadPartMax ? oldestPart(room / 2) : 0;
+            if (part == 0) {
+                return false;
+            }
+            setMovedPart(part);
+            try {
+                compaction.setBottommostLevelCompaction(BottommostLevelCompaction.kForce);
+                db.compactRange(sectors, null, null, compaction);
+            } finally {
+                setMovedPart(0);
+            }
+            return deadPart() > deadPartMax;
+        } catch (IOException e) {
+            throw new StoreException(StoreException.Code.IO, "cannot list " + dir, e);
+        } catch (RocksDBException e) {
+            throw failure("reclaim space", e);
+        } finally {
+            owedNanos = System.nanoTime() - 2 * OWED_NANOS_MAX;
+        }
+    }
+
+    /** How much of the blob files is deleted sectors, as far as compactions have met them. */
+    private double deadPart() throws RocksDBException {
+        ColumnFamilyHandle sectors = family(Column.SECTORS);
+        double dead = db.getLongProperty(sectors, "rocksdb.live-blob-file-garbage-size");
+        return dead / Math.max(1, db.getLongProperty(sectors, "rocksdb.live-blob-file-size"));
+    }
+
+    /** The oldest blob files that have up to so many bytes together, as a part of all. */
+    private double oldestPart(long bytesMax) throws IOException {
+        List<Path> files = new ArrayList<>();
+        try (DirectoryStream<Path> blobs = Files.newDirectoryStream(dir, "*.blob")) {
+            blobs.forEach(files::add);
+        }
+        files.sort(Comparator.comparingInt((Path file) -> file.toString().length())
+                .thenComparing(Comparator.naturalOrder()));
+        int count = 0;
+        long bytes = 0;
+        while (count < (files.size() + MOVED_DIVISOR - 1) / MOVED_DIVISOR) {
+            bytes += Files.size(files.get(count));
+            if (bytes > bytesMax) {
+                break;
+            }
+            count++;
+        }
+        return count == 0 ? 0 : Math.min((count + 0.5) / files.size(), 1); // the database rounds down
+    }
+
+    /** Every compaction that begins from now on moves what lives in this part of the blob files, the oldest. */
+    private void setMovedPart(double part) throws RocksDBException {
+        db.setOptions(
+                family(Column.SECTORS),
+                MutableColumnFamilyOptions.builder()
+                        .setBlobGarbageCollectionAgeCutoff(part)
+                        .build());
     }
 
     long totalBytes() throws StoreException {

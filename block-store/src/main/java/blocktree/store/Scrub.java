@@ -4,6 +4,7 @@ import blocktree.crypto.BlockId;
 import blocktree.crypto.Id;
 import blocktree.store.BlockCheck.OrphanPolicy;
 import blocktree.store.Finding.Kind;
+import blocktree.store.Finding.Severity;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
@@ -147,8 +148,7 @@ public final class Scrub implements AutoCloseable {
         round.lock();
         try {
             long before = errors.get();
-            byte[] cursor = store.readLocal(CURSOR);
-            byte[] from = cursor == null || cursor.length != Id.SIZE ? new byte[Id.SIZE] : cursor;
+            byte[] from = cursor();
             long blocks = 0;
             while (true) {
                 if (own.isStopped() || closed) {
@@ -176,6 +176,21 @@ public final class Scrub implements AutoCloseable {
             return found;
         } finally {
             round.unlock();
+        }
+    }
+
+    /** Where the last round was ended; from the start when that is not known. */
+    private byte[] cursor() throws StoreException {
+        try {
+            byte[] cursor = store.readLocal(CURSOR);
+            return cursor == null || cursor.length != Id.SIZE ? new byte[Id.SIZE] : cursor;
+        } catch (StoreException e) {
+            if (!e.isUnreadable()) {
+                throw e;
+            }
+            report(new Finding(
+                    Severity.ERROR, Kind.DATABASE_DAMAGED, store.tree(), String.valueOf(e.getMessage()), false, false));
+            return new byte[Id.SIZE];
         }
     }
 
@@ -209,7 +224,7 @@ public final class Scrub implements AutoCloseable {
                                 true)
                         .check(it, null, false);
             } catch (StoreException e) {
-                if (e.code() != StoreException.Code.CORRUPT) {
+                if (!e.isUnreadable()) {
                     throw e;
                 }
                 findings.error(Kind.DATABASE_DAMAGED, block, e.getMessage());

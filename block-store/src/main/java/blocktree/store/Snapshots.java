@@ -65,7 +65,7 @@ final class Snapshots {
                 }
                 found.add(new Held(body, info(body)));
             } catch (StoreException e) {
-                if (e.code() != StoreException.Code.CORRUPT && e.code() != StoreException.Code.INVALID) {
+                if (!e.isUnreadable() && e.code() != StoreException.Code.INVALID) {
                     throw e;
                 }
                 String id = new String(key, ROW_PREFIX.length, key.length - ROW_PREFIX.length, US_ASCII);

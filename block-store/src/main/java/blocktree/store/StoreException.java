@@ -52,6 +52,11 @@ public final class StoreException extends Exception {
         return code;
     }
 
+    /** What is asked for cannot be had from the device: it is damaged, or the device does not read it. */
+    public boolean isUnreadable() {
+        return code == Code.CORRUPT || code == Code.IO;
+    }
+
     static StoreException corrupt(String message) {
         return new StoreException(Code.CORRUPT, message);
     }

@@ -10,6 +10,7 @@ import org.jspecify.annotations.Nullable;
 public final class StoreOptions implements Cloneable {
 
     private static final long MIB = 1 << 20;
+    private static final long RESERVE_BY_SIZE = -1;
     private static final StoreOptions DEFAULTS = new StoreOptions();
 
     private @Nullable Path anchor;
@@ -22,7 +23,7 @@ public final class StoreOptions implements Cloneable {
     private int blockKeys = 16_384;
     private long checkpointMillis = 10_000;
     private int checkpointChanges = 4_096;
-    private long reserveBytes = 64 * MIB;
+    private long reserveBytes = RESERVE_BY_SIZE;
     private @Nullable Path nativeLibraryDir;
     private Retention retention = Retention.DEFAULT;
     private InstantSource clock = InstantSource.system();
@@ -87,7 +88,10 @@ public final class StoreOptions implements Cloneable {
         return o;
     }
 
-    /** Free bytes of the device below which commits with data are refused with NO_SPACE; small ones are taken down to half of it. 0: none. */
+    /**
+     * Free bytes of the device below which commits with data are refused with NO_SPACE; small ones are taken down to half of it, and
+     * what deletes down to an eighth. 0: none. By default a fortieth of the device, 64 MiB at least and 512 MiB at most.
+     */
     public StoreOptions withReserveBytes(long bytes) {
         StoreOptions o = copy();
         o.reserveBytes = bytes;
@@ -155,8 +159,11 @@ public final class StoreOptions implements Cloneable {
         return checkpointChanges;
     }
 
-    long reserveBytes() {
-        return reserveBytes;
+    /** For a device of so many bytes. */
+    long reserveBytes(long deviceBytes) {
+        return reserveBytes == RESERVE_BY_SIZE
+                ? Math.min(Math.max(deviceBytes / 40, 64 * MIB), 512 * MIB)
+                : reserveBytes;
     }
 
     @Nullable

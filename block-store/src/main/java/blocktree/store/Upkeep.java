@@ -3,12 +3,18 @@ package blocktree.store;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
+import org.rocksdb.CompactRangeOptions;
 import org.rocksdb.WriteBatch;
 
 /** What a store does besides reading and writing: snapshots, collection, scrub and fsck. Thread-safe. */
 final class Upkeep implements AutoCloseable, Collector.Surroundings {
 
-    /** Space is low when less than this many times the reserve is usable. */
+    /** How much of the device's space deleted sectors may keep. */
+    private static final double DEAD_PART_MAX = 0.5;
+
+    private static final double DEAD_PART_MAX_WHEN_LOW = 0.125;
+
+    /** Space is low when less than this many times the reserve is free. */
     private static final int LOW_SPACE_RESERVES = 4;
 
     private final BlockStore store;
@@ -127,8 +133,20 @@ final class Upkeep implements AutoCloseable, Collector.Surroundings {
 
     @Override
     public boolean isSpaceLow() throws StoreException {
-        return ledger.rocks().usableBytes()
-                < LOW_SPACE_RESERVES * ledger.options().reserveBytes();
+        return ledger.rocks().freeBytes() < LOW_SPACE_RESERVES * ledger.reserveBytes();
+    }
+
+    @Override
+    public void makeRoom() throws StoreException {
+        ledger.checkpoint();
+        ledger.rocks().settle();
+    }
+
+    @Override
+    public boolean reclaim(CompactRangeOptions compaction) throws StoreException {
+        return ledger.rocks()
+                .reclaimSectors(
+                        compaction, isSpaceLow() ? DEAD_PART_MAX_WHEN_LOW : DEAD_PART_MAX, ledger.reserveBytes() / 4);
     }
 
     @Override

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import blocktree.crypto.BlockId;
 import blocktree.store.StoreException.Code;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -24,11 +25,14 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** A store on a small device of its own that fills up. Mounts a tmpfs, so it runs as root. */
 class FullDeviceTest {
 
     private static final long DEVICE_BYTES = 64 << 20;
+    private static final long ROOMY_DEVICE_BYTES = 512 << 20;
 
     @TempDir
     Path temp;
@@ -131,6 +135,63 @@ class FullDeviceTest {
                 for (NewBlock block : committed) {
                     assertArrayEquals(new byte[1 << sectorSizeLog2], read(tree.store.read(block.id()), 0));
                 }
+            }
+        }
+    }
+
+    /** What a person does with a full disk: delete something, and go on. */
+    @ParameterizedTest
+    @CsvSource({"16384, 1", "65536, 2", "1048576, 2"})
+    void deletingMakesRoomAtOnce(int bytes, int everyOneOf) throws Exception {
+        run("mount", "-o", "remount,size=" + ROOMY_DEVICE_BYTES, device.toString());
+        try (TestTree tree = new TestTree(device, StoreOptions.defaults())) {
+            List<BlockId> first = commitUntilFull(tree, bytes);
+            List<BlockId> there = new ArrayList<>();
+            int deleted = 0;
+            for (int i = 0; i < first.size(); i++) {
+                if (i % everyOneOf == 0) {
+                    delete(tree, first.get(i));
+                    deleted++;
+                } else {
+                    there.add(first.get(i));
+                }
+            }
+            List<BlockId> second = commitUntilFull(tree, bytes);
+            assertTrue(
+                    second.size() > deleted / 2,
+                    second.size() + " fitted after " + deleted + " of " + first.size() + " were deleted");
+            there.addAll(second);
+            tree.reopen();
+            for (BlockId id : there) {
+                OpenBlock block = tree.store.read(id);
+                assertEquals(bytes, block.sectorCount() << 12);
+                read(block, block.sectorCount() - 1);
+            }
+            assertFalse(tree.store.isReadOnly());
+        }
+    }
+
+    private static void delete(TestTree tree, BlockId id) throws StoreException {
+        try (Commit commit = tree.store.newCommit()) {
+            commit.delete(tree.store.read(id));
+            tree.store.commit(commit, false);
+        }
+    }
+
+    private static List<BlockId> commitUntilFull(TestTree tree, int bytes) throws StoreException {
+        List<BlockId> made = new ArrayList<>();
+        while (true) {
+            try (Commit commit = tree.store.newCommit()) {
+                NewBlock block = tree.store.newBlock(tree.store.rootDomain());
+                BlockEdit edit = commit.create(block, 12).attributes(bytes("file"));
+                for (int i = 0; i < bytes >> 12; i++) {
+                    edit.putSector(i, new byte[1 << 12], 0);
+                }
+                tree.store.commit(commit, false);
+                made.add(block.id());
+            } catch (StoreException e) {
+                assertEquals(Code.NO_SPACE, e.code(), e.getMessage());
+                return made;
             }
         }
     }

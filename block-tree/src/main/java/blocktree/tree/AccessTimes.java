@@ -9,15 +9,22 @@ import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** Access times, which belong to this node and not to the tree: kept with relatime's rule, written in passing with the next commit, lost without harm. Thread-safe. */
 final class AccessTimes {
+    private static final Logger log = LoggerFactory.getLogger(AccessTimes.class);
+
     private static final String TABLE = "access";
     private static final long DAY_NANOS = 86_400_000_000_000L;
     private static final int PENDING_MAX = 8192;
 
     private final LocalTable table;
     private final ConcurrentHashMap<BlockId, Long> pending = new ConcurrentHashMap<>();
+    private final AtomicBoolean damageLogged = new AtomicBoolean();
 
     AccessTimes(BlockStore store) {
         table = store.local(TABLE);
@@ -31,10 +38,25 @@ final class AccessTimes {
             inode.accessTimeStored = true;
             return;
         }
-        byte[] value = table.get(inode.origin.block().toBytes());
+        byte[] value = stored(inode.origin.block());
         if (value != null && value.length == Long.BYTES) {
             inode.accessTimeNanos = ByteBuffer.wrap(value).getLong();
             inode.accessTimeStored = true;
+        }
+    }
+
+    /** Null also where the table is damaged: times of access are not worth refusing a file for. */
+    private byte @Nullable [] stored(BlockId block) throws StoreException {
+        try {
+            return table.get(block.toBytes());
+        } catch (StoreException e) {
+            if (!e.isUnreadable()) {
+                throw e;
+            }
+            if (!damageLogged.getAndSet(true)) {
+                log.atWarn().setCause(e).log("access_times_lost");
+            }
+            return null;
         }
     }
 

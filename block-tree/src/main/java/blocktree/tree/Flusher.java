@@ -1,6 +1,7 @@
 package blocktree.tree;
 
 import blocktree.crypto.BlockId;
+import blocktree.crypto.Id;
 import blocktree.store.BlockEdit;
 import blocktree.store.BlockStore;
 import blocktree.store.Commit;
@@ -117,6 +118,8 @@ final class Flusher {
     private final AtomicLong dirtyInodeBytes = new AtomicLong();
     /** Why the last commit failed; null when it did not. */
     private volatile @Nullable FileSystemException failing;
+    /** Something was removed since, so that another attempt is worth its while. */
+    private volatile boolean removedWhileFull;
 
     private final AtomicLong commits = new AtomicLong();
     private volatile long syncedCommits;
@@ -226,6 +229,9 @@ final class Flusher {
 
     /** As {@link #throttle}, for what makes room and so goes on while the store is full. */
     void throttleRemoval() throws FileSystemException {
+        if (isFull() && dirtyCount >= DIRTY_INODES_FLUSHED) {
+            commitRemovals(); // few enough at a time that there is room for their commit
+        }
         try {
             throttle();
         } catch (FileSystemException e) {
@@ -233,13 +239,36 @@ final class Flusher {
                 throw e;
             }
         }
+        removedWhileFull |= isFull();
     }
 
-    /** NO_SPACE while the store is full: before a change that needs room. */
-    void requireSpace() throws FileSystemException {
+    /** As {@link #throttle}, for a change that needs room: NO_SPACE while the store is full. */
+    void throttleGrowth() throws FileSystemException {
+        if (removedWhileFull && isFull()) {
+            commitRemovals();
+        }
+        throttle();
         FileSystemException failure = failing;
         if (failure != null && failure.code() == Code.NO_SPACE) {
             throw copy(failure);
+        }
+    }
+
+    private boolean isFull() {
+        FileSystemException failure = failing;
+        return failure != null && failure.code() == Code.NO_SPACE;
+    }
+
+    /** Commits what was removed since the store was found full, and what else it takes then. */
+    private void commitRemovals() throws FileSystemException {
+        removedWhileFull = false;
+        lock(committing);
+        try {
+            commit(Set.of(), false, COMMIT_BYTES_MAX, new HashSet<>());
+        } catch (FileSystemException e) {
+            // it is kept in failing
+        } finally {
+            committing.unlock();
         }
     }
 
@@ -451,8 +480,7 @@ final class Flusher {
      */
     private boolean commit(Set<Inode> wanted, boolean everything, long bytesMax, Set<Inode> damaged)
             throws FileSystemException {
-        FileSystemException before = failing;
-        if (before != null && before.code() == Code.NO_SPACE && !isContentWanted()) {
+        if (isFull() && !isContentWanted()) {
             // Deletions make room, and must not fail together with content that needs it.
             commitCaptured(capture(Set.of(), false, 0).captured, damaged);
         }
@@ -816,6 +844,7 @@ final class Flusher {
 
     private void committed(Captured one, @Nullable CommitReceipt receipt) {
         Inode inode = one.inode();
+        boolean kept = false;
         Lock exclusive = inode.exclusiveWhatever();
         try {
             if (receipt == null || one.attributes() == null) {
@@ -827,6 +856,7 @@ final class Flusher {
                     inode.directory.discard();
                 }
             } else {
+                kept = true;
                 inode.base = receipt.block(inode.origin.block());
                 inode.fresh = null;
                 inode.orphaned |= one.orphan();
@@ -845,7 +875,9 @@ final class Flusher {
         } finally {
             exclusive.unlock();
         }
-        table.reweigh(inode);
+        if (kept) {
+            table.reweigh(inode);
+        }
     }
 
     private void failed(Captured one, FileSystemException failure) {
@@ -874,22 +906,32 @@ final class Flusher {
 
     // ---- orphans
 
-    /** Deletes what was unlinked but still open when the node went down. Before anything else runs. What cannot be deleted now stays on the list for the next start. */
+    /**
+     * Deletes what was unlinked but still open when the node went down. Before anything else runs. The list is this node's own and not
+     * authenticated: it only says where to look, and what has a name is not deleted. What cannot be deleted now stays on the list for
+     * the next start.
+     */
     static void deleteOrphans(BlockStore store) throws StoreException {
-        List<byte[]> orphans = new ArrayList<>();
-        store.local(ORPHANS).forEach((id, value) -> orphans.add(id));
+        List<byte[]> listed;
+        try {
+            listed = listedOrphans(store);
+        } catch (StoreException e) {
+            if (!e.isUnreadable()) {
+                throw e;
+            }
+            log.atWarn().setCause(e).log("orphans_unknown");
+            return;
+        }
         int deleted = 0;
-        for (int from = 0; from < orphans.size(); from += 1024) {
-            List<byte[]> some = orphans.subList(from, Math.min(from + 1024, orphans.size()));
+        for (int from = 0; from < listed.size(); from += 1024) {
+            List<byte[]> some = listed.subList(from, Math.min(from + 1024, listed.size()));
             try (Commit commit = store.newCommit()) {
-                boolean any = false;
+                int count = 0;
                 for (byte[] id : some) {
-                    any |= deleteOrphan(store, commit, id);
+                    count += deleteOrphan(store, id, commit) ? 1 : 0;
                 }
-                if (any) {
-                    store.commit(commit, false);
-                    deleted += some.size();
-                }
+                store.commit(commit, false);
+                deleted += count;
             } catch (StoreException e) {
                 // A full disk, or a capability that has ended, must not keep the tree from being read.
                 log.atWarn().addKeyValue("count", some.size()).setCause(e).log("orphans_kept");
@@ -900,18 +942,34 @@ final class Flusher {
         }
     }
 
-    private static boolean deleteOrphan(BlockStore store, Commit commit, byte[] id) throws StoreException {
-        try {
-            commit.delete(store.read(BlockId.of(id)));
-            commit.putLocal(ORPHANS, id, null);
-            return true;
-        } catch (StoreException e) {
-            if (e.code() == StoreException.Code.NOT_FOUND) {
-                store.local(ORPHANS).delete(id);
-            } else {
-                log.atWarn().addKeyValue("block", BlockId.of(id)).setCause(e).log("orphans_kept");
+    /** Their ids, as far as they are such. */
+    static List<byte[]> listedOrphans(BlockStore store) throws StoreException {
+        List<byte[]> listed = new ArrayList<>();
+        store.local(ORPHANS).forEach((id, value) -> {
+            if (id.length == Id.SIZE) {
+                listed.add(id);
             }
-            return false;
+        });
+        return listed;
+    }
+
+    private static boolean deleteOrphan(BlockStore store, byte[] id, Commit commit) throws StoreException {
+        boolean deleted = false;
+        try {
+            OpenBlock orphan = store.read(BlockId.of(id));
+            if (StoredInode.decode(orphan.attributes(), orphan.sectorCount()).linkCount() > 0) {
+                log.atError().addKeyValue("block", orphan.id()).log("orphan_has_name");
+            } else {
+                commit.delete(orphan);
+                deleted = true;
+            }
+        } catch (StoreException | FormatException e) {
+            if (!(e instanceof StoreException missing && missing.code() == StoreException.Code.NOT_FOUND)) {
+                log.atWarn().addKeyValue("block", BlockId.of(id)).setCause(e).log("orphans_kept");
+                return false;
+            }
         }
+        commit.putLocal(ORPHANS, id, null);
+        return deleted;
     }
 }

@@ -5,8 +5,9 @@ import blocktree.store.BlockStore;
 import blocktree.store.OpenBlock;
 import blocktree.store.StoreException;
 import blocktree.tree.FileSystemException.Code;
-import java.util.ArrayDeque;
 import java.util.Collection;
+import java.util.Iterator;
+import java.util.LinkedHashSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ConcurrentMap;
@@ -54,7 +55,7 @@ final class InodeTable {
     /** Held while an inode is read from the store, so that two threads never make two objects of one inode. */
     private final Lock[] loading = new Lock[STRIPES];
     /** Guarded by itself. */
-    private final ArrayDeque<Inode> clock = new ArrayDeque<>();
+    private final LinkedHashSet<Inode> clock = new LinkedHashSet<>();
 
     InodeTable(BlockStore store, Cache cache, BufferPool pool, AccessTimes accessTimes, long weightBytesMax) {
         this.store = store;
@@ -174,9 +175,16 @@ final class InodeTable {
         evictBeyondBound();
     }
 
-    /** The block is deleted for good. */
+    /** The block is deleted for good: nothing keeps its generation open from here on. */
     void remove(Inode inode) {
         inodes.remove(inode.number, inode);
+        boolean weighed;
+        synchronized (clock) {
+            weighed = clock.remove(inode);
+        }
+        if (weighed) {
+            weightBytes.addAndGet(-inode.weighedBytes);
+        }
         references.computeIfPresent(
                 inode.number, (number, reference) -> reference.origin.equals(inode.origin) ? null : reference);
     }
@@ -240,10 +248,12 @@ final class InodeTable {
         for (int looked = 0; weightBytes.get() > weightBytesMax && looked < 64; looked++) {
             Inode inode;
             synchronized (clock) {
-                inode = clock.poll();
-            }
-            if (inode == null) {
-                return;
+                Iterator<Inode> oldest = clock.iterator();
+                if (!oldest.hasNext()) {
+                    return;
+                }
+                inode = oldest.next();
+                oldest.remove();
             }
             boolean present = inodes.get(inode.number) == inode;
             if (present && (inode.touched || !inode.tryEvict())) {

@@ -124,7 +124,7 @@ public final class TreeCheck {
         } catch (FormatException e) {
             report(Severity.ERROR, "malformed", block.id(), String.valueOf(e.getMessage()));
         } catch (StoreException e) {
-            if (e.code() != StoreException.Code.CORRUPT && e.code() != StoreException.Code.DENIED) {
+            if (!e.isUnreadable() && e.code() != StoreException.Code.DENIED) {
                 throw e;
             }
             report(Severity.ERROR, "unreadable", block.id(), String.valueOf(e.getMessage()));
@@ -255,7 +255,7 @@ public final class TreeCheck {
         } catch (FormatException e) {
             report(Severity.ERROR, "tree_shape", block.id(), String.valueOf(e.getMessage()));
         } catch (StoreException e) {
-            if (e.code() != StoreException.Code.CORRUPT && e.code() != StoreException.Code.DENIED) {
+            if (!e.isUnreadable() && e.code() != StoreException.Code.DENIED) {
                 throw e;
             }
             report(Severity.ERROR, "unreadable", block.id(), String.valueOf(e.getMessage()));
@@ -319,7 +319,15 @@ public final class TreeCheck {
     /** Blocks that no directory names and that are not about to be deleted. */
     private void checkOrphans() throws StoreException {
         Set<BlockId> orphans = new HashSet<>();
-        store.local(Flusher.ORPHANS).forEach((id, value) -> orphans.add(BlockId.of(id)));
+        try {
+            for (byte[] id : Flusher.listedOrphans(store)) {
+                orphans.add(BlockId.of(id));
+            }
+        } catch (StoreException e) {
+            if (!e.isUnreadable()) { // else the check of the store reports it
+                throw e;
+            }
+        }
         Consumer<BlockId> check = id -> {
             if (!named.contains(id) && !orphans.contains(id) && (snapshot == null || !isUnlinked(id))) {
                 report(Severity.WARNING, "orphan", id, "no directory names it");

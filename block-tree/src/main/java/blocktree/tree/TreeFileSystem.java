@@ -296,7 +296,11 @@ public final class TreeFileSystem implements FileSystem {
         try {
             Long size = change.sizeBytes();
             if (size != null) {
-                flusher.throttle();
+                if (size > inode.file().sizeBytes()) {
+                    flusher.throttleGrowth();
+                } else {
+                    flusher.throttleRemoval();
+                }
                 prepareTruncate(inode, size);
             }
             Lock exclusive = inode.exclusive();
@@ -305,9 +309,6 @@ public final class TreeFileSystem implements FileSystem {
                 long now = now();
                 if (size != null) {
                     FilePayload file = inode.file();
-                    if (size > file.sizeBytes()) {
-                        flusher.requireSpace();
-                    }
                     flusher.contentChanged(inode);
                     file.truncate(size);
                     inode.modifyTimeNanos = now;
@@ -421,8 +422,7 @@ public final class TreeFileSystem implements FileSystem {
     private Inode make(Caller caller, long parent, Name name, int mode, long device, byte[] target)
             throws FileSystemException {
         checkName(name);
-        flusher.throttle();
-        flusher.requireSpace();
+        flusher.throttleGrowth();
         Inode directory = acquireLive(parent);
         try {
             if (isSnapshots(directory, name) || childOrigin(directory, name) != null) {
@@ -535,8 +535,7 @@ public final class TreeFileSystem implements FileSystem {
     @Override
     public Attributes link(long number, long newParent, Name newName) throws FileSystemException {
         checkName(newName);
-        flusher.throttle();
-        flusher.requireSpace();
+        flusher.throttleGrowth();
         Deque<Runnable> undo = new ArrayDeque<>();
         try {
             Inode inode = acquireLive(number);
@@ -975,8 +974,7 @@ public final class TreeFileSystem implements FileSystem {
         }
         Inode inode = handle.inode;
         int size = source.remaining();
-        flusher.throttle();
-        flusher.requireSpace();
+        flusher.throttleGrowth();
         Lock shared = inode.shared();
         try {
             FilePayload file = inode.file();
@@ -1071,9 +1069,10 @@ public final class TreeFileSystem implements FileSystem {
         if (!handle.mode.write()) {
             throw new FileSystemException(Code.BAD_HANDLE, "not opened to write");
         }
-        flusher.throttle();
-        if (!zeroes) {
-            flusher.requireSpace();
+        if (zeroes) {
+            flusher.throttleRemoval();
+        } else {
+            flusher.throttleGrowth();
             requireRoom(sizeBytes);
         }
         Inode inode = handle.inode;
@@ -1217,8 +1216,7 @@ public final class TreeFileSystem implements FileSystem {
         if (value.length > StoredInode.EXTENDED_ATTRIBUTE_BYTES_MAX) {
             throw new FileSystemException(Code.TOO_BIG, "attribute value of " + value.length + " bytes");
         }
-        flusher.throttle();
-        flusher.requireSpace();
+        flusher.throttleGrowth();
         changeExtendedAttributes(number, attributes -> {
             boolean present = attributes.containsKey(name);
             if (mode == ExtendedAttributeMode.CREATE && present) {

@@ -2,15 +2,25 @@ package blocktree.tree;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
 
+import blocktree.crypto.BlockId;
 import blocktree.store.BlockStore;
+import blocktree.store.Finding;
+import blocktree.store.FsckOptions;
+import blocktree.store.LocalTable;
+import blocktree.store.StoreException;
 import blocktree.tree.FileSystem.Caller;
 import blocktree.tree.FileSystem.Created;
 import blocktree.tree.FileSystem.OpenMode;
 import blocktree.tree.FileSystem.RenameMode;
+import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -19,6 +29,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
@@ -135,6 +146,80 @@ class TreeFileSystemCrashTest {
             assertEquals(1, blocks.get());
             assertClean(tree.store);
         }
+    }
+
+    /** The list is not authenticated: who can write to the disk can put anything on it. */
+    @Test
+    void aForgedListOfOrphansDeletesNothingThatHasAName() throws Exception {
+        try (TestTree tree = new TestTree(directory)) {
+            Created file = tree.fs.create(USER, ROOT, Name.of("file"), 0600, WRITE);
+            tree.fs.write(USER, file.handle(), 0, ByteBuffer.wrap(new byte[] {1, 2, 3}));
+            tree.fs.makeDirectory(USER, ROOT, Name.of("directory"), 0700);
+            tree.fs.sync();
+            LocalTable list = tree.store.local(Flusher.ORPHANS);
+            List<BlockId> blocks = new ArrayList<>();
+            tree.store.forEachBlock(blocks::add);
+            for (BlockId id : blocks) {
+                list.put(id.toBytes(), new byte[] {1});
+            }
+            list.put(new byte[32], new byte[] {1});
+            list.put(new byte[] {1, 2}, new byte[] {1});
+            tree.crash();
+            assertArrayEquals(new byte[] {1, 2, 3}, content(tree.fs, Name.of("file")));
+            tree.fs.lookup(ROOT, Name.of("directory"));
+            assertEquals(3, blocks.size());
+            list = tree.store.local(Flusher.ORPHANS);
+            for (BlockId id : blocks) {
+                assertNull(list.get(id.toBytes()));
+            }
+            assertNull(list.get(new byte[32]));
+            assertClean(tree.store);
+        }
+    }
+
+    @Test
+    void aDamagedTableOfThisNodeKeepsNothingFromBeingUsed() throws Exception {
+        try (TestTree tree = new TestTree(directory)) {
+            Created file = tree.fs.create(USER, ROOT, Name.of("file"), 0600, WRITE);
+            tree.fs.write(USER, file.handle(), 0, ByteBuffer.wrap(new byte[] {1, 2, 3}));
+            tree.fs.setAttributes(USER, file.attributes().inode(), AttributeChange.times(5L, 6L));
+            tree.fs.sync();
+            tree.crash();
+            assertEquals(5, tree.fs.lookup(ROOT, Name.of("file")).accessTimeNanos());
+            tree.fs.close();
+            tree.store.close();
+            damageFileWith(tree.directory.resolve("a"), "access\0");
+            tree.store = BlockStore.open(tree.directory.resolve("a"), tree.storeOptions, tree.node);
+            assertThrows(StoreException.class, () -> tree.store.local("access").forEach((id, time) -> {}));
+
+            tree.fs = TreeFileSystem.open(tree.store, tree.options);
+            assertArrayEquals(new byte[] {1, 2, 3}, content(tree.fs, Name.of("file")));
+            assertNotEquals(5, tree.fs.lookup(ROOT, Name.of("file")).accessTimeNanos());
+            tree.fs.sync();
+            List<Finding> findings = new ArrayList<>();
+            tree.store.fsck(FsckOptions.defaults(), findings::add);
+            assertEquals(1, findings.size(), findings.toString());
+            assertEquals(Finding.Kind.DATABASE_DAMAGED, findings.get(0).kind());
+            TreeCheck.run(tree.store, finding -> fail(finding.toString()));
+        }
+    }
+
+    private static void damageFileWith(Path store, String content) throws IOException {
+        List<Path> files;
+        try (Stream<Path> all = Files.list(store)) {
+            files = all.filter(file -> file.toString().endsWith(".sst")).toList();
+        }
+        int damaged = 0;
+        for (Path file : files) {
+            byte[] bytes = Files.readAllBytes(file);
+            int at = new String(bytes, StandardCharsets.ISO_8859_1).indexOf(content);
+            if (at >= 0) {
+                bytes[at] ^= 1;
+                Files.write(file, bytes);
+                damaged++;
+            }
+        }
+        assertEquals(1, damaged, files.toString());
     }
 
     private static int count(BlockStore store) throws Exception {

@@ -69,6 +69,13 @@ class FaultTest {
                 assertArrayEquals(piece, Files.readAllBytes(node.mount().resolve("filler" + i)), "filler" + i);
             }
 
+            for (int i = 0; i < written; i += 2) {
+                Files.delete(node.mount().resolve("filler" + i));
+            }
+            for (int i = 0; i < written / 2; i += 2) {
+                writeDurably(node.mount().resolve("filler" + i), piece);
+            }
+
             Program.shell(node.work(), "mount -o remount,size=640m " + node.data())
                     .run();
             Await.until(Duration.ofSeconds(30), "writes are taken again once there is room", () -> {
