@@ -43,7 +43,7 @@ final class Snapshots {
     private final Ledger ledger;
     private final KeyRing keys;
     private final ReentrantLock lock = new ReentrantLock(); // taken before the ledger's locks
-    private volatile List<Held> held = List.of(); // ascending by position
+    private volatile List<Held> held = List.of(); // oldest first
     private volatile Set<String> unreadable = Set.of(); // ids of rows that lead to no sound entry
     private volatile long[] positions = {};
 
@@ -63,7 +63,7 @@ final class Snapshots {
                 if (!Arrays.equals(rowKey(body.id()), key) || body.deleted()) {
                     throw StoreException.corrupt("the row of a snapshot leads to another entry");
                 }
-                found.add(new Held(body, info(body)));
+                found.add(new Held(body, info(body, entry.position())));
             } catch (StoreException e) {
                 if (!e.isUnreadable() && e.code() != StoreException.Code.INVALID) {
                     throw e;
@@ -168,7 +168,8 @@ final class Snapshots {
                         ledger.tree(), id, sealed, domainKey.epoch(), root.position(), root.hash(), timeMillis, false);
                 batch.put(ledger.rocks().family(Column.META), rowKey(id), Keys.u64(position));
                 List<Held> with = new ArrayList<>(before);
-                with.add(new Held(body, new SnapshotInfo(name.clone(), root.position(), root.hash(), timeMillis)));
+                with.add(new Held(
+                        body, new SnapshotInfo(name.clone(), position, root.position(), root.hash(), timeMillis)));
                 // pinned before any commit can supersede what it names
                 publish(with);
                 return ledger.node().sign(SignatureKind.SNAPSHOT, body.encode()).toBytes();
@@ -263,20 +264,20 @@ final class Snapshots {
 
     private void publish(List<Held> snapshots) {
         List<Held> sorted = new ArrayList<>(snapshots);
-        sorted.sort(Comparator.comparingLong(s -> s.body.position()));
+        sorted.sort(Comparator.comparingLong(s -> s.info.madePosition()));
         held = List.copyOf(sorted);
         positions = sorted.stream().mapToLong(s -> s.body.position()).toArray();
     }
 
     /** A name that this node has no key for shows as the id. */
-    private SnapshotInfo info(SnapshotBody body) {
+    private SnapshotInfo info(SnapshotBody body, long madePosition) {
         byte[] name;
         try {
             name = keys.domainKey(ledger.rootDomain(), body.epoch()).openName(body.nameSealed());
         } catch (CryptoException e) {
             name = body.id().getBytes(US_ASCII);
         }
-        return new SnapshotInfo(name, body.position(), body.stateRoot(), body.timeMillis());
+        return new SnapshotInfo(name, madePosition, body.position(), body.stateRoot(), body.timeMillis());
     }
 
     /** Key of a snapshot's row in the family {@code meta}. */

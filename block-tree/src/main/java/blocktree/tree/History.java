@@ -114,14 +114,14 @@ final class History {
 
     private void listSnapshots(Inode directory, long cookie, FileSystem.DirectorySink sink) throws FileSystemException {
         for (SnapshotInfo snapshot : snapshots()) {
-            if (snapshot.position() > cookie) {
+            if (snapshot.madePosition() > cookie) {
                 Origin origin = new Origin(
                         Origin.Kind.SNAPSHOT, directory.origin.block(), directory.origin.domain(), snapshot, 0);
                 if (!sink.entry(
                         Name.wrap(snapshot.name()),
                         table.number(origin),
                         Attributes.TYPE_DIRECTORY,
-                        snapshot.position())) {
+                        snapshot.madePosition())) {
                     return;
                 }
             }
@@ -206,7 +206,6 @@ final class History {
             // Names with NUL are not for people: the live check's own snapshots.
             return store.snapshots().stream()
                     .filter(snapshot -> DirectoryNode.validName(snapshot.name()))
-                    .sorted(Comparator.comparingLong(SnapshotInfo::position))
                     .toList();
         } catch (StoreException e) {
             throw StoreErrors.toFileSystem(e);

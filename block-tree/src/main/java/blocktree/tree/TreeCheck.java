@@ -86,7 +86,18 @@ public final class TreeCheck {
                         "has " + found.names() + " names and a link count of " + found.linkCount());
             }
         });
-        checkOrphans();
+        try {
+            checkOrphans();
+        } catch (StoreException e) {
+            if (!e.isUnreadable()) {
+                throw e;
+            }
+            report(
+                    Severity.ERROR,
+                    "unreadable",
+                    store.rootBlock(),
+                    "it cannot be told which blocks no directory names: " + e.getMessage());
+        }
         return new Summary(directories, files, others, errors, warnings);
     }
 
@@ -106,7 +117,7 @@ public final class TreeCheck {
         } catch (StoreException e) {
             switch (e.code()) {
                 case NOT_FOUND -> report(Severity.ERROR, "dangling", id, "a directory names it, and it does not exist");
-                case CORRUPT, DENIED -> report(Severity.ERROR, "unreadable", id, String.valueOf(e.getMessage()));
+                case CORRUPT, IO, DENIED -> report(Severity.ERROR, "unreadable", id, String.valueOf(e.getMessage()));
                 default -> throw e;
             }
             return null;

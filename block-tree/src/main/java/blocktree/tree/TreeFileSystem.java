@@ -168,10 +168,9 @@ public final class TreeFileSystem implements FileSystem {
         }
     }
 
-    /** Checks names, links, directories and orphans while the tree is in use, on a snapshot that is deleted afterwards. What is in memory is written back first. */
+    /** Checks names, links, directories and orphans while the tree is in use, on a snapshot that is deleted afterwards: what is committed, so {@link #sync} first. */
     public TreeCheck.Summary check(Consumer<TreeFinding> findings) throws FileSystemException {
         requireOpen();
-        flusher.flush(null, false);
         byte[] name = ("\0check-" + Long.toHexString(random.nextLong())).getBytes(StandardCharsets.UTF_8);
         try {
             SnapshotInfo snapshot = store.createSnapshot(name);

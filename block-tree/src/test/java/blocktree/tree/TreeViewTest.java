@@ -15,6 +15,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeMap;
@@ -149,6 +150,23 @@ class TreeViewTest {
     }
 
     @Test
+    void snapshotsOfTheSameStateAreAllListedInTheOrderInWhichTheyWereMade() throws Exception {
+        List<String> names = List.of("d", "b", "e", "a", "c");
+        for (String name : names) {
+            tree.fs.createSnapshot(Name.of(name));
+        }
+        Set<String> listed = new HashSet<>(names);
+        listed.add(".versions");
+        assertEquals(listed, list(tree.fs, at(tree.fs, ".snapshots").inode()).keySet());
+        tree.reopen();
+        assertEquals(
+                names,
+                tree.store.snapshots().stream()
+                        .map(snapshot -> Name.wrap(snapshot.name()).plaintext())
+                        .toList());
+    }
+
+    @Test
     void earlierGenerationsOfAFileCanBeRead() throws Exception {
         TreeFileSystem fs = tree.fs;
         long d = fs.makeDirectory(USER, ROOT, Name.of("d"), 0750).inode();
@@ -237,6 +255,7 @@ class TreeViewTest {
         long handle = tree.fs.open(USER, at(tree.fs, "d", "f2").inode(), WRITE);
         tree.fs.unlink(d, Name.of("f2"));
         List<TreeFinding> findings = new ArrayList<>();
+        tree.fs.sync();
         TreeCheck.Summary summary = tree.fs.check(findings::add);
         assertEquals(List.of(), findings);
         assertEquals(2, summary.directories());

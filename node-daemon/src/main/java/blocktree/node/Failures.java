@@ -18,6 +18,8 @@ final class Failures {
     private static final String MAKE_ROOM =
             "make room on the disk and try again; without room the tree can still be read: btnode run --read-only";
 
+    private static final String CHECK = "run btnode fsck on the data directory; restore from a copy what it names";
+
     private Failures() {}
 
     /** What the operating system said, without the names of Java's classes. */
@@ -81,13 +83,7 @@ final class Failures {
     static NodeException of(String tried, StoreException e) {
         String found = String.valueOf(e.getMessage());
         return switch (e.code()) {
-            case CORRUPT ->
-                new NodeException(
-                        ExitCode.DAMAGED_STORE,
-                        tried,
-                        found,
-                        "run btnode fsck on the data directory; restore from a copy what it names",
-                        e);
+            case CORRUPT -> new NodeException(ExitCode.DAMAGED_STORE, tried, found, CHECK, e);
             case LOST_WRITES ->
                 new NodeException(
                         ExitCode.DAMAGED_STORE,
@@ -138,7 +134,11 @@ final class Failures {
                 exitCode,
                 tried,
                 String.valueOf(e.getMessage()),
-                exitCode == ExitCode.NO_SPACE ? MAKE_ROOM : "look at the node's log for what came before",
+                switch (exitCode) {
+                    case NO_SPACE -> MAKE_ROOM;
+                    case DAMAGED_STORE -> CHECK;
+                    default -> "look at the node's log for what came before";
+                },
                 e);
     }
 

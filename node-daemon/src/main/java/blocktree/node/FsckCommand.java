@@ -4,9 +4,11 @@ import blocktree.btmsg.ControlReply;
 import blocktree.btmsg.ControlRequest;
 import blocktree.crypto.Identity;
 import blocktree.crypto.SecretBytes;
+import blocktree.store.StoreException;
 import ch.qos.logback.classic.Level;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -18,7 +20,7 @@ import picocli.CommandLine.Option;
         description = {
             "Check everything that is stored: signatures, capabilities, every sector, every name and link.",
             "Works on a running node through its control socket, else on the data directory itself. "
-                    + "Exit code 0: all is well; 1: there are findings, one a line."
+                    + "Exit code 0: all is well; 1: there are findings, one a line; 7: the store cannot be opened."
         },
         mixinStandardHelpOptions = true,
         sortOptions = false)
@@ -55,17 +57,27 @@ final class FsckCommand implements Callable<Integer> {
             }
         }
         DataDirectory data = DataDirectory.open(path);
-        EventLog.start(EventLog.Format.TEXT, Level.WARN);
+        EventLog.start(EventLog.Format.TEXT, Level.ERROR); // what is damaged is a finding, said once
         try (DataDirectory.Lock lock = data.lock(!repair);
-                Identity identity = NodeKeys.unlockNode(data, passphrase, System.err);
-                OpenTree tree = OpenTree.open(
-                        repair ? RunSettings.of(data) : RunSettings.of(data).withReadOnly(), identity)) {
-            return report.finish(tree.fsck(repair, part -> {
+                Identity identity = NodeKeys.unlockNode(data, passphrase, System.err)) {
+            return report.finish(OpenTree.check(RunSettings.of(data), identity, repair, part -> {
                 report.accept(part);
                 return true;
             }));
         } catch (IOException e) {
             throw Failures.of("to check " + path, e, "check the disk and the permissions");
+        } catch (NodeException e) {
+            if (e.exitCode() != ExitCode.DAMAGED_STORE) {
+                throw e;
+            }
+            // Damage that keeps the store from being opened is a finding too, and the last one.
+            boolean lost =
+                    e.getCause() instanceof StoreException cause && cause.code() == StoreException.Code.LOST_WRITES;
+            String remedy = lost ? e.remedy() : "check the disk; put back the data directory from a copy";
+            report.accept(new ControlReply.Finding(
+                    "error", "not_opened", "", e.found() + "; nothing more can be checked: " + remedy, false));
+            report.finish(new ControlReply.Checked(Map.of()));
+            return ExitCode.DAMAGED_STORE.code();
         }
     }
 }

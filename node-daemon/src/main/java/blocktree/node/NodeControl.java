@@ -38,7 +38,7 @@ final class NodeControl implements ControlHandler {
         } else if (request instanceof ControlRequest.SnapshotList) {
             return new ControlReply.Snapshots(node.tree().snapshots());
         } else if (request instanceof ControlRequest.Fsck fsck) {
-            return node.tree().fsck(fsck.repair(), CheckStream.to(stream));
+            return node.tree().check(fsck.repair(), CheckStream.to(stream));
         } else if (request instanceof ControlRequest.Scrub) {
             return node.tree().scrub(CheckStream.to(stream));
         } else if (request instanceof ControlRequest.Mount mount) {

@@ -87,22 +87,13 @@ final class OpenTree implements AutoCloseable {
     static OpenTree open(RunSettings settings, Identity node) throws NodeException {
         DataDirectory directory = settings.directory();
         String tried = "to open the store " + directory.tree();
-        Retention retention = new Retention(
-                Math.min(Retention.DEFAULT.minLifetimeMillis(), settings.retentionMillis()),
-                settings.retentionMillis());
         requireHeap(settings.dirtyBytesMax());
-        StoreOptions options = StoreOptions.defaults()
-                .withAnchor(directory.anchor())
-                .withReadOnly(settings.readOnly())
-                .withAcceptLoss(settings.acceptLoss())
-                .withRetention(retention)
-                .withCaches(settings.cacheBytes(), NODE_CACHE_BYTES, STATE_CACHE_BYTES, BLOCK_KEYS_MAX);
         TreeOptions treeOptions = TreeOptions.defaults();
         treeOptions = treeOptions.withCaches(
                 settings.dirtyBytesMax(), treeOptions.cleanBytesMax(), treeOptions.inodeBytesMax());
         BlockStore store = null;
         try {
-            store = BlockStore.open(directory.tree(), options, node);
+            store = BlockStore.open(directory.tree(), storeOptions(settings), node);
             return new OpenTree(store, TreeFileSystem.open(store, treeOptions), node.id(), settings.readOnly());
         } catch (StoreException e) {
             throw Failures.of(tried, e);
@@ -110,6 +101,18 @@ final class OpenTree implements AutoCloseable {
             closeAfter(store, e);
             throw Failures.of(tried, e);
         }
+    }
+
+    private static StoreOptions storeOptions(RunSettings settings) {
+        Retention retention = new Retention(
+                Math.min(Retention.DEFAULT.minLifetimeMillis(), settings.retentionMillis()),
+                settings.retentionMillis());
+        return StoreOptions.defaults()
+                .withAnchor(settings.directory().anchor())
+                .withReadOnly(settings.readOnly())
+                .withAcceptLoss(settings.acceptLoss())
+                .withRetention(retention)
+                .withCaches(settings.cacheBytes(), NODE_CACHE_BYTES, STATE_CACHE_BYTES, BLOCK_KEYS_MAX);
     }
 
     private static void requireHeap(long dirtyBytesMax) throws NodeException {
@@ -261,41 +264,76 @@ final class OpenTree implements AutoCloseable {
         }
     }
 
-    /** Checks the store, then names and links. Ends early, with what it has, when nobody listens any more. */
-    ControlReply.Checked fsck(boolean repair, NodeControl.CheckStream out) throws NodeException {
-        String tried = "to check the store";
-        sync();
-        try {
-            FsckOptions options = FsckOptions.defaults()
-                    .withRepair(repair)
-                    .withProgress(report -> out.offer(new ControlReply.Progress("sectors", report.sectors(), 0)));
-            FsckReport report = store.fsck(options, finding -> out.offer(toReply(finding)));
-            Consumer<TreeFinding> treeFindings = finding -> out.offer(toReply(finding));
-            // A store that is open for reading only does not change meanwhile; any other is checked on a snapshot.
-            TreeCheck.Summary names =
-                    store.isReadOnly() ? TreeCheck.run(store, treeFindings) : files.check(treeFindings);
-            Map<String, Long> counters = new LinkedHashMap<>();
-            counters.put("log_entries", report.logEntries());
-            counters.put("blocks", report.blocks());
-            counters.put("headers", report.headers());
-            counters.put("integrity_nodes", report.nodes());
-            counters.put("sectors", report.sectors());
-            counters.put("sector_bytes", report.sectorBytes());
-            counters.put("sealed_blocks", report.sealedBlocks());
-            counters.put("store_errors", report.errors());
-            counters.put("store_warnings", report.warnings());
-            counters.put("repaired", report.repaired());
-            counters.put("directories", names.directories());
-            counters.put("files", names.files());
-            counters.put("other_inodes", names.others());
-            counters.put("tree_errors", names.errors());
-            counters.put("tree_warnings", names.warnings());
-            return new ControlReply.Checked(counters);
+    /** Checks what is committed of a store that no node has open, then names and links. */
+    static ControlReply.Checked check(RunSettings settings, Identity node, boolean repair, NodeControl.CheckStream out)
+            throws NodeException {
+        try (BlockStore store = BlockStore.open(
+                settings.directory().tree(), storeOptions(settings).withReadOnly(!repair), node)) {
+            return check(store, repair, out, findings -> TreeCheck.run(store, findings));
         } catch (StoreException e) {
-            throw Failures.of(tried, e);
-        } catch (FileSystemException e) {
-            throw Failures.of(tried, e);
+            throw Failures.of("to check the store " + settings.directory().tree(), e);
         }
+    }
+
+    /** Checks the store while it is in use, then names and links. Ends early, with what it has, when nobody listens any more. */
+    ControlReply.Checked check(boolean repair, NodeControl.CheckStream out) throws NodeException {
+        try {
+            sync();
+        } catch (NodeException e) {
+            out.offer(new ControlReply.Finding(
+                    "warning",
+                    "not_written",
+                    "",
+                    "what waits to be written is not checked, and cannot be written: " + e.found(),
+                    false));
+        }
+        try {
+            // A store that is open for reading only does not change meanwhile; any other is checked on a snapshot.
+            return check(
+                    store,
+                    repair,
+                    out,
+                    findings -> store.isReadOnly() ? TreeCheck.run(store, findings) : files.check(findings));
+        } catch (StoreException e) {
+            throw Failures.of("to check the store", e);
+        }
+    }
+
+    @FunctionalInterface
+    private interface NameCheck {
+        TreeCheck.Summary run(Consumer<TreeFinding> findings) throws StoreException, FileSystemException;
+    }
+
+    private static ControlReply.Checked check(
+            BlockStore store, boolean repair, NodeControl.CheckStream out, NameCheck nameCheck)
+            throws StoreException, NodeException {
+        FsckOptions options = FsckOptions.defaults()
+                .withRepair(repair)
+                .withProgress(report -> out.offer(new ControlReply.Progress("sectors", report.sectors(), 0)));
+        FsckReport report = store.fsck(options, finding -> out.offer(toReply(finding)));
+        TreeCheck.Summary names;
+        try {
+            names = nameCheck.run(finding -> out.offer(toReply(finding)));
+        } catch (FileSystemException e) {
+            throw Failures.of("to check names and links", e);
+        }
+        Map<String, Long> counters = new LinkedHashMap<>();
+        counters.put("log_entries", report.logEntries());
+        counters.put("blocks", report.blocks());
+        counters.put("headers", report.headers());
+        counters.put("integrity_nodes", report.nodes());
+        counters.put("sectors", report.sectors());
+        counters.put("sector_bytes", report.sectorBytes());
+        counters.put("sealed_blocks", report.sealedBlocks());
+        counters.put("store_errors", report.errors());
+        counters.put("store_warnings", report.warnings());
+        counters.put("repaired", report.repaired());
+        counters.put("directories", names.directories());
+        counters.put("files", names.files());
+        counters.put("other_inodes", names.others());
+        counters.put("tree_errors", names.errors());
+        counters.put("tree_warnings", names.warnings());
+        return new ControlReply.Checked(counters);
     }
 
     /** Verifies everything that is stored once; each damaged block is an event. */
