@@ -311,6 +311,22 @@ class CommandLineTest {
     }
 
     @Test
+    void damageThatKeepsTheStoreFromBeingOpenedIsAFinding() throws IOException {
+        Path data = temporary.resolve("data");
+        assertEquals(0, init(data), err.toString());
+        assertEquals(0, Main.execute("fsck", "--data-dir", data.toString()), err.toString());
+        Path current = data.resolve("tree/CURRENT");
+        Files.writeString(current, "nonsense");
+        out.reset();
+        assertEquals(ExitCode.DAMAGED_STORE.code(), Main.execute("fsck", "--data-dir", data.toString(), "--json"));
+        String[] lines = out.toString().split("\n");
+        assertEquals(2, lines.length, out.toString());
+        assertTrue(lines[0].contains("\"kind\":\"not_opened\"") && lines[0].contains("from a copy"), lines[0]);
+        assertTrue(lines[1].startsWith("{\"type\":\"summary\",\"clean\":false,\"findings\":1"), lines[1]);
+        assertEquals("", err.toString());
+    }
+
+    @Test
     void aKeyFileThatOthersCanReadIsRefused() throws IOException {
         Path data = temporary.resolve("data");
         assertEquals(0, init(data), err.toString());
