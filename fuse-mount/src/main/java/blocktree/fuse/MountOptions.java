@@ -19,6 +19,7 @@ import java.util.regex.Pattern;
  * @param threadCount threads that serve the mount as long as none is held up
  * @param threadCountMax how far their number may grow while all are held up, at least {@code threadCount}
  * @param slowAfter a request that runs longer is reported as {@code operation_slow}
+ * @param requestTimeout a request that runs longer is answered with ETIMEDOUT, whatever it waits for
  * @param autoUnmount a small process unmounts when this one dies, however it dies
  */
 public record MountOptions(
@@ -35,6 +36,7 @@ public record MountOptions(
         int threadCount,
         int threadCountMax,
         Duration slowAfter,
+        Duration requestTimeout,
         boolean autoUnmount) {
 
     private static final Pattern PLAIN = Pattern.compile("[A-Za-z0-9._:@/+-]{1,128}");
@@ -57,12 +59,16 @@ public record MountOptions(
         if (threadCount < 1 || threadCountMax < threadCount) {
             throw new IllegalArgumentException("threadCount " + threadCount + ", threadCountMax " + threadCountMax);
         }
-        if (attributeTimeout.isNegative() || entryTimeout.isNegative() || slowAfter.isNegative()) {
+        if (attributeTimeout.isNegative()
+                || entryTimeout.isNegative()
+                || slowAfter.isNegative()
+                || requestTimeout.isNegative()) {
             throw new IllegalArgumentException("negative duration");
         }
     }
 
-    /** For this user alone, nosuid, nodev, timeouts of 1 s, 2 threads growing to 256, reports after 10 s, unmounted when the process dies. */
+    /** For this user alone, nosuid, nodev, timeouts of 1 s, 2 threads growing to 256, reports after 10 s,
+     * an end to waiting after 2 min (when Linux, too, calls a task hung), unmounted when the process dies. */
     public static MountOptions defaults() {
         return new MountOptions(
                 false,
@@ -78,6 +84,7 @@ public record MountOptions(
                 2,
                 256,
                 Duration.ofSeconds(10),
+                Duration.ofMinutes(2),
                 true);
     }
 
@@ -96,6 +103,7 @@ public record MountOptions(
                 threadCount,
                 threadCountMax,
                 slowAfter,
+                requestTimeout,
                 autoUnmount);
     }
 
@@ -114,6 +122,7 @@ public record MountOptions(
                 threadCount,
                 threadCountMax,
                 slowAfter,
+                requestTimeout,
                 autoUnmount);
     }
 
@@ -132,6 +141,7 @@ public record MountOptions(
                 threadCount,
                 threadCountMax,
                 slowAfter,
+                requestTimeout,
                 autoUnmount);
     }
 
@@ -150,6 +160,7 @@ public record MountOptions(
                 threadCount,
                 threadCountMax,
                 slowAfter,
+                requestTimeout,
                 autoUnmount);
     }
 
@@ -168,6 +179,7 @@ public record MountOptions(
                 threadCount,
                 threadCountMax,
                 slowAfter,
+                requestTimeout,
                 autoUnmount);
     }
 
@@ -186,6 +198,7 @@ public record MountOptions(
                 threadCount,
                 threadCountMax,
                 slowAfter,
+                requestTimeout,
                 autoUnmount);
     }
 
@@ -204,6 +217,7 @@ public record MountOptions(
                 threadCount,
                 threadCountMax,
                 slowAfter,
+                requestTimeout,
                 autoUnmount);
     }
 
@@ -222,6 +236,7 @@ public record MountOptions(
                 threadCount,
                 threadCountMax,
                 slowAfter,
+                requestTimeout,
                 autoUnmount);
     }
 
@@ -240,6 +255,7 @@ public record MountOptions(
                 count,
                 countMax,
                 slowAfter,
+                requestTimeout,
                 autoUnmount);
     }
 
@@ -257,6 +273,26 @@ public record MountOptions(
                 pageCache,
                 threadCount,
                 threadCountMax,
+                value,
+                requestTimeout,
+                autoUnmount);
+    }
+
+    public MountOptions withRequestTimeout(Duration value) {
+        return new MountOptions(
+                allowOther,
+                readOnly,
+                setUserId,
+                devices,
+                noExec,
+                name,
+                subtype,
+                attributeTimeout,
+                entryTimeout,
+                pageCache,
+                threadCount,
+                threadCountMax,
+                slowAfter,
                 value,
                 autoUnmount);
     }
@@ -276,6 +312,7 @@ public record MountOptions(
                 threadCount,
                 threadCountMax,
                 slowAfter,
+                requestTimeout,
                 value);
     }
 

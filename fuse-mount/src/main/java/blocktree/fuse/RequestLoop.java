@@ -13,7 +13,9 @@ import org.slf4j.LoggerFactory;
 /**
  * The threads of a mount and the watch over them. Two threads answer everything as long as answers come at once: more only cost wake-ups. When
  * every thread has been held up for {@link #HELD_UP_MILLIS} the watch doubles them, so that a request that waits for storage never keeps
- * others waiting for long; threads in excess end when they find enough others idle.
+ * others waiting for long; threads in excess end when they find enough others idle. A request that has run for
+ * {@link MountOptions#requestTimeout} is answered by the watch, since the call that it waits in may be native and never return. When no thread is left
+ * that does not wait in such a call, one more refuses whatever comes.
  */
 final class RequestLoop {
     private static final Logger log = LoggerFactory.getLogger(RequestLoop.class);
@@ -39,6 +41,10 @@ final class RequestLoop {
     private volatile boolean active;
     private volatile boolean stopping;
     private volatile boolean ended;
+    private volatile boolean stalled;
+
+    /** Held while the watch sends an answer, and while libfuse's structures go. */
+    private final Object answering = new Object();
 
     /**
      * @param onEnd runs once, on the last thread, when all others have ended
@@ -140,7 +146,9 @@ final class RequestLoop {
     void ended(RequestThread thread, boolean counted) {
         threads.remove(thread);
         if (counted && threadCount.decrementAndGet() == 0) {
-            ended = true;
+            synchronized (answering) {
+                ended = true;
+            }
             amendedReplies.close();
             onEnd.run();
         }
@@ -154,6 +162,7 @@ final class RequestLoop {
             active = false;
             long now = System.nanoTime();
             int heldUpCount = 0;
+            int abandonedCount = 0;
             for (RequestThread thread : threads) {
                 long started = thread.startedNanos;
                 if (started == 0) {
@@ -168,9 +177,42 @@ final class RequestLoop {
                     thread.reportedStartNanos = started;
                     reportSlow(thread, ranMillis);
                 }
+                if (ranMillis > options.requestTimeout().toMillis()) {
+                    if (thread.abandonedStartNanos != started) {
+                        thread.abandonedStartNanos = started;
+                        abandon(thread, started, ranMillis);
+                    }
+                    abandonedCount++;
+                }
             }
+            stalled = abandonedCount >= options.threadCountMax();
             grow(heldUpCount);
         }
+    }
+
+    /** Tells the caller that the request under way since {@code started} has taken too long; the thread goes on with it. */
+    private void abandon(RequestThread thread, long started, long ranMillis) {
+        long unique = thread.unique;
+        Operation operation = thread.operation;
+        if (unique == 0 || thread.startedNanos != started) {
+            return; // there is no answer to it, or it has just been answered
+        }
+        synchronized (answering) {
+            if (ended) {
+                return;
+            }
+            RequestThread.refuse(library, channel, unique, Errno.ETIMEDOUT);
+        }
+        log.atError()
+                .addKeyValue("operation", operation)
+                .addKeyValue("millis", ranMillis)
+                .addKeyValue("pending", pendingCount())
+                .log("operation_timed_out");
+    }
+
+    /** Whether every thread that may be waits in a request that was abandoned. */
+    boolean isStalled() {
+        return stalled;
     }
 
     private void reportSlow(RequestThread thread, long ranMillis) {
@@ -184,7 +226,7 @@ final class RequestLoop {
 
     private void grow(int heldUpCount) {
         int count = threadCount.get();
-        int wanted = Math.min(options.threadCountMax(), count * 2);
+        int wanted = Math.min(options.threadCountMax() + (stalled ? 1 : 0), count * 2);
         if (heldUpCount < count || wanted == count || stopping || ended || !threadCount.compareAndSet(count, wanted)) {
             return;
         }

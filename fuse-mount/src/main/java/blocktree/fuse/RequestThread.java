@@ -30,11 +30,16 @@ final class RequestThread extends Thread {
     static final int OPCODE_REMOVEXATTR = 24;
     static final int OPCODE_INIT = 26;
     static final int OPCODE_OPENDIR = 27;
+    static final int OPCODE_RELEASEDIR = 29;
+    static final int OPCODE_DESTROY = 38;
     static final int OPCODE_BATCH_FORGET = 42;
     static final int OPCODE_SEEK = 46;
 
     private static final int HEADER_SIZE_BYTES = 40;
     private static final int REPLY_HEADER_SIZE_BYTES = 16;
+
+    /** Place of the request's number in its header, and in that of the reply. */
+    private static final int UNIQUE = 8;
 
     /** Places in the scratch memory. */
     private static final long CHANNEL_CELL = 0;
@@ -66,8 +71,14 @@ final class RequestThread extends Thread {
 
     volatile @Nullable Operation operation;
 
+    /** The kernel's number of the request under way; 0 for one that has no answer. Written by this thread only, before {@link #startedNanos}. */
+    volatile long unique;
+
     /** The start of the request that was last reported as slow; used by the watch only. */
     long reportedStartNanos;
+
+    /** The start of the request that was last answered by the watch; used by the watch only. */
+    long abandonedStartNanos;
 
     RequestThread(RequestLoop loop, NativeFuse.Library library, long session, long channel, String name) {
         super(null, null, name, 0, false);
@@ -91,11 +102,14 @@ final class RequestThread extends Thread {
         boolean surplus = false;
         try {
             while (!surplus && !loop.isStopping() && receive()) {
+                int opcode = opcode();
+                unique = MEMORY.getLong(buffer + UNIQUE);
                 startedNanos = System.nanoTime() | 1; // never 0
                 loop.taken();
                 try {
-                    int opcode = opcode();
-                    if (!loop.operations().intercept(this)) {
+                    if (loop.isStalled() && isAnswered(opcode)) {
+                        reply(Errno.ETIMEDOUT, 0);
+                    } else if (!loop.operations().intercept(this)) {
                         severalNames = false;
                         long replies = needsAmending(opcode) ? loop.amendedReplies() : channel;
                         library.fuse_session_process(session, buffer, requestSizeBytes, replies);
@@ -127,6 +141,15 @@ final class RequestThread extends Thread {
                 return size > 0;
             }
         }
+    }
+
+    /** Not those by which the kernel gives something up. */
+    private static boolean isAnswered(int opcode) {
+        return switch (opcode) {
+            case OPCODE_FORGET, OPCODE_BATCH_FORGET, OPCODE_INIT, OPCODE_DESTROY, OPCODE_RELEASE, OPCODE_RELEASEDIR ->
+                false;
+            default -> true;
+        };
     }
 
     /** The requests that address an inode, or return one, but none of those that come with each read and write. */
@@ -281,12 +304,30 @@ final class RequestThread extends Thread {
     }
 
     private void send(long reply, int errno, int bodySizeBytes) {
+        send(library, channel, scratch + VECTOR, reply, unique, errno, bodySizeBytes);
+    }
+
+    /** Answers request {@code unique} with an error, from any thread. The kernel takes the first answer and ignores a later one. */
+    static void refuse(NativeFuse.Library library, long channel, long unique, int errno) {
+        long memory = MEMORY.allocateMemory(VECTOR + REPLY_HEADER_SIZE_BYTES, false);
+        send(library, channel, memory, memory + VECTOR, unique, errno, 0);
+        MEMORY.freeMemory(memory);
+    }
+
+    private static void send(
+            NativeFuse.Library library,
+            long channel,
+            long vector,
+            long reply,
+            long unique,
+            int errno,
+            int bodySizeBytes) {
         int size = REPLY_HEADER_SIZE_BYTES + bodySizeBytes;
         MEMORY.putInt(reply, size);
         MEMORY.putInt(reply + 4, -errno);
-        MEMORY.putLong(reply + 8, MEMORY.getLong(buffer + 8));
-        MEMORY.putLong(scratch + VECTOR, reply);
-        MEMORY.putLong(scratch + VECTOR + 8, size);
-        library.fuse_chan_send(channel, scratch + VECTOR, 1);
+        MEMORY.putLong(reply + UNIQUE, unique);
+        MEMORY.putLong(vector, reply);
+        MEMORY.putLong(vector + 8, size);
+        library.fuse_chan_send(channel, vector, 1);
     }
 }

@@ -365,6 +365,59 @@ class FuseMountTest {
     }
 
     @Test
+    void requestsThatTakeTooLongAreAnsweredAndNeverWedgeTheMount() throws Exception {
+        FaultyFileSystem faulty = new FaultyFileSystem();
+        FuseMount mount = FuseMount.mount(
+                faulty.fileSystem(),
+                point,
+                DEFAULTS.withThreads(2, 4)
+                        .withRequestTimeout(Duration.ofMillis(500))
+                        .withTimeouts(Duration.ZERO, Duration.ZERO));
+        Files.writeString(point.resolve("file"), "content");
+        CountDownLatch release = new CountDownLatch(1);
+        for (String method : List.of("statistics", "create")) {
+            faulty.before(method, () -> {
+                release.await();
+                return null;
+            });
+        }
+        IOException first = assertThrows(IOException.class, () -> Files.createFile(point.resolve("late")));
+        assertTrue(String.valueOf(first.getMessage()).contains("timed out"), first.getMessage());
+        assertEquals("content", Files.readString(point.resolve("file")));
+        for (int i = 0; i < 3; i++) { // with the first, as many as there may be threads
+            statFileSystem("timed out");
+        }
+        Await.until("what comes while every thread is stuck is refused", () -> {
+            try {
+                Files.readString(point.resolve("file"));
+                return false;
+            } catch (IOException e) {
+                return String.valueOf(e.getMessage()).contains("timed out");
+            }
+        });
+        release.countDown();
+        faulty.heal();
+        Await.until("the mount goes on when the file system does", () -> {
+            try {
+                return Files.readString(point.resolve("file")).equals("content");
+            } catch (IOException e) {
+                return false;
+            }
+        });
+        assertTrue(Files.exists(point.resolve("late")), "what was answered too early was done still");
+        mount.unmountUnlessBusy(LONG); // so the file that nobody got was closed
+    }
+
+    private void statFileSystem(String message) throws Exception {
+        Process stat = new ProcessBuilder("stat", "-f", point.toString())
+                .redirectErrorStream(true)
+                .start();
+        processes.add(stat);
+        String output = new String(stat.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertTrue(output.contains(message), output);
+    }
+
+    @Test
     void whateverIsThrownBecomesAnErrorOfOneRequest() throws Exception {
         FaultyFileSystem faulty = new FaultyFileSystem();
         FuseMount mount = FuseMount.mount(faulty.fileSystem(), point, DEFAULTS);

@@ -32,6 +32,7 @@ final class Node {
     private record Mount(ControlMount description, FuseMount fuse, FileSystem view, CompletableFuture<Void> released) {}
 
     private final DataDirectory directory;
+    private final Duration requestTimeout;
     private final OpenTree tree;
     private final long startedMillis = System.currentTimeMillis();
     private final List<Mount> mounts = new ArrayList<>(); // guarded by this
@@ -39,8 +40,9 @@ final class Node {
     private volatile String state = "starting";
     private volatile boolean stopWithLastMount;
 
-    Node(DataDirectory directory, OpenTree tree) {
-        this.directory = directory;
+    Node(RunSettings settings, OpenTree tree) {
+        this.directory = settings.directory();
+        this.requestTimeout = settings.requestTimeout();
         this.tree = tree;
     }
 
@@ -103,6 +105,7 @@ final class Node {
                     .withDevices(wanted.devices())
                     .withNoExec(wanted.noExec())
                     .withReadOnly(wanted.readOnly() || tree.isReadOnly())
+                    .withRequestTimeout(requestTimeout)
                     .withName("btnode@" + tree.id().toHex().substring(0, 16));
             FuseMount fuse;
             try {

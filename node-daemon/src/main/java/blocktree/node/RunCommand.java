@@ -87,6 +87,14 @@ final class RunCommand implements Callable<Integer> {
     private boolean acceptLoss;
 
     @Option(
+            names = "--request-timeout",
+            paramLabel = "TIME",
+            defaultValue = "2m",
+            description =
+                    "When the disk does not answer for that long, a program that waits for the mount gets ETIMEDOUT. Default: ${DEFAULT-VALUE}.")
+    private String requestTimeout = "2m";
+
+    @Option(
             names = "--stop-timeout",
             paramLabel = "TIME",
             defaultValue = "60s",
@@ -127,6 +135,7 @@ final class RunCommand implements Callable<Integer> {
                 cacheSize,
                 mountFlags.isReadOnly(),
                 acceptLoss,
+                duration("--request-timeout", requestTimeout),
                 duration("--stop-timeout", stopTimeout));
         EventLog events = EventLog.start(logFormat, Level.toLevel(logLevel.name()));
         DataDirectory data = settings.directory();
@@ -149,7 +158,7 @@ final class RunCommand implements Callable<Integer> {
     }
 
     private int serve(RunSettings settings, Identity identity, EventLog events) throws NodeException, IOException {
-        Node node = new Node(settings.directory(), OpenTree.open(settings, identity));
+        Node node = new Node(settings, OpenTree.open(settings, identity));
         stopOnSignals(node);
         NodeControl handler = new NodeControl(node);
         boolean clean = false;

@@ -11,6 +11,7 @@ record RunSettings(
         long retentionMillis,
         long dirtyBytesMax,
         long cacheBytes,
+        Duration requestTimeout,
         Duration stopTimeout) {
 
     /** What a command other than run needs. */
@@ -23,6 +24,7 @@ record RunSettings(
                 settings.retentionMillis(),
                 settings.dirtyBytesMax(),
                 settings.cacheBytes(),
+                Duration.ofMinutes(2),
                 Duration.ofMinutes(1));
     }
 
@@ -34,6 +36,7 @@ record RunSettings(
             @Nullable String cacheSize,
             boolean readOnly,
             boolean acceptLoss,
+            Duration requestTimeout,
             Duration stopTimeout)
             throws NodeException {
         NodeSettings settings = directory.settings();
@@ -45,6 +48,7 @@ record RunSettings(
                     retention == null ? settings.retentionMillis() : Quantity.parseMillis(retention),
                     dirtyLimit == null ? settings.dirtyBytesMax() : Quantity.parseBytes(dirtyLimit),
                     cacheSize == null ? settings.cacheBytes() : Quantity.parseBytes(cacheSize),
+                    requestTimeout,
                     stopTimeout);
         } catch (IllegalArgumentException e) {
             throw new NodeException(
@@ -53,6 +57,7 @@ record RunSettings(
     }
 
     RunSettings withReadOnly() {
-        return new RunSettings(directory, true, acceptLoss, retentionMillis, dirtyBytesMax, cacheBytes, stopTimeout);
+        return new RunSettings(
+                directory, true, acceptLoss, retentionMillis, dirtyBytesMax, cacheBytes, requestTimeout, stopTimeout);
     }
 }

@@ -23,6 +23,7 @@ import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -39,6 +40,7 @@ class FaultTest {
     private static final int EXIT_BAD_CONFIGURATION = 8;
     private static final int EXIT_BAD_KEY_FILE = 9;
     private static final int EXIT_NO_SPACE = 10;
+    private static final int EXIT_TIMED_OUT = 11;
     private static final long RESIDENT_BYTES_MAX = 600L * MIB;
 
     @Test
@@ -197,6 +199,59 @@ class FaultTest {
             load.awaitEnd();
             assertEquals(List.of(), load.verify());
             node.requireCleanFsck();
+        }
+    }
+
+    /** The disk is another node's mount: one that can be stopped. */
+    @Test
+    void aDiskThatDoesNotAnswerIsToldToTheProgramsAndNothingIsLost() throws Exception {
+        try (TestNode disk = TestNode.started();
+                TestNode node = TestNode.initialised(
+                        NodeProgram.find(),
+                        data -> Program.shell(data, "mount --bind " + disk.mount() + " .")
+                                .run())) {
+            node.withArguments("--request-timeout", "2s", "--stop-timeout", "4s")
+                    .start();
+            Path kept = node.mount().resolve("kept");
+            Path seldom = node.mount().resolve("seldom");
+            writeDurably(kept, new byte[] {1});
+            writeDurably(seldom, new byte[MIB]);
+            node.restart();
+            assertArrayEquals(new byte[] {1}, Files.readAllBytes(kept));
+            Posix.signal(disk.process().pid(), Posix.SIGSTOP);
+            try {
+                Program.shell(node.work(), "echo 1 > /proc/sys/vm/drop_caches").run();
+                PosixException write = assertThrows(
+                        PosixException.class, () -> writeDurably(node.mount().resolve("late"), new byte[] {2}));
+                assertEquals(Errno.ETIMEDOUT, write.errno());
+                assertArrayEquals(new byte[] {1}, Files.readAllBytes(kept), "what is in memory is served");
+                IOException read = assertThrows(IOException.class, () -> Files.readAllBytes(seldom));
+                assertTrue(String.valueOf(read.getMessage()).contains("timed out"), read.getMessage());
+                node.process().awaitEvent("operation_timed_out", Duration.ofSeconds(1));
+            } finally {
+                Posix.signal(disk.process().pid(), Posix.SIGCONT);
+            }
+            Await.until(
+                    Duration.ofSeconds(20),
+                    "the node goes on when its disk does",
+                    () -> Arrays.equals(
+                            new byte[] {2}, Files.readAllBytes(node.mount().resolve("late"))));
+            assertArrayEquals(new byte[MIB], Files.readAllBytes(seldom));
+            writeDurably(node.mount().resolve("after"), new byte[] {3});
+            node.requireCleanFsck();
+
+            Posix.signal(disk.process().pid(), Posix.SIGSTOP);
+            try {
+                Posix.signal(node.process().pid(), Posix.SIGTERM);
+                node.process().awaitEvent("stop_timed_out", Duration.ofSeconds(20));
+            } finally {
+                Posix.signal(disk.process().pid(), Posix.SIGCONT); // until then the kernel waits with closing its files
+            }
+            assertEquals(EXIT_TIMED_OUT, node.process().awaitExit(Duration.ofSeconds(20)));
+            node.start();
+            assertArrayEquals(new byte[] {3}, Files.readAllBytes(node.mount().resolve("after")));
+            node.requireCleanFsck();
+            node.stop();
         }
     }
 
