@@ -8,6 +8,7 @@ import blocktree.crypto.DomainKey;
 import blocktree.crypto.Hash;
 import blocktree.crypto.Identity;
 import blocktree.crypto.KeyRing;
+import blocktree.crypto.LocalCipher;
 import blocktree.crypto.RecordKind;
 import blocktree.crypto.SecretBytes;
 import blocktree.crypto.SectorCipher;
@@ -62,6 +63,7 @@ public final class BlockStore implements AutoCloseable {
     private final KeyRing ring;
     private final BlockKeys keys;
     private final SectorCipher cipher;
+    private final LocalCipher localCipher;
     private final OpenGenerations openGenerations = new OpenGenerations();
     private final Slabs slabs = new Slabs();
     private final Upkeep upkeep;
@@ -116,6 +118,7 @@ public final class BlockStore implements AutoCloseable {
         this.ring = new KeyRing(node, ledger.authority());
         this.keys = new BlockKeys(ring, options.blockKeys());
         this.cipher = new SectorCipher(ledger.tree(), node.id());
+        this.localCipher = new LocalCipher(ledger.tree(), node);
         this.upkeep = new Upkeep(this, new Snapshots(ledger, ring), options.retention());
     }
 
@@ -635,6 +638,18 @@ public final class BlockStore implements AutoCloseable {
         }
     }
 
+    byte[] openLocal(byte[] key, byte[] sealed) throws StoreException {
+        try {
+            return localCipher.open(key, sealed);
+        } catch (CryptoException e) {
+            throw StoreException.corrupt("a local table of this node: " + e.getMessage());
+        }
+    }
+
+    LocalCipher localCipher() {
+        return localCipher;
+    }
+
     void scanLocal(byte[] prefix, Rocks.EntryVisitor visitor) throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
             rocks.scan(Column.LOCAL, prefix, Keys.after(prefix), visitor);
@@ -704,6 +719,7 @@ public final class BlockStore implements AutoCloseable {
         } finally {
             keys.close();
             ring.close();
+            localCipher.close();
             rocks.close();
         }
     }

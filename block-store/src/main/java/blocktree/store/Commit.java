@@ -107,8 +107,9 @@ public final class Commit implements AutoCloseable {
 
     /** Puts (null: deletes) a value of a {@link LocalTable} in the same atomic write. */
     public void putLocal(String table, byte[] key, byte @Nullable [] value) {
-        localChanges.add(
-                new SealedCommit.LocalChange(LocalTable.key(table, key), value == null ? null : value.clone()));
+        byte[] whole = LocalTable.key(table, key);
+        byte[] sealed = value == null ? null : store.localCipher().seal(whole, value);
+        localChanges.add(new SealedCommit.LocalChange(whole, sealed));
     }
 
     /** Ciphertext bytes of the sectors held so far: what the commit costs in memory. */

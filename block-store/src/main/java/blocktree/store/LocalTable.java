@@ -9,8 +9,8 @@ import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * This node's own key/value table (access times, orphans, cursors): not part of the tree, never sent, neither encrypted nor
- * authenticated: keep plaintext out of it. A write is durable after the next {@link BlockStore#sync}. Thread-safe.
+ * This node's own key/value table (access times, orphans): not part of the tree, never sent. Values are sealed for this node; keys lie
+ * on the disk as they are: keep plaintext out of them. A write is durable after the next {@link BlockStore#sync}. Thread-safe.
  */
 public final class LocalTable {
 
@@ -39,23 +39,27 @@ public final class LocalTable {
         return whole;
     }
 
+    /** Null when there is none; CORRUPT when it is not what this node put there. */
     public byte @Nullable [] get(byte[] key) throws StoreException {
-        return store.readLocal(whole(key));
+        byte[] whole = whole(key);
+        byte[] sealed = store.readLocal(whole);
+        return sealed == null ? null : store.openLocal(whole, sealed);
     }
 
     public void put(byte[] key, byte[] value) throws StoreException {
-        store.writeLocal(whole(key), value);
+        byte[] whole = whole(key);
+        store.writeLocal(whole, store.localCipher().seal(whole, value));
     }
 
     public void delete(byte[] key) throws StoreException {
         store.writeLocal(whole(key), null);
     }
 
-    /** All entries in ascending order of their keys, as of the call. */
+    /** All entries in ascending order of their keys, as of the call; CORRUPT, before the first, when one is not what this node put there. */
     public void forEach(BiConsumer<byte[], byte[]> action) throws StoreException {
         List<byte[][]> entries = new ArrayList<>();
         store.scanLocal(prefix, (key, value) -> {
-            entries.add(new byte[][] {Arrays.copyOfRange(key, prefix.length, key.length), value});
+            entries.add(new byte[][] {Arrays.copyOfRange(key, prefix.length, key.length), store.openLocal(key, value)});
             return true;
         });
         entries.forEach(entry -> action.accept(entry[0], entry[1]));

@@ -16,6 +16,7 @@ import blocktree.store.StoreException.Code;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
@@ -199,6 +200,30 @@ class BlockStoreTest {
     }
 
     @Test
+    void aSmallWriteToALargeBlockCostsItsSectorAndAPath() throws StoreException {
+        int[] fills = new int[3000];
+        Arrays.fill(fills, 1);
+        OpenBlock small = tree.create("small", 1, 1);
+        OpenBlock large = tree.create("large", fills);
+        OpenBlock huge = tree.put(large, 1L << 40, 1);
+        assertEquals(1, nodesOfASmallWrite(small));
+        assertEquals(2, nodesOfASmallWrite(large));
+        int levels = IntegrityNode.depth(huge.sectorCount());
+        assertEquals(levels, nodesOfASmallWrite(huge));
+        assertTrue(levels <= 7, "a path of " + levels + " nodes");
+    }
+
+    /** How many nodes of the integrity tree a commit of one sector brings. */
+    private int nodesOfASmallWrite(OpenBlock block) throws StoreException {
+        try (Commit commit = tree.store.newCommit()) {
+            commit.edit(block).putSector(1, sector(9), 0);
+            SealedBlock sealed = commit.seal().commit().blocks().get(0);
+            assertEquals(1, sealed.sectors().size());
+            return sealed.nodes().size();
+        }
+    }
+
+    @Test
     void sectorsOfOneBlockAreSealedByManyThreads() throws Exception {
         OpenBlock block = tree.create("a");
         int count = 300;
@@ -226,33 +251,6 @@ class BlockStoreTest {
         for (int i = 0; i < count; i++) {
             assertArrayEquals(sector(i + 1), read(read, i));
         }
-    }
-
-    @Test
-    void localChangesAreAtomicWithTheirCommit() throws StoreException {
-        OpenBlock base = tree.create("a");
-        LocalTable table = tree.store.local("orphans");
-        try (Commit commit = tree.store.newCommit()) {
-            commit.edit(base).attributes(bytes("b"));
-            commit.putLocal("orphans", bytes("k"), bytes("v"));
-            tree.store.commit(commit, true);
-        }
-        assertArrayEquals(bytes("v"), table.get(bytes("k")));
-        try (Commit late = tree.store.newCommit()) {
-            late.edit(base).attributes(bytes("c"));
-            late.putLocal("orphans", bytes("k"), null);
-            assertCode(Code.CONFLICT, () -> tree.store.commit(late, true));
-        }
-        table.put(bytes("j"), bytes("w"));
-        tree.store.local("orphans2").put(bytes("x"), bytes("y"));
-        List<String> keys = new ArrayList<>();
-        tree.reopen().local("orphans").forEach((key, value) -> keys.add(new String(key) + new String(value)));
-        assertEquals(List.of("jw", "kv"), keys);
-        try (Commit local = tree.store.newCommit()) {
-            local.putLocal("orphans", bytes("k"), null);
-            tree.store.commit(local, true);
-        }
-        assertNull(tree.store.local("orphans").get(bytes("k")));
     }
 
     @Test

@@ -475,6 +475,23 @@ class HostileCommitTest {
     }
 
     @Test
+    void aDeletionNeedsTheRightsOfAWrite() throws Exception {
+        SealedBlock tombstone;
+        try (Commit delete = tree.store.newCommit()) {
+            delete.delete(target);
+            tombstone = delete.seal().commit().blocks().get(0);
+        }
+        new Forgery(tombstone).by(stranger, tree.founding.nodeChain()).isRefused(Code.DENIED);
+        new Forgery(tombstone)
+                .by(friend, grant(friend, Rights.NODE.and(Rights.REKEY), 0, Long.MAX_VALUE))
+                .isRefused(Code.DENIED);
+        Hash mayWrite = grant(friend, Rights.WRITE, 0, Long.MAX_VALUE);
+        new Forgery(withHeader(tombstone, h -> h.setGeneration(7)))
+                .by(friend, mayWrite)
+                .isRefused(Code.CONFLICT);
+    }
+
+    @Test
     void recordOfAnotherTreeIsNoAuthority() throws StoreException {
         try (TestTree other = new TestTree(temp.resolve("other"))) {
             byte[] record = other.founding.entries().get(2).payload();

@@ -353,7 +353,7 @@ class UpkeepTest {
             // the cursor: half-way through, a round begins behind the damage
             byte[] behind = Keys.after(damaged.id().toBytes());
             assertNotNull(behind);
-            tree.store.local("scrub").put(new byte[] {'c'}, Arrays.copyOf(behind, 32));
+            tree.store.writeLocal(LocalTable.key("scrub", new byte[] {'c'}), Arrays.copyOf(behind, 32));
             assertEquals(0, tree.store.scrub().runOnce());
             assertEquals(1, tree.store.scrub().runOnce());
         }

@@ -10,7 +10,8 @@ import java.nio.file.Path;
 /** A real store with a tree in it, in a directory of a test. */
 final class TestTree implements AutoCloseable {
     final Path directory;
-    final Identity node;
+    final Identity root = Identity.generate();
+    final Identity node = Identity.generate();
     StoreOptions storeOptions = StoreOptions.defaults().withReserveBytes(0).withWriteBufferBytes(16 << 20);
     TreeOptions options = TreeOptions.defaults();
     BlockStore store;
@@ -18,14 +19,11 @@ final class TestTree implements AutoCloseable {
 
     TestTree(Path parent) throws Exception {
         directory = Files.createTempDirectory(parent, "store");
-        node = Identity.generate();
-        try (Identity root = Identity.generate()) {
-            BlockStore.create(
-                    directory.resolve("a"),
-                    storeOptions,
-                    TreeFounding.create(root, node, System.currentTimeMillis()),
-                    node);
-        }
+        BlockStore.create(
+                directory.resolve("a"),
+                storeOptions,
+                TreeFounding.create(root, node, System.currentTimeMillis()),
+                node);
         store = BlockStore.open(directory.resolve("a"), storeOptions, node);
         TreeFileSystem.format(store, 0, 0, 0755);
         fs = TreeFileSystem.open(store, options);
@@ -50,6 +48,7 @@ final class TestTree implements AutoCloseable {
     public void close() throws Exception {
         fs.close();
         store.close();
+        root.close();
         node.close();
     }
 }

@@ -148,9 +148,9 @@ class TreeFileSystemCrashTest {
         }
     }
 
-    /** The list is not authenticated: who can write to the disk can put anything on it. */
+    /** Whatever put them there. */
     @Test
-    void aForgedListOfOrphansDeletesNothingThatHasAName() throws Exception {
+    void namedBlocksOnTheListOfOrphansAreNotDeleted() throws Exception {
         try (TestTree tree = new TestTree(directory)) {
             Created file = tree.fs.create(USER, ROOT, Name.of("file"), 0600, WRITE);
             tree.fs.write(USER, file.handle(), 0, ByteBuffer.wrap(new byte[] {1, 2, 3}));

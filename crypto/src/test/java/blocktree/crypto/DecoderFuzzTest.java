@@ -151,6 +151,16 @@ class DecoderFuzzTest {
     }
 
     @FuzzTest(maxDuration = "60m")
+    void localValue(byte[] input) {
+        hold(input, bytes -> {
+            try (LocalCipher cipher = new LocalCipher(GENESIS.tree(), ALICE)) {
+                cipher.open(new byte[] {1}, bytes);
+            }
+            return bytes;
+        });
+    }
+
+    @FuzzTest(maxDuration = "60m")
     void sealedKeys(byte[] input) {
         hold(input, bytes -> {
             DOMAIN_KEY.openBlockKey(BLOCK, 2, bytes).close();

@@ -98,6 +98,9 @@ class SecrecyTest {
         identity.close();
         assertTrue(identity.isClosed());
         assertThrows(IllegalStateException.class, () -> identity.deriveSecret("anchor"));
+        LocalCipher local = new LocalCipher(TreeId.of(SECRET), identity(1));
+        local.close();
+        assertThrows(IllegalStateException.class, () -> local.seal(new byte[1], new byte[1]));
     }
 
     @Test

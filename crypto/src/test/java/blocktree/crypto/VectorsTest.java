@@ -348,6 +348,33 @@ class VectorsTest {
     }
 
     @Test
+    void localValues() throws Exception {
+        byte[] place = join("access".getBytes(US_ASCII), new byte[1], block.toBytes());
+        byte[] value =
+                ByteBuffer.allocate(8).putLong(1_700_000_000_123_456_789L).array();
+        Map<String, String> vector = new LinkedHashMap<>();
+        put(vector, "tree", tree.toBytes());
+        put(vector, "key of the row", place);
+        put(vector, "value", value);
+        put(vector, "sealed", local(bytes(0x61, 16), place, value));
+        compare("local", vector);
+        try (LocalCipher cipher = new LocalCipher(tree, alice)) {
+            assertArrayEquals(value, cipher.open(place, stored("local", "sealed")));
+            byte[] own = cipher.seal(place, value);
+            assertArrayEquals(local(Arrays.copyOf(own, 16), place, value), own);
+        }
+    }
+
+    /** Section 4.3, from the document. */
+    private byte[] local(byte[] salt, byte[] place, byte[] value) throws GeneralSecurityException {
+        byte[] secret = hkdf(bytes(2, 64), new byte[0], "blocktree/v1/local".getBytes(US_ASCII));
+        byte[] key = hkdf(secret, salt, "blocktree/v1/local".getBytes(US_ASCII));
+        byte[] aad = sha256(
+                join("blocktree/v1/aad/local\0".getBytes(US_ASCII), u32(32), tree.toBytes(), u32(place.length), place));
+        return join(salt, Arrays.copyOfRange(gcm(key, new byte[12], aad, value), 12, 12 + value.length + 16));
+    }
+
+    @Test
     void keyFiles() throws Exception {
         KeyFile sealed = KeyFile.protect(
                 alice, KeyFile.Role.ROOT, tree, secret("correct horse"), KeyFile.Cost.STANDARD, bytes(0x51, 16), nonce);

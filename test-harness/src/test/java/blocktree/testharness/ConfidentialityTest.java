@@ -1,13 +1,22 @@
 package blocktree.testharness;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.testharness.posix.Posix;
 import blocktree.testharness.program.Program;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Base64;
+import java.util.HexFormat;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
 /** Whoever has the disk or reads the log learns no name and no content. */
@@ -61,6 +70,131 @@ class ConfidentialityTest {
             node.stop();
             assertUnseen(node, markers);
         }
+    }
+
+    @Test
+    void attributesAndExactSizesAreNotOnTheDisk() throws Exception {
+        int owner = 0x12345678;
+        long size = 0x123456789ABL;
+        long time = 0x0123456789ABCDEFL;
+        try (TestNode node = TestNode.started()) {
+            Path file = Files.writeString(node.mount().resolve("file"), "content");
+            Posix.truncate(file.toString(), size);
+            Posix.lchown(file.toString(), owner, owner);
+            Posix.setTimes(file.toString(), time, time);
+            node.process().sync();
+            node.kill();
+            node.start();
+            String tree = node.process().status().tree();
+            assertEquals(size, Posix.stat(file.toString()).sizeBytes());
+            node.stop();
+            byte[] disk = allBytes(node.data());
+            for (byte[] pattern : List.of(
+                    varint(owner),
+                    varint(size),
+                    littleEndian(size, 6),
+                    reversed(littleEndian(size, 6)),
+                    littleEndian(time, 8),
+                    reversed(littleEndian(time, 8)))) {
+                assertFalse(contains(disk, pattern), () -> HexFormat.of().formatHex(pattern) + " is on the disk");
+            }
+            // The search itself works: what is meant to be public is found.
+            assertTrue(contains(disk, HexFormat.of().parseHex(tree)), "the id of the tree is public");
+        }
+    }
+
+    @Test
+    void noSecretLeavesTheKeyFile() throws Exception {
+        try (TestNode node = TestNode.started()) {
+            Files.writeString(node.mount().resolve("file"), "content");
+            String passphrase =
+                    Files.readString(node.directory().passphraseFile()).strip();
+            byte[] seeds = seedsOf(node.data().resolve("node.key"));
+            node.requireCleanFsck();
+            Path process = Path.of("/proc", Long.toString(node.process().pid()));
+            List<byte[]> places = new ArrayList<>();
+            places.add(Files.readAllBytes(process.resolve("cmdline")));
+            places.add(Files.readAllBytes(process.resolve("environ")));
+            node.stop();
+            node.requireCleanOfflineFsck();
+            places.add(Files.readAllBytes(node.directory().log()));
+            Files.delete(node.data().resolve("node.key"));
+            places.add(allBytes(node.data()));
+            for (byte[] place : places) {
+                assertTrue(place.length > 0);
+                assertFalse(contains(place, passphrase.getBytes(StandardCharsets.UTF_8)), "the passphrase");
+                for (int half = 0; half < 2; half++) {
+                    byte[] part = Arrays.copyOfRange(seeds, half * 32, half * 32 + 24);
+                    assertFalse(contains(place, part), "a private key");
+                    for (String text : List.of(
+                            HexFormat.of().formatHex(part),
+                            Base64.getEncoder().encodeToString(part),
+                            Base64.getUrlEncoder().encodeToString(part))) {
+                        assertFalse(contains(place, text.getBytes(StandardCharsets.US_ASCII)), "a private key as text");
+                    }
+                }
+            }
+        }
+    }
+
+    /** The 64 bytes of an unprotected key file (docs/format.md, section 2.2). */
+    private static byte[] seedsOf(Path keyFile) throws IOException {
+        String text = Files.readString(keyFile);
+        String body = text.substring(text.indexOf("\n\n") + 2, text.indexOf("-----END"));
+        byte[] encoded = Base64.getMimeDecoder().decode(body);
+        byte[] field = {9 << 3 | 2, 64};
+        int at = indexOf(encoded, field);
+        assertTrue(at > 0, text);
+        return Arrays.copyOfRange(encoded, at + field.length, at + field.length + 64);
+    }
+
+    private static byte[] allBytes(Path directory) throws IOException {
+        ByteArrayOutputStream all = new ByteArrayOutputStream();
+        try (Stream<Path> files = Files.walk(directory)) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                all.write(Files.readAllBytes(file));
+            }
+        }
+        return all.toByteArray();
+    }
+
+    private static boolean contains(byte[] place, byte[] pattern) {
+        return indexOf(place, pattern) >= 0;
+    }
+
+    private static int indexOf(byte[] place, byte[] pattern) {
+        for (int i = 0; i + pattern.length <= place.length; i++) {
+            if (place[i] == pattern[0] && Arrays.equals(place, i, i + pattern.length, pattern, 0, pattern.length)) {
+                return i;
+            }
+        }
+        return -1;
+    }
+
+    private static byte[] varint(long value) {
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        long left = value;
+        for (; left > 127; left >>>= 7) {
+            bytes.write((int) (left & 127 | 128));
+        }
+        bytes.write((int) left);
+        return bytes.toByteArray();
+    }
+
+    private static byte[] littleEndian(long value, int sizeBytes) {
+        byte[] bytes = new byte[sizeBytes];
+        for (int i = 0; i < sizeBytes; i++) {
+            bytes[i] = (byte) (value >>> 8 * i);
+        }
+        return bytes;
+    }
+
+    private static byte[] reversed(byte[] bytes) {
+        byte[] reversed = new byte[bytes.length];
+        for (int i = 0; i < bytes.length; i++) {
+            reversed[i] = bytes[bytes.length - 1 - i];
+        }
+        return reversed;
     }
 
     private static void assertUnseen(TestNode node, List<String> markers) {
