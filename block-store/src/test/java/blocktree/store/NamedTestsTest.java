@@ -11,15 +11,17 @@ import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
-/** docs/threat-model.md names tests that exist. */
-class ThreatModelTest {
+/** What the documents say is tested names tests that exist. */
+class NamedTestsTest {
 
     private static final Pattern NAMED = Pattern.compile("`(\\w+Test)\\.(\\w+)`");
 
-    @Test
-    void everyTestThatTheThreatModelNamesIsThere() throws IOException {
+    @ParameterizedTest
+    @ValueSource(strings = {"threat-model.md", "invariants.md"})
+    void everyTestThatIsNamedIsThere(String document) throws IOException {
         List<Path> sources = new ArrayList<>();
         try (Stream<Path> modules = Files.list(Path.of(".."))) { // tests run in their module's directory
             for (Path tests : modules.map(m -> m.resolve("src/test/java")).toList()) {
@@ -30,7 +32,7 @@ class ThreatModelTest {
                 }
             }
         }
-        Matcher named = NAMED.matcher(Files.readString(Path.of("..", "docs", "threat-model.md")));
+        Matcher named = NAMED.matcher(Files.readString(Path.of("..", "docs", document)));
         List<String> absent = new ArrayList<>();
         int count = 0;
         while (named.find()) {
@@ -39,7 +41,7 @@ class ThreatModelTest {
                 absent.add(named.group());
             }
         }
-        assertTrue(count > 30, "the table is there");
+        assertTrue(count > 30, "the tables are there");
         assertEquals(List.of(), absent);
     }
 
