@@ -3,7 +3,9 @@ package blocktree.store;
 import blocktree.crypto.BlockId;
 import blocktree.store.OpenGenerations.Generation;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.HashSet;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
@@ -15,6 +17,7 @@ import org.rocksdb.ReadOptions;
 import org.rocksdb.RocksDB;
 import org.rocksdb.RocksDBException;
 import org.rocksdb.RocksIterator;
+import org.rocksdb.Slice;
 import org.rocksdb.WriteBatch;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -102,6 +105,12 @@ final class Collector implements AutoCloseable {
     /** Records that are removed under pressure between two looks at the space that is left. */
     private static final int PRESSURE_RECORDS = 256;
 
+    /** Blocks of which {@link Left} is remembered within a pass. */
+    private static final int LEFT_MAX = 1_024;
+
+    /** The newest generation before {@code before} that a pass left, 0 for none. */
+    private record Left(long before, long generation) {}
+
     private final RocksDB db;
     private final Families families;
     private final OpenGenerations openGenerations;
@@ -119,6 +128,7 @@ final class Collector implements AutoCloseable {
     private long expiredPosition; // records up to here have been looked at since they left the retention window
     private final Set<Long> heldOpen = new HashSet<>(); // positions of records kept back for a reader
     private final Set<Long> heldState = new HashSet<>(); // and of state records in their grace
+    private final Map<BlockId, Left> newestLeft = new HashMap<>(); // of the pass under way
     private boolean fullPassWanted = true;
     private long fullPassNanos = System.nanoTime() - FULL_PASS_INTERVAL_NANOS;
     private long stateSafePosition;
@@ -321,6 +331,7 @@ final class Collector implements AutoCloseable {
 
     /** Removes some of the oldest records whatever their age; gives the position to go on from. */
     private long pressurePass(long from, long limit) throws StoreException {
+        newestLeft.clear();
         try (RocksIterator it = db.newIterator(families.garbage, readOptions)) {
             int seen = 0;
             it.seek(Keys.u64(from));
@@ -346,6 +357,7 @@ final class Collector implements AutoCloseable {
      * supersededMillisMax}. False when it was stopped before its end.
      */
     private boolean pass(long from, long to, long supersededMillisMax) throws StoreException {
+        newestLeft.clear();
         try (RocksIterator it = db.newIterator(families.garbage, readOptions)) {
             for (it.seek(Keys.u64(from)); it.isValid(); it.next()) {
                 if (pace.isStopped()) {
@@ -455,11 +467,11 @@ final class Collector implements AutoCloseable {
     private void collectBlock(Garbage garbage, byte[] key, BlockId block, Deletion deletion)
             throws RocksDBException, StoreException {
         long last = garbage.generation();
-        Survivors survivors = survivors(block, last);
+        long left = newestLeft(block, last);
         boolean whole = true;
         for (int i = 0; i < garbage.sectorCount(); i++) {
             long generation = garbage.sectorGeneration(i);
-            if (survivors.needs(generation, last)) {
+            if (generation <= left) {
                 whole = false;
             } else {
                 deletion.delete(families.sectors, Keys.sector(block, garbage.sectorIndex(i), generation), sectors);
@@ -467,7 +479,7 @@ final class Collector implements AutoCloseable {
         }
         for (int i = 0; i < garbage.nodeCount(); i++) {
             long generation = garbage.nodeGeneration(i);
-            if (survivors.needs(generation, last)) {
+            if (generation <= left) {
                 whole = false;
             } else {
                 deletion.delete(
@@ -477,11 +489,10 @@ final class Collector implements AutoCloseable {
             }
         }
         for (int i = 0; i < garbage.sectorRangeCount(); i++) {
-            whole &= collectRange(
-                    garbage.sectorRangeFrom(i), garbage.sectorRangeTo(i), block, last, survivors, deletion);
+            whole &= collectRange(garbage.sectorRangeFrom(i), garbage.sectorRangeTo(i), block, last, left, deletion);
         }
         if (garbage.isAll()) {
-            whole &= collectRange(0, Long.MAX_VALUE, block, last, survivors, deletion);
+            whole &= collectRange(0, Long.MAX_VALUE, block, last, left, deletion);
         }
         if (whole && !pace.isStopped()) {
             deletion.delete(families.garbage, key, null);
@@ -490,14 +501,14 @@ final class Collector implements AutoCloseable {
     }
 
     /** The sectors of a range, and the nodes that cover nothing else. False when some are still needed. */
-    private boolean collectRange(long from, long to, BlockId block, long last, Survivors survivors, Deletion deletion)
+    private boolean collectRange(long from, long to, BlockId block, long last, long left, Deletion deletion)
             throws RocksDBException, StoreException {
         boolean whole = collectKeys(
                 families.sectors,
                 Keys.sector(block, from, 0),
                 Keys.sector(block, to, 0),
                 last,
-                survivors,
+                left,
                 deletion,
                 sectors);
         for (int level = 0; level < LEVELS_MAX; level++) {
@@ -512,7 +523,7 @@ final class Collector implements AutoCloseable {
                         Keys.node(block, level, first, 0),
                         Keys.node(block, level, end, 0),
                         last,
-                        survivors,
+                        left,
                         deletion,
                         nodes);
             }
@@ -525,7 +536,7 @@ final class Collector implements AutoCloseable {
             byte[] from,
             byte[] to,
             long last,
-            Survivors survivors,
+            long left,
             Deletion deletion,
             AtomicLong counter)
             throws RocksDBException, StoreException {
@@ -540,7 +551,7 @@ final class Collector implements AutoCloseable {
                 if (generation > last) {
                     continue; // written since
                 }
-                if (survivors.needs(generation, last)) {
+                if (generation <= left) {
                     whole = false;
                 } else {
                     deletion.delete(family, key, counter);
@@ -551,38 +562,32 @@ final class Collector implements AutoCloseable {
         return whole;
     }
 
-    /** Generations of {@code block} before {@code before} whose headers exist. */
-    private Survivors survivors(BlockId block, long before) throws RocksDBException {
-        long[] generations = new long[8];
-        int count = 0;
-        try (RocksIterator it = db.newIterator(families.headers, readOptions)) {
-            byte[] prefix = block.toBytes();
-            for (it.seek(Keys.header(block, before - 1));
-                    it.isValid() && Keys.startsWith(it.key(), prefix);
-                    it.next()) {
-                if (it.key().length != Keys.HEADER_SIZE) {
-                    continue; // nobody's: fsck reports it
+    /**
+     * The newest generation of {@code block} before {@code before} whose header exists; 0 when there is none. What was found for the
+     * block's record before is where the search ends: else each would go through all that has been deleted and is not compacted yet.
+     */
+    private long newestLeft(BlockId block, long before) throws RocksDBException {
+        Left known = newestLeft.get(block);
+        long from = known != null && known.before <= before ? known.before : 1;
+        long newest = known != null && known.before <= before ? known.generation : 0;
+        try (ReadOptions bounded = new ReadOptions();
+                Slice end = new Slice(Keys.header(block, from - 1));
+                RocksIterator it = db.newIterator(
+                        families.headers,
+                        bounded.setTotalOrderSeek(true).setFillCache(false).setIterateUpperBound(end))) {
+            for (it.seek(Keys.header(block, before - 1)); it.isValid(); it.next()) {
+                if (it.key().length == Keys.HEADER_SIZE) { // else nobody's: fsck reports it
+                    newest = Keys.headerGeneration(it.key());
+                    break;
                 }
-                if (count == generations.length) {
-                    generations = Arrays.copyOf(generations, 2 * count);
-                }
-                generations[count++] = Keys.headerGeneration(it.key());
             }
             it.status();
         }
-        long[] ascending = Arrays.copyOf(generations, count);
-        Arrays.sort(ascending);
-        return new Survivors(ascending);
-    }
-
-    private record Survivors(long[] ascending) {
-
-        /** Whether a generation from {@code first} to {@code last} is left. */
-        boolean needs(long first, long last) {
-            int at = Arrays.binarySearch(ascending, first);
-            int next = at >= 0 ? at : -at - 1;
-            return next < ascending.length && ascending[next] <= last;
+        if (newestLeft.size() >= LEFT_MAX) {
+            newestLeft.clear();
         }
+        newestLeft.put(block, new Left(before, newest));
+        return newest;
     }
 
     private void collectState(Garbage garbage, byte[] key, long position, Deletion deletion)

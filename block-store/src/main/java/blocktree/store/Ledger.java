@@ -27,6 +27,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
@@ -1243,17 +1244,24 @@ final class Ledger implements CommitPort, AutoCloseable {
                 }
                 if (!closing) {
                     writeAnchor();
-                    synchronized (anchorMonitor) {
-                        if (!closing) {
-                            anchorMonitor.wait(ANCHOR_PAUSE_MILLIS);
-                        }
-                    }
+                    pauseAnchor();
                 }
             } catch (InterruptedException e) {
                 return;
             } catch (StoreException | RuntimeException e) {
                 log.atWarn().setCause(e).addKeyValue("reason", e.getMessage()).log("anchor_failed");
                 pause();
+            }
+        }
+    }
+
+    /** In full, however many syncs wake the monitor meanwhile; closing ends it. */
+    private void pauseAnchor() throws InterruptedException {
+        long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(ANCHOR_PAUSE_MILLIS);
+        synchronized (anchorMonitor) {
+            for (long left = ANCHOR_PAUSE_MILLIS; left > 0 && !closing; ) {
+                anchorMonitor.wait(left);
+                left = TimeUnit.NANOSECONDS.toMillis(end - System.nanoTime());
             }
         }
     }

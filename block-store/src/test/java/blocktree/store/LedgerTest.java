@@ -61,6 +61,28 @@ class LedgerTest {
     }
 
     @Test
+    void anchorKeepsItsPaceHoweverOftenTheStoreIsSynced() throws Exception {
+        try (TestTree tree = new TestTree(temp)) {
+            long before = anchorSequence(tree);
+            long start = System.nanoTime();
+            for (int i = 0; i < 200; i++) {
+                tree.create("a", 1);
+                tree.store.sync();
+            }
+            long paces = Duration.ofNanos(System.nanoTime() - start).dividedBy(Duration.ofMillis(50));
+            long written = anchorSequence(tree) - before;
+            assertTrue(written <= paces + 2, written + " anchors in " + paces + " times 50 ms");
+        }
+    }
+
+    private static long anchorSequence(TestTree tree) throws Exception {
+        try (AnchorFile file = AnchorFile.open(tree.dir.resolve("anchor"), tree.node.deriveSecret("anchor"), true)) {
+            Anchor anchor = file == null ? null : file.read();
+            return anchor == null ? 0 : anchor.sequence();
+        }
+    }
+
+    @Test
     void logTimeNeverFallsWhateverTheClockDoes() throws StoreException {
         long[] now = {System.currentTimeMillis() + 1_000_000};
         try (TestTree tree = new TestTree(temp, TestTree.options().withClock(() -> Instant.ofEpochMilli(now[0])))) {

@@ -40,14 +40,13 @@ public final class TreeFileSystem implements FileSystem {
     private static final int KEEP_SIZE = 1;
     private static final int PUNCH_HOLE = 2;
     private static final int ZERO_RANGE = 16;
-    private static final long POOLED_BYTES_MAX = 8 << 20;
     /** Attempts of an operation whose names change under its hands. */
     private static final int ATTEMPTS = 1000;
 
     private final BlockStore store;
     private final TreeOptions options;
     private final Cache cache;
-    private final BufferPool pool = new BufferPool(POOLED_BYTES_MAX);
+    private final BufferPool pool;
     private final AccessTimes accessTimes;
     private final InodeTable table;
     private final Flusher flusher;
@@ -69,6 +68,8 @@ public final class TreeFileSystem implements FileSystem {
         this.options = options;
         cache = new Cache(options.cleanBytesMax());
         accessTimes = new AccessTimes(store);
+        pool = new BufferPool(
+                options.dirtyBytesMax() + options.cleanBytesMax(), () -> cache.dirtyBytes() + cache.cleanBytes());
         table = new InodeTable(store, cache, pool, accessTimes, options.inodeBytesMax());
         flusher = new Flusher(store, cache, table, accessTimes, options);
         history = new History(store, table);
