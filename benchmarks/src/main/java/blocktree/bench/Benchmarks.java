@@ -51,6 +51,13 @@ public final class Benchmarks implements Callable<Integer> {
             description = "Size of the file of the sequential rows in MiB (default: 1024).")
     private long sizeMiB;
 
+    @Option(
+            names = "--growth",
+            negatable = true,
+            description =
+                    "Measure what must not grow with the tree too (default: when all rows run; minutes to prepare).")
+    private @Nullable Boolean growth;
+
     @Option(names = "--short", description = "A few seconds of everything, once; the figures say little.")
     private boolean isShort;
 
@@ -107,7 +114,9 @@ public final class Benchmarks implements Callable<Integer> {
         Path directory = Files.createTempDirectory(parent, "btnode-bench-");
         Report report;
         try {
-            report = new Report(measure(directory, selected(), scale, count), count);
+            Results results = measure(directory, selected(), scale, count);
+            boolean growing = growth == null ? wanted == null : growth;
+            report = new Report(results, count, growing ? Growth.measure(directory, scale, out) : List.of());
         } catch (IOException e) {
             // With the daemons' logs.
             throw new IOException("failed; what it left is in " + directory, e);

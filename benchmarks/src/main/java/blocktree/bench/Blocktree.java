@@ -12,6 +12,9 @@ import java.util.Map;
 
 /** A node of one mount with default options, as {@code btnode init} and {@code btnode run} make it. */
 final class Blocktree implements Side {
+    /** As bin/btnode sets it. */
+    static final Map<String, String> ENVIRONMENT = Map.of("MALLOC_ARENA_MAX", "2", "MALLOC_MMAP_THRESHOLD_", "262144");
+
     private final Path root;
     private final NodeProcess process;
 
@@ -20,8 +23,7 @@ final class Blocktree implements Side {
         try {
             process = NodeDirectory.in(directory.resolve("blocktree.node"), NodeProgram.find())
                     .init()
-                    // As bin/btnode sets it.
-                    .start(NodeOptions.mountedOn(root).withEnvironment(Map.of("MALLOC_ARENA_MAX", "2")));
+                    .start(NodeOptions.mountedOn(root).withEnvironment(ENVIRONMENT));
         } catch (HarnessException e) {
             throw new IOException(e);
         }

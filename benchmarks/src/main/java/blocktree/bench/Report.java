@@ -28,9 +28,12 @@ final class Report {
     private final Results results;
     private final Scale scale;
     private final int rounds;
+    private final List<Growth.Figure> growth;
 
-    Report(Results results, int rounds) {
+    /** {@code growth} is empty when that was not measured. */
+    Report(Results results, int rounds, List<Growth.Figure> growth) {
         this.results = results;
+        this.growth = growth;
         this.scale = results.scale();
         this.rounds = rounds;
     }
@@ -116,7 +119,9 @@ final class Report {
                         .append('\n');
             }
         }
-        page.append("\n").append(memory()).append("\n\n## Rows\n\n");
+        page.append("\n").append(memory()).append("\n\n");
+        appendGrowth(page);
+        page.append("## Rows\n\n");
         for (Row row : results.rows()) {
             page.append("- `%s`: %s\n".formatted(row.id(), row.description()));
         }
@@ -138,6 +143,36 @@ final class Report {
             page.append("- ").append(line).append('\n');
         }
         return page.toString();
+    }
+
+    private void appendGrowth(StringBuilder page) {
+        if (growth.isEmpty()) {
+            return;
+        }
+        page.append(
+                """
+                ## Against itself
+
+                What must not grow: a directory of %d entries beside one of %d, a file of %d GiB with holes beside one of 1 MiB. Each operation in the
+                best of three turns; *ratio* is the large case in the small one's cost.
+
+                | row | small | large | ratio | at most |
+                | --- | ---: | ---: | ---: | ---: |
+                """.formatted(scale.largeDirectoryEntries(), scale.smallDirectoryEntries(), scale.sparseBytes() >> 30));
+        for (Growth.Figure figure : growth) {
+            page.append("| %s | %s | %s | %s | %s |\n"
+                    .formatted(
+                            figure.cost().id,
+                            Growth.format(figure.small()),
+                            Growth.format(figure.large()),
+                            Unit.format(figure.ratio()),
+                            Unit.format(figure.cost().limit)));
+        }
+        page.append('\n');
+        for (Growth.Figure figure : growth) {
+            page.append("- `%s`: %s\n".formatted(figure.cost().id, figure.cost().description));
+        }
+        page.append('\n');
     }
 
     private static List<String> machine() throws IOException {

@@ -38,10 +38,19 @@ class BenchmarksTest {
             }
         }
         assertAll(checks);
-        Report report = new Report(results, 1);
+        List<Growth.Figure> growth = Growth.measure(directory, Scale.small(), new PrintWriter(System.out, true));
+        assertEquals(
+                List.of(Growth.Cost.values()),
+                growth.stream().map(Growth.Figure::cost).toList());
+        Report report = new Report(results, 1, growth);
         for (Row row : rows) {
             assertTrue(report.text().lines().anyMatch(line -> line.startsWith(row.id() + " ")), report.text());
             assertTrue(report.markdown().contains("\n| " + row.id() + " | "), row.id());
+        }
+        for (Growth.Figure figure : growth) {
+            assertTrue(
+                    figure.ratio() > 0 && report.markdown().contains("\n| " + figure.cost().id + " | "),
+                    figure::toString);
         }
         assertTrue(
                 Files.readAllLines(Path.of("/proc/self/mounts")).stream()
