@@ -255,6 +255,75 @@ class FaultTest {
         }
     }
 
+    /** The disk is another node's mount, whose death is an error of each access. */
+    @Test
+    void aDiskThatFailsIsToldToTheProgramsAndNothingAcknowledgedIsLost() throws Exception {
+        try (TestNode disk = TestNode.started();
+                TestNode node = TestNode.initialised(
+                        NodeProgram.find(),
+                        data -> Program.shell(data, "mount --bind " + disk.mount() + " .")
+                                .run())) {
+            node.start();
+            Path kept = node.mount().resolve("kept");
+            Path seldom = node.mount().resolve("seldom");
+            writeDurably(kept, new byte[] {1});
+            writeDurably(seldom, new byte[MIB]);
+            node.restart();
+            assertArrayEquals(new byte[] {1}, Files.readAllBytes(kept));
+            disk.kill();
+            PosixException write = assertThrows(
+                    PosixException.class, () -> writeDurably(node.mount().resolve("late"), new byte[] {2}));
+            assertEquals(Errno.EIO, write.errno());
+            node.process().awaitEvent("commit_failed", Duration.ofSeconds(20));
+            assertArrayEquals(new byte[] {1}, Files.readAllBytes(kept), "what is in memory is served");
+            assertThrows(IOException.class, () -> Files.readAllBytes(seldom));
+            Posix.signal(node.process().pid(), Posix.SIGTERM);
+            assertEquals(EXIT_FAILED, node.process().awaitExit(Duration.ofSeconds(60)));
+
+            Program.shell(node.work(), "umount " + node.data()).run();
+            disk.start();
+            Program.shell(node.work(), "mount --bind " + disk.mount() + " " + node.data())
+                    .run();
+            node.start();
+            assertArrayEquals(new byte[] {1}, Files.readAllBytes(kept));
+            assertArrayEquals(new byte[MIB], Files.readAllBytes(seldom));
+            node.requireCleanFsck();
+            writeDurably(node.mount().resolve("late"), new byte[] {3});
+            node.stop();
+        }
+    }
+
+    @Test
+    void runningOutOfFileDescriptorsLosesNothing() throws Exception {
+        Program.require("prlimit");
+        try (TestNode node = TestNode.started()) {
+            Path kept = node.mount().resolve("kept");
+            writeDurably(kept, new byte[] {1});
+            String pid = Long.toString(node.process().pid());
+            Program.shell(node.work(), "prlimit --pid " + pid + " --nofile=$(ls /proc/" + pid + "/fd | wc -l):")
+                    .run();
+            // Too large for the log: it takes a file of its own.
+            assertThrows(PosixException.class, () -> writeDurably(node.mount().resolve("large"), new byte[16 * MIB]));
+            node.process().awaitEvent("commit_failed", Duration.ofSeconds(20));
+            assertArrayEquals(new byte[] {1}, Files.readAllBytes(kept));
+            Program.shell(node.work(), "prlimit --pid " + pid + " --nofile=4096:")
+                    .run();
+            Await.until(Duration.ofSeconds(20), "the node goes on when it may open files again", () -> {
+                try {
+                    writeDurably(node.mount().resolve("after"), new byte[] {2});
+                    return true;
+                } catch (PosixException e) {
+                    return false;
+                }
+            });
+            node.kill();
+            node.start();
+            assertArrayEquals(new byte[] {1}, Files.readAllBytes(kept));
+            assertArrayEquals(new byte[] {2}, Files.readAllBytes(node.mount().resolve("after")));
+            node.requireCleanFsck();
+        }
+    }
+
     @Test
     void aMountPointThatCannotBeUsedIsToldAtOnce() throws Exception {
         try (TestNode node = TestNode.initialised()) {
