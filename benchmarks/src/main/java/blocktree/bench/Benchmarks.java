@@ -187,7 +187,7 @@ public final class Benchmarks implements Callable<Integer> {
         if (row.isCold()) {
             Processes.dropCaches();
         }
-        settle(side, scale);
+        settle(side.pid(), scale);
         Duration processor = Processes.cpuTime(side.pid());
         long start = System.nanoTime();
         row.run(workspace);
@@ -196,14 +196,14 @@ public final class Benchmarks implements Callable<Integer> {
                 new Measurement(elapsed, Processes.cpuTime(side.pid()).minus(processor));
         Processes.deleteTree(directory);
         side.sync();
-        settle(side, scale);
+        settle(side.pid(), scale);
         return measurement;
     }
 
     /** What a daemon still does for one run must not slow the next. */
-    private static void settle(Side side, Scale scale) {
-        if (scale.settles() && side.pid() != 0) {
-            Processes.awaitIdle(side.pid(), IDLE_TIMEOUT);
+    static void settle(long pid, Scale scale) {
+        if (scale.settles() && pid != 0) {
+            Processes.awaitIdle(pid, IDLE_TIMEOUT);
         }
     }
 }

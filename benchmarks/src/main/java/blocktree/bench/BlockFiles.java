@@ -16,6 +16,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.stream.LongStream;
 
 /** Requests on one large file: in sequence by 1 MiB, at random by 4 KiB. */
 final class BlockFiles {
@@ -94,16 +95,21 @@ final class BlockFiles {
         }
     }
 
-    /** Overwrites {@code count} times at random and syncs each. */
-    static void writeSynced(Path file, long sizeBytes, int count) throws IOException {
-        Random random = new Random(0);
+    /** Overwrites 4 KiB at each of these places and syncs each. */
+    static void writeSynced(Path file, long[] offsets) throws IOException {
         ByteBuffer buffer = noise(RANDOM_REQUEST_BYTES);
         try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
-            for (int i = 0; i < count; i++) {
-                writeOne(channel, buffer, i, offset(random, sizeBytes));
+            for (int i = 0; i < offsets.length; i++) {
+                writeOne(channel, buffer, i, offsets[i]);
                 channel.force(false);
             }
         }
+    }
+
+    /** {@code count} places of 4 KiB at random in a file of {@code sizeBytes}. */
+    static long[] randomOffsets(long sizeBytes, int count, long seed) {
+        Random random = new Random(seed);
+        return LongStream.generate(() -> offset(random, sizeBytes)).limit(count).toArray();
     }
 
     private static void writeOne(FileChannel channel, ByteBuffer buffer, int number, long offset) throws IOException {

@@ -7,12 +7,9 @@ import blocktree.harness.NodeProcess;
 import blocktree.harness.NodeProgram;
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFileAttributes;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -20,6 +17,7 @@ import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.stream.LongStream;
 
 /**
  * Costs that must not grow with the tree. Each is measured on a small and on a large case of the same node program, in turns, and the
@@ -64,10 +62,8 @@ final class Growth implements AutoCloseable {
     }
 
     private static final int TURNS = 3;
-    private static final int SECTOR_SIZE = 4096;
-    private static final int OVERWRITTEN_SECTORS = 256;
+    private static final int OVERWRITES = 256;
     private static final int PROGRESS_ENTRIES = 100_000;
-    private static final Duration KERNEL_TIMEOUT = Duration.ofMillis(1200);
 
     private final Path root;
     private final Scale scale;
@@ -117,7 +113,7 @@ final class Growth implements AutoCloseable {
             process = start(node);
             measureDirectory(warm, large, 1, scale.largeDirectoryEntries());
         }
-        measureOverwrites();
+        measureOverwrites(turns);
         List<Figure> figures = new ArrayList<>();
         best.forEach((cost, both) -> figures.add(new Figure(cost, both[0], both[1])));
         for (Figure figure : figures) {
@@ -154,12 +150,10 @@ final class Growth implements AutoCloseable {
         create(warm);
         lookUp(warm, scale.smallDirectoryEntries());
         unlink(warm);
-        Processes.awaitIdle(process.pid(), Duration.ofSeconds(10));
+        Benchmarks.settle(process.pid(), scale);
         take(Cost.CREATE, which, () -> create(directory));
         take(Cost.COLD_LOOKUP, which, () -> lookUp(directory, entries));
-        if (scale.settles()) {
-            Processes.pause(KERNEL_TIMEOUT);
-        }
+        SmallFiles.awaitKernelTimeout(scale);
         take(Cost.LOOKUP, which, () -> lookUp(directory, entries));
         take(Cost.UNLINK, which, () -> unlink(directory));
     }
@@ -191,38 +185,19 @@ final class Growth implements AutoCloseable {
         process.sync();
     }
 
-    private void measureOverwrites() throws IOException, HarnessException {
-        long[] dense = new long[OVERWRITTEN_SECTORS];
-        long[] spread = new long[OVERWRITTEN_SECTORS];
-        Random random = new Random(1);
-        for (int i = 0; i < OVERWRITTEN_SECTORS; i++) {
-            dense[i] = (long) i * SECTOR_SIZE;
-            spread[i] = (long) random.nextInt((int) (scale.sparseBytes() / SECTOR_SIZE)) * SECTOR_SIZE;
-        }
-        Path small = root.resolve("small.bin");
-        Path large = root.resolve("sparse.bin");
-        for (int turn = -1; turn < TURNS; turn++) {
-            boolean counts = turn >= 0; // the first fills the files and warms up
-            for (int which = 0; which < 2; which++) {
-                try (FileChannel channel = FileChannel.open(
-                        which == 0 ? small : large, StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
-                    long[] offsets = which == 0 ? dense : spread;
-                    if (counts) {
-                        take(Cost.OVERWRITE, which, () -> overwrite(channel, offsets));
-                    } else {
-                        overwrite(channel, offsets);
-                    }
-                }
-            }
-        }
-    }
-
-    private static void overwrite(FileChannel channel, long[] offsets) throws IOException {
-        ByteBuffer buffer = ByteBuffer.allocateDirect(SECTOR_SIZE);
-        for (long offset : offsets) {
-            buffer.clear();
-            channel.write(buffer, offset);
-            channel.force(false);
+    private void measureOverwrites(int turns) throws IOException, HarnessException {
+        Path small = Files.createFile(root.resolve("small.bin"));
+        Path large = Files.createFile(root.resolve("sparse.bin"));
+        long[] dense = LongStream.range(0, OVERWRITES)
+                .map(i -> i * BlockFiles.RANDOM_REQUEST_BYTES)
+                .toArray();
+        long[] spread = BlockFiles.randomOffsets(scale.sparseBytes(), OVERWRITES, 1);
+        // The first time there is nothing to overwrite.
+        BlockFiles.writeSynced(small, dense);
+        BlockFiles.writeSynced(large, spread);
+        for (int turn = 0; turn < turns; turn++) {
+            take(Cost.OVERWRITE, 0, () -> BlockFiles.writeSynced(small, dense));
+            take(Cost.OVERWRITE, 1, () -> BlockFiles.writeSynced(large, spread));
         }
     }
 
@@ -237,7 +212,7 @@ final class Growth implements AutoCloseable {
         long nanos = System.nanoTime() - start;
         int count = switch (cost) {
             case MOUNT -> 1;
-            case OVERWRITE -> OVERWRITTEN_SECTORS;
+            case OVERWRITE -> OVERWRITES;
             case CREATE, COLD_LOOKUP, LOOKUP, UNLINK -> operations();
         };
         Duration each = Duration.ofNanos(nanos / count);

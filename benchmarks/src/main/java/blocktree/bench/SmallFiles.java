@@ -21,7 +21,7 @@ enum SmallFiles implements Row {
         public void prepare(Workspace workspace) throws IOException {
             createAll(workspace);
             workspace.side().sync();
-            awaitKernelTimeout(workspace);
+            awaitKernelTimeout(workspace.scale());
         }
 
         @Override
@@ -86,8 +86,8 @@ enum SmallFiles implements Row {
     }
 
     /** Afterwards the kernel asks the daemon about every name again. */
-    static void awaitKernelTimeout(Workspace workspace) {
-        if (workspace.scale().settles()) {
+    static void awaitKernelTimeout(Scale scale) {
+        if (scale.settles()) {
             Processes.pause(KERNEL_TIMEOUT);
         }
     }

@@ -36,7 +36,7 @@ enum SourceTrees implements Row {
         @Override
         public void prepare(Workspace workspace) throws IOException {
             GIT_CLONE.run(workspace);
-            SmallFiles.awaitKernelTimeout(workspace);
+            SmallFiles.awaitKernelTimeout(workspace.scale());
         }
 
         @Override

@@ -38,7 +38,7 @@ final class SyncedWrite implements Row {
     @Override
     public void run(Workspace workspace) throws IOException {
         Scale scale = workspace.scale();
-        BlockFiles.writeSynced(file(workspace), scale.randomBytes(), scale.syncedCount());
+        BlockFiles.writeSynced(file(workspace), BlockFiles.randomOffsets(scale.randomBytes(), scale.syncedCount(), 0));
     }
 
     private static Path file(Workspace workspace) {

@@ -109,7 +109,9 @@ final class Collector implements AutoCloseable {
     private static final int LEFT_MAX = 1_024;
 
     /** The newest generation before {@code before} that a pass left, 0 for none. */
-    private record Left(long before, long generation) {}
+    private record Left(long before, long generation) {
+        static final Left NOTHING = new Left(1, 0);
+    }
 
     private final RocksDB db;
     private final Families families;
@@ -568,10 +570,12 @@ final class Collector implements AutoCloseable {
      */
     private long newestLeft(BlockId block, long before) throws RocksDBException {
         Left known = newestLeft.get(block);
-        long from = known != null && known.before <= before ? known.before : 1;
-        long newest = known != null && known.before <= before ? known.generation : 0;
+        if (known == null || known.before > before) {
+            known = Left.NOTHING;
+        }
+        long newest = known.generation;
         try (ReadOptions bounded = new ReadOptions();
-                Slice end = new Slice(Keys.header(block, from - 1));
+                Slice end = new Slice(Keys.header(block, known.before - 1));
                 RocksIterator it = db.newIterator(
                         families.headers,
                         bounded.setTotalOrderSeek(true).setFillCache(false).setIterateUpperBound(end))) {

@@ -41,14 +41,10 @@ class FaultTest {
     private static final int EXIT_BAD_KEY_FILE = 9;
     private static final int EXIT_NO_SPACE = 10;
     private static final int EXIT_TIMED_OUT = 11;
-    private static final long RESIDENT_BYTES_MAX = 600L * MIB;
 
     @Test
     void aFullDiskIsToldToTheWriterAndNothingCommittedIsLost() throws Exception {
-        try (TestNode node = TestNode.initialised(
-                NodeProgram.find(),
-                data -> Program.shell(data, "mount -t tmpfs -o size=320m,mode=700 tmpfs .")
-                        .run())) {
+        try (TestNode node = nodeOn("mount -t tmpfs -o size=320m,mode=700 tmpfs .")) {
             node.start();
             byte[] piece = new byte[MIB];
             new Random(9).nextBytes(piece);
@@ -80,15 +76,10 @@ class FaultTest {
 
             Program.shell(node.work(), "mount -o remount,size=640m " + node.data())
                     .run();
-            Await.until(Duration.ofSeconds(30), "writes are taken again once there is room", () -> {
-                try {
-                    writeDurably(node.mount().resolve("again"), piece);
-                    return true;
-                } catch (PosixException e) {
-                    assertEquals(Errno.ENOSPC, e.errno());
-                    return false;
-                }
-            });
+            Await.until(
+                    Duration.ofSeconds(30),
+                    "writes are taken again once there is room",
+                    () -> isTaken(node.mount().resolve("again"), piece, Errno.ENOSPC));
             node.requireCleanFsck();
             node.kill();
             node.start();
@@ -206,10 +197,7 @@ class FaultTest {
     @Test
     void aDiskThatDoesNotAnswerIsToldToTheProgramsAndNothingIsLost() throws Exception {
         try (TestNode disk = TestNode.started();
-                TestNode node = TestNode.initialised(
-                        NodeProgram.find(),
-                        data -> Program.shell(data, "mount --bind " + disk.mount() + " .")
-                                .run())) {
+                TestNode node = nodeOn("mount --bind " + disk.mount() + " .")) {
             node.withArguments("--request-timeout", "2s", "--stop-timeout", "4s")
                     .start();
             Path kept = node.mount().resolve("kept");
@@ -259,10 +247,7 @@ class FaultTest {
     @Test
     void aDiskThatFailsIsToldToTheProgramsAndNothingAcknowledgedIsLost() throws Exception {
         try (TestNode disk = TestNode.started();
-                TestNode node = TestNode.initialised(
-                        NodeProgram.find(),
-                        data -> Program.shell(data, "mount --bind " + disk.mount() + " .")
-                                .run())) {
+                TestNode node = nodeOn("mount --bind " + disk.mount() + " .")) {
             node.start();
             Path kept = node.mount().resolve("kept");
             Path seldom = node.mount().resolve("seldom");
@@ -308,14 +293,10 @@ class FaultTest {
             assertArrayEquals(new byte[] {1}, Files.readAllBytes(kept));
             Program.shell(node.work(), "prlimit --pid " + pid + " --nofile=4096:")
                     .run();
-            Await.until(Duration.ofSeconds(20), "the node goes on when it may open files again", () -> {
-                try {
-                    writeDurably(node.mount().resolve("after"), new byte[] {2});
-                    return true;
-                } catch (PosixException e) {
-                    return false;
-                }
-            });
+            Await.until(
+                    Duration.ofSeconds(20),
+                    "the node goes on when it may open files again",
+                    () -> isTaken(node.mount().resolve("after"), new byte[] {2}, Errno.EIO));
             node.kill();
             node.start();
             assertArrayEquals(new byte[] {1}, Files.readAllBytes(kept));
@@ -401,10 +382,7 @@ class FaultTest {
 
     @Test
     void aDiskWithoutRoomIsToldAtTheStartAndTheTreeCanBeRead() throws Exception {
-        try (TestNode node = TestNode.initialised(
-                NodeProgram.find(),
-                data -> Program.shell(data, "mount -t tmpfs -o size=320m,mode=700 tmpfs .")
-                        .run())) {
+        try (TestNode node = nodeOn("mount -t tmpfs -o size=320m,mode=700 tmpfs .")) {
             node.start();
             writeDurably(node.mount().resolve("file"), new byte[] {1});
             node.stop();
@@ -472,19 +450,11 @@ class FaultTest {
                             node.mount(),
                             "for i in $(seq 8); do cat ../random; done > again; sync again; cat small* > /dev/null")
                     .run();
-            long resident = peakResidentBytes(node.process());
-            assertTrue(resident < RESIDENT_BYTES_MAX, "peak of " + resident / MIB + " MiB resident");
+            long resident = node.memoryBytes("VmHWM");
+            assertTrue(resident < TestNode.RESIDENT_BYTES_MAX, "peak of " + resident / MIB + " MiB resident");
         }
     }
 
-    private static long peakResidentBytes(NodeProcess process) throws IOException {
-        try (var lines = Files.lines(Path.of("/proc/" + process.pid() + "/status"))) {
-            String line = lines.filter(l -> l.startsWith("VmHWM:")).findFirst().orElseThrow();
-            return Long.parseLong(line.replaceAll("\\D", "")) * 1024;
-        }
-    }
-
-    /** By fusermount, as somebody who is not root. */
     @Test
     void anUnprivilegedUserRunsANode() throws Exception {
         Program.require("setpriv", "fusermount");
@@ -596,6 +566,23 @@ class FaultTest {
     /** What is tested is what was built; the program would build when it sees newer sources. */
     private static Program readme(Path work, String command) {
         return Program.shell(work, command).with("BTNODE_NO_BUILD", "1");
+    }
+
+    /** A node whose data directory is what this command mounts on it. */
+    private static TestNode nodeOn(String mountCommand) throws Exception {
+        return TestNode.initialised(
+                NodeProgram.find(), data -> Program.shell(data, mountCommand).run());
+    }
+
+    /** Whether a durable write is taken; when not, {@code refusal} is the reason. */
+    private static boolean isTaken(Path file, byte[] content, Errno refusal) {
+        try {
+            writeDurably(file, content);
+            return true;
+        } catch (PosixException e) {
+            assertEquals(refusal, e.errno());
+            return false;
+        }
     }
 
     private static void writeDurably(Path file, byte[] content) throws PosixException {

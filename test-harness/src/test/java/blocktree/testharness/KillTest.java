@@ -19,7 +19,7 @@ import org.slf4j.LoggerFactory;
  * SIGKILL at random moments under a mixed load. Nothing that an fsync acknowledged may be missing, torn or undone; the next start needs no help;
  * fsck has nothing to say.
  *
- * <p>System properties: {@code blocktree.kill.rounds} (30), {@code blocktree.kill.seed} (drawn and logged).
+ * <p>System properties: {@code blocktree.kill.rounds} (30), {@code blocktree.kill.seed} (drawn; a failure names it).
  */
 class KillTest {
     private static final Logger log = LoggerFactory.getLogger(KillTest.class);

@@ -22,17 +22,16 @@ import org.slf4j.LoggerFactory;
 
 /**
  * A long life in short: writers with fsync, streams, snapshots made, read and deleted, retention, checks and scrubs while all that goes on, and
- * SIGKILL now and then. Nothing acknowledged is lost, snapshots keep what they saw, checks stay clean, and memory and open files are no more at
- * the end than they were after the first part.
+ * SIGKILL now and then. Nothing acknowledged is lost, snapshots keep what they saw, checks stay clean, memory
+ * stays within its bound, and no more files are open in the second half than in the first.
  *
- * <p>System properties: {@code blocktree.soak.minutes} (1), {@code blocktree.soak.seed} (drawn and logged).
+ * <p>System properties: {@code blocktree.soak.minutes} (1), {@code blocktree.soak.seed} (drawn; a failure names it).
  */
 class SoakTest {
     private static final Logger log = LoggerFactory.getLogger(SoakTest.class);
     private static final int WRITER_COUNT = 3;
     private static final int SNAPSHOTS_MAX = 5;
     private static final int STREAM_BYTES = 48 << 20;
-    private static final long RESIDENT_BYTES_MAX = 600L << 20;
     private static final int DESCRIPTORS_MORE_MAX = 64;
 
     /** A snapshot, and what the file that is rewritten before each held then. */
@@ -67,7 +66,7 @@ class SoakTest {
                 long died = System.nanoTime() + lifeNanos / 2 + (long) (random.nextDouble() * lifeNanos);
                 while (System.nanoTime() < Math.min(died, end)) {
                     act(node, where);
-                    usages.add(usage(node.process().pid()));
+                    usages.add(usage(node));
                 }
                 node.kill();
                 load.awaitEnd();
@@ -89,7 +88,7 @@ class SoakTest {
             node.stop();
             node.requireCleanOfflineFsck();
         }
-        assertFlat();
+        assertBounded();
     }
 
     private void act(TestNode node, String where) throws Exception {
@@ -99,7 +98,7 @@ class SoakTest {
             case 3, 4 -> stream(node);
             case 5 -> assertEquals(List.of(), node.process().fsck(), where);
             case 6 -> assertEquals(List.of(), node.process().scrub(), where);
-            default -> Thread.sleep(1_000);
+            default -> Thread.sleep(1_000); // the writers alone
         }
     }
 
@@ -132,19 +131,14 @@ class SoakTest {
         Files.delete(file);
     }
 
-    private static Usage usage(long pid) throws IOException {
-        long resident = Files.readAllLines(Path.of("/proc/" + pid + "/status")).stream()
-                .filter(line -> line.startsWith("VmRSS:"))
-                .mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")) << 10)
-                .findFirst()
-                .orElse(0);
-        try (Stream<Path> descriptors = Files.list(Path.of("/proc/" + pid + "/fd"))) {
-            return new Usage(resident, (int) descriptors.count());
+    private static Usage usage(TestNode node) throws IOException {
+        try (Stream<Path> descriptors =
+                Files.list(Path.of("/proc/" + node.process().pid() + "/fd"))) {
+            return new Usage(node.memoryBytes("VmRSS"), (int) descriptors.count());
         }
     }
 
-    /** The second half's most is not beyond the first half's by more than a node of the same age may differ. */
-    private void assertFlat() {
+    private void assertBounded() {
         int half = usages.size() / 2;
         int before = descriptorsMax(usages.subList(0, half));
         int after = descriptorsMax(usages.subList(half, usages.size()));
@@ -155,7 +149,7 @@ class SoakTest {
                 .addKeyValue("descriptors_first_half", before)
                 .addKeyValue("descriptors_second_half", after)
                 .log("soak_usage");
-        assertTrue(resident <= RESIDENT_BYTES_MAX, "resident " + (resident >> 20) + " MiB, seed " + seed);
+        assertTrue(resident <= TestNode.RESIDENT_BYTES_MAX, "resident " + (resident >> 20) + " MiB, seed " + seed);
         assertTrue(after <= before + DESCRIPTORS_MORE_MAX, after + " descriptors after " + before + ", seed " + seed);
     }
 

@@ -23,6 +23,9 @@ import org.jspecify.annotations.Nullable;
  * Whatever happens, the process, the mount and the folder are gone when the tests end.
  */
 final class TestNode implements AutoCloseable {
+    /** What a node may take, however large its tree and its files. */
+    static final long RESIDENT_BYTES_MAX = 600L << 20;
+
     /** Making a root key takes a second of Argon2: nodes of tests start as copies of one that was made once. */
     private static @Nullable Path template;
 
@@ -156,6 +159,15 @@ final class TestNode implements AutoCloseable {
     void restart() throws HarnessException {
         stop();
         start();
+    }
+
+    /** A size in the running node's {@code /proc/PID/status}, such as VmRSS or, at its highest, VmHWM. */
+    long memoryBytes(String field) throws IOException {
+        try (var lines = Files.lines(Path.of("/proc/" + process().pid() + "/status"))) {
+            String line =
+                    lines.filter(l -> l.startsWith(field + ":")).findFirst().orElseThrow();
+            return Long.parseLong(line.replaceAll("\\D", "")) * 1024;
+        }
     }
 
     /** A check of the running node finds nothing. */
