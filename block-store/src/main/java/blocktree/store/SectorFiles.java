@@ -42,8 +42,6 @@ final class SectorFiles implements AutoCloseable {
     /** Fewer bytes than this go through the log: a file costs a sync of its own. */
     private static final long BYTES_MIN = 2 << 20;
 
-    private static final int SECTOR_SIZE_LOG2_MIN = 14;
-
     private static final byte[] ROWS = "store.incoming\0".getBytes(US_ASCII);
 
     private static final int DELETIONS_PER_BATCH = 1_000;
@@ -64,8 +62,7 @@ final class SectorFiles implements AutoCloseable {
 
     /** Whether the sectors of {@code block} are worth a file. */
     static boolean isWorthFile(SealedBlock block) {
-        return block.header().sectorSizeLog2() >= SECTOR_SIZE_LOG2_MIN
-                && (long) block.sectors().size() << block.header().sectorSizeLog2() >= BYTES_MIN;
+        return (long) block.sectors().size() << block.header().sectorSizeLog2() >= BYTES_MIN;
     }
 
     /** The newest generation of a block; 0 when it was never created. */

@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
  * ({@code keys[0]} is not used: the first child has no lower bound). Changed under the directory's exclusive lock only.
  */
 final class DirectoryNode extends CachedPiece {
-    static final int SECTOR_SIZE = 4096;
+    static final int SECTOR_SIZE = 1 << StoredInode.SECTOR_SIZE_LOG2;
     static final int LEAF = 1;
     static final int INNER = 2;
     static final int FREE = 3;

@@ -13,8 +13,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentSkipListMap;
 import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * The content of one regular file: inline while it is small, else pages (cached sectors) over the stored generation.
@@ -26,14 +24,12 @@ import org.slf4j.LoggerFactory;
  * this file only.
  */
 final class FilePayload {
-    private static final Logger log = LoggerFactory.getLogger(FilePayload.class);
     private static final long LOAD_TIMEOUT_MILLIS = 30_000;
     private static final byte[] EMPTY = new byte[0];
 
     private final Cache cache;
     private final BufferPool pool;
     private final ConcurrentSkipListMap<Long, Page> pages = new ConcurrentSkipListMap<>();
-    private final SectorSizePolicy policy = new SectorSizePolicy();
 
     private volatile @Nullable OpenBlock base;
     /** What the attributes of {@link #base} say. */
@@ -58,7 +54,7 @@ final class FilePayload {
         sizeBytes = stored.sizeBytes();
         storedSectors = stored.storedSectors();
         sectorSizeLog2 = base == null || base.sectorCount() == 0
-                ? SectorSizePolicy.SMALL_LOG2
+                ? StoredInode.SECTOR_SIZE_LOG2
                 : Integer.numberOfTrailingZeros(base.sectorSize());
         inline = sizeBytes == stored.inline().length ? stored.inline() : null;
         long sectors = inline != null ? 0 : sectorsOf(sizeBytes);
@@ -382,15 +378,6 @@ final class FilePayload {
             at += part;
         }
         sizeBytes = Math.max(sizeBytes, end);
-        int wanted = policy.afterWrite(sectorSizeLog2, sizeBytes, offset, size);
-        if (wanted != sectorSizeLog2 && flushing == null) {
-            try {
-                convert(wanted);
-            } catch (FileSystemException e) {
-                // The write itself is done; a sector that cannot be read is for its reader to hear of.
-                log.atDebug().setCause(e).log("sector_size_kept");
-            }
-        }
     }
 
     /** A copy of the inline content with room for {@code size} bytes; arrays that were handed out for a commit never change. */
@@ -540,7 +527,7 @@ final class FilePayload {
         overlay.truncate(0, 0, -1);
         inline = EMPTY;
         storedSectors = 0;
-        sectorSizeLog2 = SectorSizePolicy.SMALL_LOG2;
+        sectorSizeLog2 = StoredInode.SECTOR_SIZE_LOG2;
     }
 
     private void shrink(long newSize) throws FileSystemException {
@@ -607,48 +594,6 @@ final class FilePayload {
         return count;
     }
 
-    /** Cuts the content anew; the whole of it becomes dirty. */
-    private void convert(int newLog2) throws FileSystemException {
-        int oldSize = sectorSize();
-        int newSize = 1 << newLog2;
-        long oldSectors = sectorsOf(sizeBytes);
-        List<Page> fresh = new ArrayList<>();
-        Page target = null;
-        for (long index = 0; index < oldSectors; index++) {
-            Page page = page(index);
-            if (page == null) {
-                continue;
-            }
-            long start = index << sectorSizeLog2;
-            for (int within = 0; within < oldSize; within += Math.min(oldSize, newSize)) {
-                long newIndex = (start + within) >>> newLog2;
-                if (newIndex << newLog2 >= sizeBytes) {
-                    break;
-                }
-                if (target == null || target.index != newIndex) {
-                    target = new Page(this, newIndex, pool.take(newLog2), pool);
-                    Arrays.fill(target.data, (byte) 0);
-                    fresh.add(target);
-                }
-                System.arraycopy(
-                        page.data,
-                        within,
-                        target.data,
-                        (int) ((start + within) & (newSize - 1)),
-                        Math.min(oldSize, newSize));
-            }
-            page.release();
-        }
-        for (Page page : pages.values()) {
-            drop(page);
-        }
-        dirtyPages.clear();
-        overlay.replaceAll();
-        sectorSizeLog2 = newLog2;
-        storedSectors = fresh.size();
-        fresh.forEach(this::enter);
-    }
-
     private long sectorsOf(long bytes) {
         return (bytes >>> sectorSizeLog2) + ((bytes & (sectorSize() - 1)) == 0 ? 0 : 1);
     }
@@ -694,9 +639,6 @@ final class FilePayload {
         dirty.sort(Comparator.comparingLong((Page page) -> page.index));
         long kept = Math.min(sizeBytes, Math.min(stored.sizeBytes(), taken.sizeBytesMin()));
         int count = (int) Math.min(dirty.size(), Math.max(1, bytesMax >>> sectorSizeLog2));
-        while (taken.isWhole() && count < dirty.size() && dirty.get(count).index << sectorSizeLog2 < kept) {
-            count++;
-        }
         List<Page> captured = new ArrayList<>(dirty.subList(0, count));
         List<Page> left = new ArrayList<>();
         for (Page page : dirty.subList(count, dirty.size())) {

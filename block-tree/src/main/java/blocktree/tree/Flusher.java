@@ -770,7 +770,7 @@ final class Flusher {
         } else {
             edit = inode.base != null
                     ? commit.edit(inode.base)
-                    : commit.create(Objects.requireNonNull(inode.fresh), SectorSizePolicy.SMALL_LOG2);
+                    : commit.create(Objects.requireNonNull(inode.fresh), StoredInode.SECTOR_SIZE_LOG2);
             if (directory != null) {
                 if (directory.dropped() && edit.sectorCount() > 0) {
                     edit.truncate(0);

@@ -14,23 +14,11 @@ final class Overlay {
     private long sizeBytesMin = Long.MAX_VALUE;
     /** The sector in which the last truncation cut, and whose zeroed page must go with it; -1: none. */
     private long cutIndex = -1;
-    /** The whole content was cut anew and is in dirty pages: a commit that hides the old sectors must hold all pages below the size that it keeps. */
-    private boolean whole;
     /** Ranges below {@link #limit}: first sector to first sector behind. Never adjacent. Replaced, not changed, so that readers need no lock. */
     private volatile TreeMap<Long, Long> punched = new TreeMap<>();
 
     boolean isEmpty() {
         return limit == Long.MAX_VALUE && punched.isEmpty();
-    }
-
-    boolean isWhole() {
-        return whole;
-    }
-
-    /** Hides everything stored, without a change of content. */
-    void replaceAll() {
-        truncate(0, Long.MAX_VALUE, -1);
-        whole = true;
     }
 
     long limit() {
@@ -117,6 +105,5 @@ final class Overlay {
             truncate(later.limit, later.sizeBytesMin, later.cutIndex);
         }
         later.punched.forEach(this::punch);
-        whole |= later.whole;
     }
 }

@@ -34,6 +34,9 @@ record StoredInode(
         @Nullable Directory directory) {
 
     static final int VERSION = 1;
+    /** Sectors of new blocks, 4 KiB: a page of the kernel, so that a small write anywhere reads nothing and seals what it changes. */
+    static final int SECTOR_SIZE_LOG2 = 12;
+
     static final int INLINE_BYTES_MAX = 4096;
     static final int SYMLINK_BYTES_MAX = 4095;
     static final int EXTENDED_ATTRIBUTE_BYTES_MAX = 65_536;

@@ -96,7 +96,7 @@ public final class TreeFileSystem implements FileSystem {
                 null,
                 new StoredInode.Directory(null, hashKey, DirectoryIndex.Layout.EMPTY));
         try (Commit commit = store.newCommit()) {
-            commit.create(store.newRootBlock(), SectorSizePolicy.SMALL_LOG2).attributes(root.encode());
+            commit.create(store.newRootBlock(), StoredInode.SECTOR_SIZE_LOG2).attributes(root.encode());
             store.commit(commit, true);
         } catch (StoreException e) {
             if (e.code() == StoreException.Code.CONFLICT) {

@@ -76,7 +76,7 @@ class DomainBoundaryTest {
                 new StoredInode.Directory(
                         tree.store.rootBlock(), new byte[SipHash.KEY_SIZE], DirectoryIndex.Layout.EMPTY));
         try (Commit commit = tree.store.newCommit()) {
-            commit.create(block, SectorSizePolicy.SMALL_LOG2).attributes(directory.encode());
+            commit.create(block, StoredInode.SECTOR_SIZE_LOG2).attributes(directory.encode());
             tree.store.commit(commit, true);
         }
         putIntoRoot(INNER, innerRoot, Attributes.TYPE_DIRECTORY, innerDomain);

@@ -286,35 +286,6 @@ class TreeFileSystemCrashTest {
         }
     }
 
-    /** A file that is cut anew for another sector size, and only partly committed, must not show holes where synced content was. */
-    @Test
-    void aConvertedFileThatIsPartlyCommittedKeepsItsContent() throws Exception {
-        try (TestTree tree = new TestTree(directory)) {
-            byte[] expected = new byte[3 << 20];
-            new Random(5).nextBytes(expected);
-            Created file = tree.fs.create(USER, ROOT, Name.of("database"), 0600, WRITE);
-            for (int at = 0; at < expected.length; at += 131_072) {
-                tree.fs.write(USER, file.handle(), at, ByteBuffer.wrap(expected, at, 131_072));
-            }
-            tree.fs.fsync(file.handle(), false);
-            assertEquals(
-                    1 << SectorSizePolicy.LARGE_LOG2,
-                    tree.fs.getAttributes(file.attributes().inode()).blockSizeBytes());
-            Created other = tree.fs.create(USER, ROOT, Name.of("other"), 0600, WRITE);
-            // More than a commit takes along, so that only a part of the converted file fits.
-            tree.fs.write(USER, other.handle(), 0, ByteBuffer.wrap(new byte[3 << 20]));
-            for (int i = 40; i > 0; i--) {
-                tree.fs.write(USER, file.handle(), i * 65_536L, ByteBuffer.wrap(expected, i * 65_536, 4096));
-            }
-            assertEquals(4096, tree.fs.getAttributes(file.attributes().inode()).blockSizeBytes());
-            Created third = tree.fs.create(USER, ROOT, Name.of("third"), 0600, WRITE);
-            tree.fs.fsync(third.handle(), false);
-            tree.crash();
-            assertArrayEquals(expected, content(tree.fs, Name.of("database")));
-            assertClean(tree.store);
-        }
-    }
-
     @Test
     void aReplacedNameStandsForTheOldOrTheNewContentAfterACrash() throws Exception {
         try (TestTree tree = new TestTree(directory)) {
