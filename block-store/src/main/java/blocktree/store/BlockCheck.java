@@ -288,15 +288,15 @@ final class BlockCheck {
             for (Header header : generations) {
                 findWindows(header);
             }
-            try (RocksIterator it = view.iterator(Column.SECTORS)) {
+            try (SectorCursor it = new SectorCursor(view)) {
                 it.seek(prefix);
                 for (Map.Entry<Long, List<Named>> window : windows.entrySet()) {
                     checkWindow(window.getKey(), window.getValue(), it);
                 }
-                for (; it.isValid() && Keys.startsWith(it.key(), prefix); it.next()) {
-                    orphanSector(it.key());
+                for (; it.isAt(prefix); it.next()) {
+                    orphanSector(it);
                 }
-                view.checkEnd(it, Column.SECTORS);
+                it.checkEnd();
             }
             try (RocksIterator it = view.iterator(Column.NODES)) {
                 for (it.seek(prefix); it.isValid() && Keys.startsWith(it.key(), prefix); it.next()) {
@@ -384,30 +384,35 @@ final class BlockCheck {
         }
 
         /** Compares what the trees name in a window with what is stored there; leaves the iterator behind it. */
-        private void checkWindow(long window, List<Named> roots, RocksIterator it) throws StoreException {
+        private void checkWindow(long window, List<Named> roots, SectorCursor it) throws StoreException {
             Map<Place, Hash> named = new HashMap<>();
             for (Named root : roots) {
                 collectLeaves(root, named);
             }
             long end = (window + 1) << WINDOW_LOG2;
-            for (; it.isValid() && Keys.startsWith(it.key(), prefix); it.next()) {
+            for (; it.isAt(prefix); it.next()) {
                 byte[] key = it.key();
                 if (key.length != Keys.SECTOR_SIZE) {
-                    orphanSector(key);
+                    orphanSector(it);
                     continue;
                 }
                 if (Keys.sectorIndex(key) >= end) {
                     break;
                 }
                 Place place = new Place(-1, Keys.sectorIndex(key), Keys.sectorGeneration(key));
-                Hash hash = named.remove(place);
+                Hash hash = named.get(place);
+                if (hash != null && it.hasTwin() && !isHashOf(it.value(), hash)) {
+                    orphanSector(it); // of a commit that was lost; the other is the one
+                    continue;
+                }
+                named.remove(place);
                 if (hash == null) {
-                    orphanSector(key);
+                    orphanSector(it);
                 } else if (readSectors) {
                     checkSector(place, it.value(), hash);
                 }
             }
-            view.checkEnd(it, Column.SECTORS);
+            it.checkEnd();
             for (Place place : named.keySet()) {
                 findings.error(Kind.SECTOR_MISSING, id, place.toString());
             }
@@ -428,8 +433,7 @@ final class BlockCheck {
 
         private void checkSector(Place place, byte[] ciphertext, Hash hash) throws StoreException {
             findings.sectorRead(ciphertext.length);
-            if (!Hash.of(IntegrityNode.leafHash(ciphertext, 0, ciphertext.length))
-                    .equals(hash)) {
+            if (!isHashOf(ciphertext, hash)) {
                 findings.error(Kind.SECTOR_INVALID, id, place + " is not the one that its tree names");
                 return;
             }
@@ -450,16 +454,22 @@ final class BlockCheck {
             }
         }
 
+        private static boolean isHashOf(byte[] ciphertext, Hash hash) {
+            return Hash.of(IntegrityNode.leafHash(ciphertext, 0, ciphertext.length))
+                    .equals(hash);
+        }
+
         private void damaged(Kind kind, String detail) {
             orphans.damaged(id);
             findings.error(kind, id, detail);
         }
 
-        private void orphanSector(byte[] key) throws StoreException {
+        private void orphanSector(SectorCursor it) throws StoreException {
+            byte[] key = it.key();
             boolean wellFormed = key.length == Keys.SECTOR_SIZE;
             Place place =
                     wellFormed ? new Place(-1, Keys.sectorIndex(key), Keys.sectorGeneration(key)) : new Place(-1, 0, 0);
-            orphan(Kind.SECTOR_ORPHAN, wellFormed, place, Column.SECTORS, key);
+            orphan(Kind.SECTOR_ORPHAN, wellFormed, place, it.column(), key);
         }
 
         private void orphan(Kind kind, boolean wellFormed, Place place, Column column, byte[] key)

@@ -55,6 +55,9 @@ public final class BlockStore implements AutoCloseable {
         }
     }
 
+    /** From so many sectors on, one scan is cheaper than a search for each. */
+    private static final int SCANNED_MIN = 4;
+
     private static final ThreadLocal<ReadBuffers> READ_BUFFERS = ThreadLocal.withInitial(ReadBuffers::new);
 
     private final Gate gate = new Gate();
@@ -336,42 +339,61 @@ public final class BlockStore implements AutoCloseable {
         }
     }
 
-    boolean readSector(OpenBlock block, long index, byte[] target, int offset) throws StoreException {
-        try (Gate.Pass pass = gate.enter()) {
+    void readSectors(OpenBlock block, long first, byte[][] targets, OpenBlock.SectorVisitor visitor)
+            throws StoreException {
+        long index = first;
+        try (Gate.Pass pass = gate.enter();
+                SectorScan scan = targets.length < SCANNED_MIN ? null : rocks.scanSectors()) {
             Header header = block.header();
-            Entry leaf = block.payload(ledger.nodes()).leaf(index);
-            int size = header.sectorSize();
-            if (leaf.isHole()) {
-                Arrays.fill(target, offset, offset + size, (byte) 0);
-                return false;
+            Payload payload = block.payload(ledger.nodes());
+            SectorSource source = scan == null ? rocks::getSector : scan::get;
+            for (int i = 0; i < targets.length; i++, index++) {
+                Entry leaf = payload.leaf(index);
+                if (leaf.isHole()) {
+                    Arrays.fill(targets[i], (byte) 0);
+                } else {
+                    readSector(header, index, leaf, source, targets[i]);
+                }
+                visitor.read(i, !leaf.isHole());
             }
-            ReadBuffers buffers = READ_BUFFERS.get();
-            byte[] sealed = readSealed(header, index, leaf, buffers);
-            int sealedSize = size + SectorCipher.OVERHEAD;
-            int epoch = SectorCipher.epochOf(sealed, 0, sealedSize);
-            keys.with(
-                    header,
-                    epoch,
-                    key -> cipher.open(key, SectorCipher.Kind.SECTOR, index, sealed, 0, sealedSize, target, offset));
-            return true;
-        } catch (CryptoException e) {
-            throw report(
-                    block.id(),
-                    index,
-                    StoreException.corrupt("sector " + index + " of block " + block.id() + ": " + e.getMessage()));
         } catch (StoreException e) {
             throw report(block.id(), index, e);
         }
     }
 
+    private void readSector(Header header, long index, Entry leaf, SectorSource source, byte[] target)
+            throws StoreException {
+        byte[] sealed = readSealed(header, index, leaf, source);
+        int sealedSize = header.sectorSize() + SectorCipher.OVERHEAD;
+        int epoch;
+        try {
+            epoch = SectorCipher.epochOf(sealed, 0, sealedSize);
+        } catch (CryptoException e) {
+            throw StoreException.corrupt("sector " + index + " of block " + header.block() + ": " + e.getMessage());
+        }
+        keys.with(
+                header,
+                epoch,
+                key -> cipher.open(key, SectorCipher.Kind.SECTOR, index, sealed, 0, sealedSize, target, 0));
+    }
+
     /** The ciphertext of a sector, verified against its leaf; in the buffers of the thread, behind it is something else. */
-    private byte[] readSealed(Header header, long index, Entry leaf, ReadBuffers buffers) throws StoreException {
+    private byte[] readSealed(Header header, long index, Entry leaf, SectorSource source) throws StoreException {
         int size = header.sectorSize() + SectorCipher.OVERHEAD;
+        ReadBuffers buffers = READ_BUFFERS.get();
         buffers.ensure(size);
-        buffers.key.clear();
-        buffers.key.put(Keys.sector(header.block(), index, leaf.generation())).flip();
-        buffers.direct.clear().limit(size);
-        int found = rocks.getSector(buffers.key, buffers.direct);
+        byte[] key = Keys.sector(header.block(), index, leaf.generation());
+        int found = read(key, size, source, buffers);
+        if (isNamed(buffers, found, size, leaf)) {
+            return buffers.heap;
+        }
+        // A commit of the same generation that was lost can have left a sector in the other family.
+        for (Column column : List.of(Column.STREAMS, Column.SECTORS)) {
+            int other = read(key, size, (k, target) -> rocks.getSector(column, k, target), buffers);
+            if (isNamed(buffers, other, size, leaf)) {
+                return buffers.heap;
+            }
+        }
         if (found < 0) {
             throw StoreException.corrupt("sector " + index + " of block " + header.block() + " is missing");
         }
@@ -379,12 +401,30 @@ public final class BlockStore implements AutoCloseable {
             throw StoreException.corrupt(
                     "sector " + index + " of block " + header.block() + " has " + found + " bytes, not " + size);
         }
-        buffers.direct.get(0, buffers.heap, 0, size);
-        if (!Hash.of(IntegrityNode.leafHash(buffers.heap, 0, size)).equals(leaf.hash())) {
-            throw StoreException.corrupt(
-                    "sector " + index + " of block " + header.block() + " is not the one that its tree names");
+        throw StoreException.corrupt(
+                "sector " + index + " of block " + header.block() + " is not the one that its tree names");
+    }
+
+    private static int read(byte[] key, int size, SectorSource source, ReadBuffers buffers) throws StoreException {
+        buffers.key.clear();
+        buffers.key.put(key).flip();
+        buffers.direct.clear().limit(size);
+        return source.get(buffers.key, buffers.direct);
+    }
+
+    /** Whether what was read is what {@code leaf} names; copies it. */
+    private static boolean isNamed(ReadBuffers buffers, int found, int size, Entry leaf) {
+        if (found != size) {
+            return false;
         }
-        return buffers.heap;
+        buffers.direct.get(0, buffers.heap, 0, size);
+        return Hash.of(IntegrityNode.leafHash(buffers.heap, 0, size)).equals(leaf.hash());
+    }
+
+    /** Where ciphertexts come from: as {@link Rocks#getSector}. */
+    @FunctionalInterface
+    private interface SectorSource {
+        int get(ByteBuffer key, ByteBuffer target) throws StoreException;
     }
 
     /** Asks something of a payload. */

@@ -5,6 +5,7 @@ import blocktree.store.OpenGenerations.Generation;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
@@ -69,6 +70,7 @@ final class Collector implements AutoCloseable {
     record Families(
             ColumnFamilyHandle headers,
             ColumnFamilyHandle sectors,
+            ColumnFamilyHandle streams,
             ColumnFamilyHandle nodes,
             ColumnFamilyHandle states,
             ColumnFamilyHandle garbage) {}
@@ -325,7 +327,9 @@ final class Collector implements AutoCloseable {
         try {
             return reclaimableSectors >= RECLAIM_SECTORS_MIN
                     && reclaimableSectors
-                            >= db.getLongProperty(families.sectors, "rocksdb.estimate-num-keys") / RECLAIM_DIVISOR;
+                            >= (db.getLongProperty(families.sectors, "rocksdb.estimate-num-keys")
+                                            + db.getLongProperty(families.streams, "rocksdb.estimate-num-keys"))
+                                    / RECLAIM_DIVISOR;
         } catch (RocksDBException e) {
             throw failed(e);
         }
@@ -476,7 +480,7 @@ final class Collector implements AutoCloseable {
             if (generation <= left) {
                 whole = false;
             } else {
-                deletion.delete(families.sectors, Keys.sector(block, garbage.sectorIndex(i), generation), sectors);
+                deletion.deleteSector(Keys.sector(block, garbage.sectorIndex(i), generation));
             }
         }
         for (int i = 0; i < garbage.nodeCount(); i++) {
@@ -505,14 +509,11 @@ final class Collector implements AutoCloseable {
     /** The sectors of a range, and the nodes that cover nothing else. False when some are still needed. */
     private boolean collectRange(long from, long to, BlockId block, long last, long left, Deletion deletion)
             throws RocksDBException, StoreException {
-        boolean whole = collectKeys(
-                families.sectors,
-                Keys.sector(block, from, 0),
-                Keys.sector(block, to, 0),
-                last,
-                left,
-                deletion,
-                sectors);
+        boolean whole = true;
+        for (ColumnFamilyHandle family : List.of(families.sectors, families.streams)) {
+            whole &= collectKeys(
+                    family, Keys.sector(block, from, 0), Keys.sector(block, to, 0), last, left, deletion, sectors);
+        }
         for (int level = 0; level < LEVELS_MAX; level++) {
             int shift = FAN_OUT_LOG2 * (level + 1);
             boolean toEnd = to == Long.MAX_VALUE;
@@ -652,13 +653,29 @@ final class Collector implements AutoCloseable {
 
         private final WriteBatch batch = new WriteBatch();
 
+        /** From the family that holds it; a filter may take it to be in both. */
+        void deleteSector(byte[] key) throws RocksDBException, StoreException {
+            boolean stream = db.keyMayExist(families.streams, readOptions, key, null);
+            if (stream) {
+                batch.delete(families.streams, key);
+            }
+            if (!stream || db.keyMayExist(families.sectors, readOptions, key, null)) {
+                batch.delete(families.sectors, key);
+            }
+            deleted(sectors);
+        }
+
         void delete(ColumnFamilyHandle family, byte[] key, @Nullable AtomicLong counter)
                 throws RocksDBException, StoreException {
             batch.delete(family, key);
+            deleted(counter);
+        }
+
+        private void deleted(@Nullable AtomicLong counter) throws StoreException {
             if (counter != null) {
                 counter.incrementAndGet();
             }
-            if (family == families.sectors) {
+            if (counter == sectors) {
                 reclaimableSectors++;
             }
             if (batch.count() >= BATCH_KEYS) {

@@ -10,6 +10,8 @@ enum Column {
     CHANGES,
     HEADERS,
     SECTORS,
+    /** Sectors that came in long runs; see {@link SectorFiles}. A sector is here or in {@link #SECTORS}. */
+    STREAMS,
     NODES,
     STATE,
     AUTHORITY,

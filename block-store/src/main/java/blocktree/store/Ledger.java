@@ -754,7 +754,7 @@ final class Ledger implements CommitPort, AutoCloseable {
             (sectorFiles != null && SectorFiles.isWorthFile(block) ? large : small).add(block);
         }
         long batchBytes = small.stream().mapToLong(SealedBlock::sizeBytes).sum();
-        List<Path> files = new ArrayList<>();
+        List<SectorFiles.SectorFile> files = new ArrayList<>();
         LogEntry entry;
         long ticket;
         try (WriteBatch batch =
@@ -772,6 +772,9 @@ final class Ledger implements CommitPort, AutoCloseable {
             commitLock.lock();
             try {
                 checkWritable();
+                if (sectorFiles != null) {
+                    sectorFiles.finishUndo();
+                }
                 long position = headPosition + 1;
                 long time = nowMillis();
                 List<StateEntry> changes = putHeaders(batch, commit, body, garbage, position, time);
@@ -812,7 +815,8 @@ final class Ledger implements CommitPort, AutoCloseable {
         return sectorFiles;
     }
 
-    private long ingestAndWrite(List<SealedBlock> blocks, List<Path> files, WriteBatch batch, LogEntry entry)
+    private long ingestAndWrite(
+            List<SealedBlock> blocks, List<SectorFiles.SectorFile> files, WriteBatch batch, LogEntry entry)
             throws StoreException {
         boolean done = false;
         try {

@@ -69,9 +69,26 @@ public final class OpenBlock {
         return store.readAttributes(header());
     }
 
+    /** Hears of each sector of a run once its content is there. */
+    @FunctionalInterface
+    public interface SectorVisitor {
+        /** Sector {@code i} of the run is in its array; {@code present} is false, and the array all zeros, for a hole. */
+        void read(int i, boolean present);
+    }
+
     /** Reads sector {@code index} whole; false, and zeros, for a hole or behind the end. CORRUPT when it is not what was committed. */
-    public boolean readSector(long index, byte[] target, int offset) throws StoreException {
-        return store.readSector(this, index, target, offset);
+    public boolean readSector(long index, byte[] target) throws StoreException {
+        boolean[] found = new boolean[1];
+        readSectors(index, new byte[][] {target}, (i, present) -> found[0] = present);
+        return found[0];
+    }
+
+    /**
+     * Reads the sectors from {@code first} on, each whole into an array of its own, in order. CORRUPT when one of them is not what was
+     * committed: {@code visitor} has heard of those before it.
+     */
+    public void readSectors(long first, byte[][] targets, SectorVisitor visitor) throws StoreException {
+        store.readSectors(this, first, targets, visitor);
     }
 
     /** The first sector at or after {@code index} that is not a hole; {@link #sectorCount} when there is none. */

@@ -1,5 +1,6 @@
 package blocktree.store;
 
+import blocktree.crypto.Id;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -11,6 +12,7 @@ import java.util.Comparator;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.rocksdb.AbstractNativeReference;
 import org.rocksdb.BlockBasedTableConfig;
@@ -34,6 +36,7 @@ import org.rocksdb.RocksDB;
 import org.rocksdb.RocksDBException;
 import org.rocksdb.RocksIterator;
 import org.rocksdb.Slice;
+import org.rocksdb.SstPartitionerFixedPrefixFactory;
 import org.rocksdb.Status;
 import org.rocksdb.WALRecoveryMode;
 import org.rocksdb.WriteBatch;
@@ -59,6 +62,9 @@ final class Rocks implements AutoCloseable {
     private static final long BLOB_FILE_BYTES_MIN = 4 * MIB;
     private static final long BLOB_FILE_BYTES_MAX = 128 * MIB;
 
+    /** Some sectors together: an index that is a quarter in size, and still little to read for one sector. */
+    private static final long STREAM_BLOCK_BYTES = 16 << 10;
+
     /** Bounds what one compaction needs of free space. */
     private static final long COMPACTION_BYTES_MAX = 256 * MIB;
 
@@ -75,7 +81,7 @@ final class Rocks implements AutoCloseable {
     private final Map<Column, ColumnFamilyHandle> families = new EnumMap<>(Column.class);
     private final RocksDB db;
     private final DBOptions dbOptions;
-    private final ColumnFamilyOptions sectorOptions;
+    private final Map<Column, ColumnFamilyOptions> familyOptions = new EnumMap<>(Column.class);
     private final ReadOptions readOptions;
     private final WriteOptions writeOptions;
     private final long logFileBytes;
@@ -99,14 +105,15 @@ final class Rocks implements AutoCloseable {
             BloomFilter bloom = own(new BloomFilter(10));
             logFileBytes = options.writeBufferBytes() / 2;
             long deviceBytes = dir.toFile().getTotalSpace();
-            sectorOptions = own(familyOptions(Column.SECTORS, options, cache, bloom, deviceBytes));
             List<ColumnFamilyDescriptor> descriptors = new ArrayList<>();
             for (Column column : Column.values()) {
-                descriptors.add(new ColumnFamilyDescriptor(
-                        column.familyName.getBytes(StandardCharsets.US_ASCII),
-                        column == Column.SECTORS
-                                ? sectorOptions
-                                : own(familyOptions(column, options, cache, bloom, deviceBytes))));
+                ColumnFamilyOptions family = own(familyOptions(column, options, cache, bloom, deviceBytes));
+                if (column == Column.STREAMS) {
+                    family.setSstPartitionerFactory(own(new SstPartitionerFixedPrefixFactory(Id.SIZE)));
+                }
+                familyOptions.put(column, family);
+                descriptors.add(
+                        new ColumnFamilyDescriptor(column.familyName.getBytes(StandardCharsets.US_ASCII), family));
             }
             List<ColumnFamilyHandle> handles = new ArrayList<>();
             db = own(
@@ -162,8 +169,14 @@ final class Rocks implements AutoCloseable {
                 .setCacheIndexAndFilterBlocksWithHighPriority(true)
                 .setPinL0FilterAndIndexBlocksInCache(true)
                 .setChecksumType(ChecksumType.kXXH3);
-        if (column == Column.HEADERS || column == Column.SECTORS || column == Column.NODES) {
+        if (column == Column.HEADERS
+                || column == Column.SECTORS
+                || column == Column.STREAMS
+                || column == Column.NODES) {
             table.setFilterPolicy(bloom);
+        }
+        if (column == Column.STREAMS) {
+            table.setBlockSize(STREAM_BLOCK_BYTES);
         }
         ColumnFamilyOptions family = new ColumnFamilyOptions()
                 .setTableFormatConfig(table)
@@ -202,8 +215,8 @@ final class Rocks implements AutoCloseable {
     }
 
     /** For files of sectors to be taken in; the caller closes it before this. */
-    Options sectorFileOptions() {
-        return new Options(dbOptions, sectorOptions);
+    Options fileOptions(Column column) {
+        return new Options(dbOptions, Objects.requireNonNull(familyOptions.get(column)));
     }
 
     byte @Nullable [] get(Column column, byte[] key) throws StoreException {
@@ -219,11 +232,23 @@ final class Rocks implements AutoCloseable {
      * was copied; -1 when there is none.
      */
     int getSector(ByteBuffer key, ByteBuffer target) throws StoreException {
+        // Files of streams hold one block each: for a block that has none this costs next to nothing.
+        int size = getSector(Column.STREAMS, key.duplicate(), target);
+        return size < 0 ? getSector(Column.SECTORS, key, target) : size;
+    }
+
+    /** The same in one of the two families that hold sectors. */
+    int getSector(Column column, ByteBuffer key, ByteBuffer target) throws StoreException {
         try {
-            return db.get(family(Column.SECTORS), readOptions, key, target);
+            return db.get(family(column), readOptions, key, target);
         } catch (RocksDBException e) {
             throw failure("read sector", e);
         }
+    }
+
+    /** For many sectors that lie together; to be closed by the caller. */
+    SectorScan scanSectors() {
+        return new SectorScan(this, readOptions);
     }
 
     void put(Column column, byte[] key, byte[] value) throws StoreException {
@@ -335,7 +360,7 @@ final class Rocks implements AutoCloseable {
 
     /**
      * Makes what the database owes as small as it gets: flushes the memtables, so that the log goes, and moves sectors that came in
-     * files of their own to blob files. Does nothing when that gives back too little to matter.
+     * files of their own, scattered, to blob files. Does nothing when that gives back too little to matter.
      */
     synchronized void settle() throws StoreException {
         ColumnFamilyHandle sectors = family(Column.SECTORS);
@@ -369,9 +394,10 @@ final class Rocks implements AutoCloseable {
     boolean reclaimSectors(CompactRangeOptions compaction, double deadPartMax, long keptBytes) throws StoreException {
         ColumnFamilyHandle sectors = family(Column.SECTORS);
         try (FlushOptions flush = new FlushOptions().setWaitForFlush(true)) {
-            db.flush(flush, sectors);
+            db.flush(flush, List.of(sectors, family(Column.STREAMS)));
             compaction.setBottommostLevelCompaction(BottommostLevelCompaction.kForceOptimized);
             db.compactRange(sectors, null, null, compaction);
+            compactStreams(compaction);
             long room = dir.toFile().getUsableSpace() - owedBytes() - keptBytes;
             double part = deadPart() > deadPartMax ? oldestPart(room / 2) : 0;
             if (part == 0) {
@@ -392,6 +418,12 @@ final class Rocks implements AutoCloseable {
         } finally {
             owedNanos = System.nanoTime() - 2 * OWED_NANOS_MAX;
         }
+    }
+
+    /** What is deleted goes, and nothing is written again that lies in files of its own. */
+    private void compactStreams(CompactRangeOptions compaction) throws RocksDBException {
+        compaction.setBottommostLevelCompaction(BottommostLevelCompaction.kSkip);
+        db.compactRange(family(Column.STREAMS), null, null, compaction);
     }
 
     /** How much of the blob files is deleted sectors, as far as compactions have met them. */

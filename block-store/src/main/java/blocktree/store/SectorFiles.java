@@ -9,9 +9,13 @@ import java.nio.ByteBuffer;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
+import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.Queue;
 import java.util.concurrent.atomic.AtomicLong;
 import org.rocksdb.EnvOptions;
 import org.rocksdb.IngestExternalFileOptions;
@@ -29,11 +33,15 @@ import org.slf4j.LoggerFactory;
  * Brings many sectors of one block into the database as a file of their own instead of through the write-ahead log, which would write
  * them twice and compute two slow checksums over them.
  *
+ * <p>A run, sectors that lie together, goes to the family of streams, and its file stays as it is: files there are cut where a block
+ * ends, so that none spans another block's and each finds room at the lowest level. What is scattered over a block would make each file
+ * overlap with all the others of that block; it goes to the other sectors, where compaction writes it once more, to blob files.
+ *
  * <p>Why that is safe in a crash: the file is written and synced first. Once the commit has its place in the log (nothing can come
- * between, see {@link Ledger}) a row of the local family names what is about to come, then the file is moved in, then the commit's
- * batch is written, which removes the row. A crash before the batch leaves sectors that no header names: the commit is absent as a
- * whole. The next start finds the row and deletes them; where even the row was lost, a later commit of the same generation
- * overwrites them, and fsck lists what is left.
+ * between, see {@link Ledger}) a row of the local family names what is about to come and is synced, then the file is moved in, then
+ * the commit's batch is written, which removes the row. A crash before the batch leaves sectors that no header names: the commit is
+ * absent as a whole. The next start finds the row and deletes them, and so does the next commit after one that failed: a later one
+ * of the same generation could go to the other family.
  */
 final class SectorFiles implements AutoCloseable {
 
@@ -46,10 +54,20 @@ final class SectorFiles implements AutoCloseable {
 
     private static final int DELETIONS_PER_BATCH = 1_000;
 
+    /** Where less than one sector in so many of a range is written, that is no run. */
+    private static final int RUN_DIVISOR = 2;
+
+    /** Sectors of a commit that did not come about. */
+    private record Range(BlockId block, long generation, long firstIndex, long lastIndex) {}
+
+    /** A file that was written, and where it belongs. */
+    record SectorFile(Path path, Column column) {}
+
     private final Rocks rocks;
     private final Path dir;
     private final AtomicLong sequence = new AtomicLong();
-    private final Options options;
+    private final Queue<Range> undone = new ArrayDeque<>(); // guarded by the commit lock
+    private final Map<Column, Options> options = new EnumMap<>(Column.class);
     private final EnvOptions envOptions = new EnvOptions();
     private final IngestExternalFileOptions ingestOptions =
             new IngestExternalFileOptions().setMoveFiles(true).setWriteGlobalSeqno(false);
@@ -57,12 +75,18 @@ final class SectorFiles implements AutoCloseable {
     SectorFiles(Rocks rocks, Path dir) {
         this.rocks = rocks;
         this.dir = dir;
-        this.options = rocks.sectorFileOptions();
+        options.put(Column.SECTORS, rocks.fileOptions(Column.SECTORS));
+        options.put(Column.STREAMS, rocks.fileOptions(Column.STREAMS));
     }
 
     /** Whether the sectors of {@code block} are worth a file. */
     static boolean isWorthFile(SealedBlock block) {
         return (long) block.sectors().size() << block.header().sectorSizeLog2() >= BYTES_MIN;
+    }
+
+    private static boolean isRun(SealedBlock block) {
+        long count = block.sectors().lastKey() - block.sectors().firstKey() + 1;
+        return block.sectors().size() >= count / RUN_DIVISOR;
     }
 
     /** The newest generation of a block; 0 when it was never created. */
@@ -97,23 +121,27 @@ final class SectorFiles implements AutoCloseable {
                 // A generation that is not newer than the newest was committed, be it by a later attempt: its sectors
                 // are in use.
                 if (newest.of(block) < generation) {
-                    deleteSectors(block, generation, Keys.getU64(range, 0), Keys.getU64(range, Long.BYTES));
+                    deleteSectors(new Range(block, generation, Keys.getU64(range, 0), Keys.getU64(range, Long.BYTES)));
                 }
             }
             rocks.delete(Column.LOCAL, key);
         }
     }
 
-    private void deleteSectors(BlockId block, long generation, long firstIndex, long lastIndex) throws StoreException {
-        // Keys only: the values would be read from the blob files.
+    private void deleteSectors(Range range) throws StoreException {
+        deleteSectors(range, Column.SECTORS);
+        deleteSectors(range, Column.STREAMS);
+    }
+
+    private void deleteSectors(Range range, Column column) throws StoreException {
         try (ReadOptions readOptions = new ReadOptions();
-                Slice upper = new Slice(Keys.sector(block, lastIndex, -1));
+                Slice upper = new Slice(Keys.sector(range.block, range.lastIndex, -1));
                 RocksIterator it =
-                        rocks.db().newIterator(rocks.family(Column.SECTORS), readOptions.setIterateUpperBound(upper));
+                        rocks.db().newIterator(rocks.family(column), readOptions.setIterateUpperBound(upper));
                 WriteBatch batch = new WriteBatch()) {
-            for (it.seek(Keys.sector(block, firstIndex, 0)); it.isValid(); it.next()) {
-                if (Keys.sectorGeneration(it.key()) == generation) {
-                    batch.delete(rocks.family(Column.SECTORS), it.key());
+            for (it.seek(Keys.sector(range.block, range.firstIndex, 0)); it.isValid(); it.next()) {
+                if (Keys.sectorGeneration(it.key()) == range.generation) {
+                    batch.delete(rocks.family(column), it.key());
                 }
                 if (batch.count() >= DELETIONS_PER_BATCH) {
                     rocks.write(batch);
@@ -127,28 +155,39 @@ final class SectorFiles implements AutoCloseable {
         }
     }
 
-    /** Under the commit lock, after {@link #ingest} or the commit's batch failed: as far as it goes, else the next start does it. */
+    /** Under the commit lock, after {@link #ingest} or the commit's batch failed: as far as it goes, else {@link #finishUndo} does it. */
     void undo(List<SealedBlock> blocks) {
+        for (SealedBlock block : blocks) {
+            Header header = block.header();
+            undone.add(new Range(
+                    header.block(),
+                    header.generation(),
+                    block.sectors().firstKey(),
+                    block.sectors().lastKey()));
+        }
         try {
-            for (SealedBlock block : blocks) {
-                Header header = block.header();
-                deleteSectors(
-                        header.block(),
-                        header.generation(),
-                        block.sectors().firstKey(),
-                        block.sectors().lastKey());
-                rocks.delete(Column.LOCAL, row(block));
-            }
+            finishUndo();
         } catch (StoreException e) {
             log.atWarn().addKeyValue("reason", e.getMessage()).log("incoming_kept");
         }
     }
 
+    /** Under the commit lock, before a commit is written. */
+    void finishUndo() throws StoreException {
+        while (!undone.isEmpty()) {
+            Range range = undone.peek();
+            deleteSectors(range);
+            rocks.delete(Column.LOCAL, row(range.block, range.generation));
+            undone.remove();
+        }
+    }
+
     /** Writes and syncs a file of the sectors of {@code block}. */
-    Path write(SealedBlock block) throws StoreException {
-        Path file = dir.resolve(sequence.incrementAndGet() + ".sst");
-        try (SstFileWriter writer = new SstFileWriter(envOptions, options)) {
-            writer.open(file.toString());
+    SectorFile write(SealedBlock block) throws StoreException {
+        Column column = isRun(block) ? Column.STREAMS : Column.SECTORS;
+        SectorFile file = new SectorFile(dir.resolve(sequence.incrementAndGet() + ".sst"), column);
+        try (SstFileWriter writer = new SstFileWriter(envOptions, Objects.requireNonNull(options.get(column)))) {
+            writer.open(file.path.toString());
             ByteBuffer key = ByteBuffer.allocateDirect(Keys.SECTOR_SIZE);
             for (Map.Entry<Long, Sector> sector : block.sectors().entrySet()) {
                 key.clear();
@@ -168,10 +207,10 @@ final class SectorFiles implements AutoCloseable {
     }
 
     /** Under the commit lock: moves the files in. The rows that name them are for the commit's batch to remove. */
-    void ingest(List<SealedBlock> blocks, List<Path> files, WriteBatch commitBatch) throws StoreException {
+    void ingest(List<SealedBlock> blocks, List<SectorFile> files, WriteBatch commitBatch) throws StoreException {
         try (WriteBatch rows = new WriteBatch()) {
             for (SealedBlock block : blocks) {
-                byte[] row = row(block);
+                byte[] row = row(block.header().block(), block.header().generation());
                 byte[] range = new byte[2 * Long.BYTES];
                 Keys.putU64(range, 0, block.sectors().firstKey());
                 Keys.putU64(range, Long.BYTES, block.sectors().lastKey());
@@ -179,29 +218,34 @@ final class SectorFiles implements AutoCloseable {
                 commitBatch.delete(rocks.family(Column.LOCAL), row);
             }
             rocks.write(rows);
-            rocks.db()
-                    .ingestExternalFile(
-                            rocks.family(Column.SECTORS),
-                            files.stream().map(Path::toString).toList(),
-                            ingestOptions);
+            rocks.syncWal();
+            for (Column column : options.keySet()) {
+                List<String> paths = files.stream()
+                        .filter(file -> file.column == column)
+                        .map(file -> file.path.toString())
+                        .toList();
+                if (!paths.isEmpty()) {
+                    rocks.db().ingestExternalFile(rocks.family(column), paths, ingestOptions);
+                }
+            }
         } catch (RocksDBException e) {
             throw rocks.failure("take in sectors", e);
         }
     }
 
-    private static byte[] row(SealedBlock block) {
+    private static byte[] row(BlockId block, long generation) {
         byte[] row = new byte[ROWS.length + Id.SIZE + Long.BYTES];
         System.arraycopy(ROWS, 0, row, 0, ROWS.length);
-        block.header().block().writeTo(row, ROWS.length);
-        Keys.putU64(row, ROWS.length + Id.SIZE, block.header().generation());
+        block.writeTo(row, ROWS.length);
+        Keys.putU64(row, ROWS.length + Id.SIZE, generation);
         return row;
     }
 
     /** Deletes files that were not moved in. */
-    void discard(List<Path> files) {
-        for (Path file : files) {
+    void discard(List<SectorFile> files) {
+        for (SectorFile file : files) {
             try {
-                Files.deleteIfExists(file);
+                Files.deleteIfExists(file.path);
             } catch (IOException e) {
                 // The next start deletes it.
             }
@@ -212,6 +256,6 @@ final class SectorFiles implements AutoCloseable {
     public void close() {
         ingestOptions.close();
         envOptions.close();
-        options.close();
+        options.values().forEach(Options::close);
     }
 }

@@ -34,6 +34,7 @@ final class Upkeep implements AutoCloseable, Collector.Surroundings {
         Collector.Families families = new Collector.Families(
                 rocks.family(Column.HEADERS),
                 rocks.family(Column.SECTORS),
+                rocks.family(Column.STREAMS),
                 rocks.family(Column.NODES),
                 rocks.family(Column.STATE),
                 rocks.family(Column.GARBAGE));

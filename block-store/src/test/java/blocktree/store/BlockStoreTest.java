@@ -173,7 +173,7 @@ class BlockStoreTest {
         assertEquals(8192, reopened.sectorSize());
         assertEquals(1, reopened.sectorCount());
         assertArrayEquals(new byte[8192], read(reopened, 0));
-        assertTrue(reopened.readSector(0, new byte[8192], 0), "zeros that were written are no hole");
+        assertTrue(reopened.readSector(0, new byte[8192]), "zeros that were written are no hole");
     }
 
     @Test

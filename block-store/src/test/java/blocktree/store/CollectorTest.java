@@ -64,7 +64,12 @@ class CollectorTest {
         options = new Options().setCreateIfMissing(true);
         db = RocksDB.open(options, directory.toString());
         families = new Collector.Families(
-                family("headers"), family("sectors"), family("nodes"), family("state"), family("garbage"));
+                family("headers"),
+                family("sectors"),
+                family("streams"),
+                family("nodes"),
+                family("state"),
+                family("garbage"));
     }
 
     private ColumnFamilyHandle family(String name) throws RocksDBException {
@@ -74,7 +79,12 @@ class CollectorTest {
     @AfterEach
     void close() {
         for (ColumnFamilyHandle handle : List.of(
-                families.headers(), families.sectors(), families.nodes(), families.states(), families.garbage())) {
+                families.headers(),
+                families.sectors(),
+                families.streams(),
+                families.nodes(),
+                families.states(),
+                families.garbage())) {
             handle.close();
         }
         db.close();
@@ -123,6 +133,8 @@ class CollectorTest {
             try (FlushOptions flush = new FlushOptions()) {
                 db.flush(flush, families.sectors());
                 db.compactRange(families.sectors(), null, null, compaction);
+                db.flush(flush, families.streams());
+                db.compactRange(families.streams(), null, null, compaction);
                 return false;
             } catch (RocksDBException e) {
                 throw new StoreException(StoreException.Code.IO, "reclaim", e);
@@ -236,7 +248,8 @@ class CollectorTest {
             batch.put(families.headers(), Keys.header(id, next.generation), new byte[] {1});
             for (Map.Entry<Long, Long> sector : next.sectors.entrySet()) {
                 if (sector.getValue() == next.generation) {
-                    batch.put(families.sectors(), Keys.sector(id, sector.getKey(), next.generation), new byte[] {1});
+                    ColumnFamilyHandle family = random.nextBoolean() ? families.sectors() : families.streams();
+                    batch.put(family, Keys.sector(id, sector.getKey(), next.generation), new byte[] {1});
                 }
             }
             for (Map.Entry<Integer, TreeMap<Long, Long>> level : next.nodes.entrySet()) {
@@ -596,6 +609,7 @@ class CollectorTest {
         Set<String> keys = new HashSet<>();
         add("h", families.headers(), keys);
         add("s", families.sectors(), keys);
+        add("s", families.streams(), keys);
         add("n", families.nodes(), keys);
         return keys;
     }

@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.slf4j.Logger;
@@ -179,12 +180,27 @@ class ModelTest {
                 assertArrayEquals(
                         content(sector.getValue(), block.sectorSize()), TestTree.read(block, sector.getKey()));
             }
+            compareRun(model, block);
             long hole = block.nextHole(0);
             assertEquals(firstHole(model), hole);
         }
         for (BlockId id : deleted) {
             assertCode(Code.NOT_FOUND, () -> tree.store.read(id));
         }
+    }
+
+    /** Sectors that are read in one go, data, holes and what lies behind the end. */
+    private void compareRun(Model model, OpenBlock block) throws StoreException {
+        long first = index();
+        byte[][] run = new byte[1 + random.nextInt(40)][block.sectorSize()];
+        List<Integer> read = new ArrayList<>();
+        block.readSectors(first, run, (i, present) -> {
+            Integer fill = model.sectors.get(first + i);
+            assertEquals(fill != null, present);
+            assertArrayEquals(fill == null ? new byte[run[i].length] : content(fill, run[i].length), run[i]);
+            read.add(i);
+        });
+        assertEquals(IntStream.range(0, run.length).boxed().toList(), read);
     }
 
     private static long firstHole(Model model) {

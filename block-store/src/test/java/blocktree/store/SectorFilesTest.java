@@ -7,11 +7,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import blocktree.crypto.SectorCipher;
 import blocktree.store.StoreException.Code;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
@@ -124,11 +127,11 @@ class SectorFilesTest {
             files.ingest(List.of(block), List.of(files.write(block)), neverWritten);
             files.write(block);
         }
-        assertNotNull(ledger.rocks().get(Column.SECTORS, Keys.sector(base.id(), 3, 2)));
+        assertNotNull(ledger.rocks().get(Column.STREAMS, Keys.sector(base.id(), 3, 2)));
         tree.reopen();
         assertNoFiles();
         for (int i = 0; i < COUNT; i++) {
-            assertNull(tree.store.ledger().rocks().get(Column.SECTORS, Keys.sector(base.id(), i, 2)));
+            assertNull(tree.store.ledger().rocks().get(Column.STREAMS, Keys.sector(base.id(), i, 2)));
         }
         boolean[] rows = new boolean[1];
         tree.store.local("store.incoming").forEach((key, value) -> rows[0] = true);
@@ -142,9 +145,9 @@ class SectorFilesTest {
         }
     }
 
-    /** The row of an attempt that failed, then the same generation committed in another way, then superseded and collected. */
+    /** An attempt that failed, then the same generation committed in another way, then superseded and collected. */
     @Test
-    void rowOfAFailedAttemptDoesNotCostWhatALaterOneCommitted() throws Exception {
+    void nothingOfAFailedAttemptIsInTheWayOfALaterOne() throws Exception {
         OpenBlock base = create(100);
         try (Commit failed = tree.store.newCommit();
                 SectorFiles files = new SectorFiles(tree.store.ledger().rocks(), tree.dir.resolve("incoming"));
@@ -152,6 +155,7 @@ class SectorFilesTest {
             fill(failed.edit(base), 300);
             SealedBlock block = failed.seal().commit().blocks().get(0);
             files.ingest(List.of(block), List.of(files.write(block)), neverWritten);
+            files.undo(List.of(block));
         }
         OpenBlock now;
         try (Commit commit = tree.store.newCommit()) {
@@ -169,18 +173,72 @@ class SectorFilesTest {
     }
 
     @Test
-    void smallSectorsAndSmallCommitsGoThroughTheLog() throws StoreException {
+    void runsAndScatteredSectorsAreReadTogether() throws Exception {
+        OpenBlock base = create(100);
+        OpenBlock now;
         try (Commit commit = tree.store.newCommit()) {
-            NewBlock few = tree.store.newBlock(tree.store.rootDomain());
-            commit.create(few, LOG2).attributes(bytes("few")).putSector(0, content(1), 0);
-            NewBlock fine = tree.store.newBlock(tree.store.rootDomain());
-            BlockEdit edit = commit.create(fine, 12).attributes(bytes("fine"));
+            BlockEdit edit = commit.edit(base);
+            for (int i = 0; i < COUNT; i++) {
+                edit.putSector(3L * i, content(500 + i), 0);
+            }
+            now = tree.store.commit(commit, true).block(base.id());
+        }
+        assertNotNull(tree.store.ledger().rocks().get(Column.SECTORS, Keys.sector(base.id(), 3, 2)));
+        assertNull(tree.store.ledger().rocks().get(Column.STREAMS, Keys.sector(base.id(), 3, 2)));
+        assertFilled(base, 100);
+        assertMixed(now);
+        assertMixed(tree.reopen().read(base.id()));
+        assertTrue(tree.store.fsck(FsckOptions.defaults(), finding -> {}).isClean());
+    }
+
+    /** What a lost commit of the same generation can leave in the other family is neither read nor in the way, and fsck takes it away. */
+    @Test
+    void aSectorInTheOtherFamilyIsNotTakenForTheOne() throws Exception {
+        OpenBlock base = create(100);
+        OpenBlock now;
+        try (Commit commit = tree.store.newCommit()) {
+            BlockEdit edit = commit.edit(base);
+            edit.putSector(1, content(7), 0);
+            edit.putSector(2, content(8), 0);
+            now = tree.store.commit(commit, true).block(base.id());
+        }
+        Rocks rocks = tree.store.ledger().rocks();
+        byte[] other = new byte[(1 << LOG2) + SectorCipher.OVERHEAD];
+        rocks.put(Column.STREAMS, Keys.sector(base.id(), 1, 2), other);
+        rocks.put(Column.SECTORS, Keys.sector(base.id(), 5, 1), other);
+        rocks.put(Column.SECTORS, Keys.sector(base.id(), 6, 1), new byte[] {1});
+        for (int round = 0; round < 2; round++) {
+            assertArrayEquals(content(7), TestTree.read(now, 1));
+            byte[][] run = new byte[COUNT][1 << LOG2];
+            now.readSectors(0, run, (i, present) -> {
+                assertArrayEquals(content(i == 1 || i == 2 ? 6 + i : 100 + i), run[i]);
+            });
+            List<Finding> findings = new ArrayList<>();
+            tree.store.fsck(FsckOptions.defaults().withRepair(true), findings::add);
+            assertEquals(round == 0 ? 3 : 0, findings.size(), findings.toString());
+            assertTrue(findings.stream().allMatch(finding -> finding.kind() == Finding.Kind.SECTOR_ORPHAN));
+        }
+    }
+
+    private static void assertMixed(OpenBlock block) throws StoreException {
+        byte[][] run = new byte[COUNT][1 << LOG2];
+        block.readSectors(
+                0, run, (i, present) -> assertArrayEquals(content(i % 3 == 0 ? 500 + i / 3 : 100 + i), run[i]));
+    }
+
+    @Test
+    void smallCommitsGoThroughTheLog() throws StoreException {
+        try (Commit commit = tree.store.newCommit()) {
             byte[] sector = Arrays.copyOf(content(2), 4096);
-            for (int i = 0; i < 600; i++) {
-                edit.putSector(i, sector, 0);
+            for (int count : new int[] {511, 512}) {
+                BlockEdit edit = commit.create(tree.store.newBlock(tree.store.rootDomain()), 12)
+                        .attributes(bytes("some"));
+                for (int i = 0; i < count; i++) {
+                    edit.putSector(i, sector, 0);
+                }
             }
             for (SealedBlock block : commit.seal().commit().blocks()) {
-                assertFalse(SectorFiles.isWorthFile(block));
+                assertEquals(block.sectors().size() == 512, SectorFiles.isWorthFile(block));
             }
         }
     }

@@ -252,12 +252,24 @@ class TamperTest {
             byte[] target = new byte[block.sectorSize()];
             Arrays.fill(target, (byte) 0x77);
             try {
-                assertTrue(block.readSector(i, target, 0));
+                assertTrue(block.readSector(i, target));
                 assertArrayEquals(TestTree.sector(fills[i]), target);
             } catch (StoreException e) {
                 assertEquals(StoreException.Code.CORRUPT, e.code(), e.getMessage());
                 failures++;
             }
+        }
+        // In one go, as a stream is read: the same refusal, and before it the same content.
+        byte[][] run = new byte[fills.length + 1][block.sectorSize()];
+        try {
+            block.readSectors(0, run, (i, present) -> {
+                assertEquals(i < fills.length, present);
+                assertArrayEquals(present ? TestTree.sector(fills[i]) : new byte[run[i].length], run[i]);
+            });
+            assertEquals(0, failures);
+        } catch (StoreException e) {
+            assertEquals(StoreException.Code.CORRUPT, e.code(), e.getMessage());
+            assertTrue(failures > 0, e.getMessage());
         }
         return failures;
     }

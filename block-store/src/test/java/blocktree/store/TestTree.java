@@ -85,7 +85,7 @@ final class TestTree implements AutoCloseable {
     /** A sector's content; null for a hole. */
     static byte @Nullable [] read(OpenBlock block, long index) throws StoreException {
         byte[] sector = new byte[block.sectorSize()];
-        return block.readSector(index, sector, 0) ? sector : null;
+        return block.readSector(index, sector) ? sector : null;
     }
 
     @Override

@@ -40,7 +40,7 @@ class UpkeepTest {
         List<Integer> fills = new ArrayList<>();
         byte[] sector = new byte[block.sectorSize()];
         for (long i = 0; i < block.sectorCount(); i++) {
-            boolean data = block.readSector(i, sector, 0);
+            boolean data = block.readSector(i, sector);
             fills.add(data ? fillOf(sector) : 0);
         }
         return new Content(new String(block.attributes(), java.nio.charset.StandardCharsets.UTF_8), fills);

@@ -26,6 +26,10 @@ import org.jspecify.annotations.Nullable;
 final class FilePayload {
     private static final long LOAD_TIMEOUT_MILLIS = 30_000;
     private static final byte[] EMPTY = new byte[0];
+    /** Sectors that are loaded in one go at most: a request of the kernel. */
+    private static final int RUN_SECTORS_MAX = 32;
+    /** Below this a read asks for each sector by itself. */
+    private static final int RUN_SECTORS_MIN = 4;
 
     private final Cache cache;
     private final BufferPool pool;
@@ -102,6 +106,9 @@ final class FilePayload {
             target.put(held, (int) offset, size);
             return size;
         }
+        if (size >= RUN_SECTORS_MIN << sectorSizeLog2) {
+            prefetch(offset, offset + size);
+        }
         long at = offset;
         int left = size;
         while (left > 0) {
@@ -127,16 +134,22 @@ final class FilePayload {
         }
     }
 
-    /** Shared. Brings the sectors of a range into the cache. */
+    /** Shared. Brings the sectors of a range into the cache, those that lie together in one go. */
     void prefetch(long offset, long endOffset) throws FileSystemException {
-        if (inline != null) {
+        OpenBlock block = base;
+        if (inline != null || block == null) {
             return;
         }
-        long end = Math.min(endOffset, sizeBytes);
-        for (long index = offset >>> sectorSizeLog2; index << sectorSizeLog2 < end; index++) {
-            Page page = page(index);
+        long end = Math.min(sectorsOf(Math.min(endOffset, sizeBytes)), block.sectorCount());
+        List<Page> run = new ArrayList<>(RUN_SECTORS_MAX);
+        for (long index = offset >>> sectorSizeLog2; index < end; index++) {
+            Page page = pages.get(index) != null || isHidden(index) ? null : enterLoading(index);
             if (page != null) {
-                page.release();
+                run.add(page);
+            }
+            if (!run.isEmpty() && (page == null || run.size() == RUN_SECTORS_MAX || index + 1 == end)) {
+                load(run, block);
+                run.clear();
             }
         }
     }
@@ -188,44 +201,70 @@ final class FilePayload {
             if (block == null || isHidden(index) || index >= block.sectorCount()) {
                 return null;
             }
-            page = new Page(this, index, pool.take(sectorSizeLog2), pool);
-            page.tryRetain();
-            if (pages.putIfAbsent(index, page) != null) {
-                page.release();
-                page.release();
+            page = enterLoading(index);
+            if (page == null) {
                 continue;
             }
-            if (load(page, block)) {
-                return page;
+            page.tryRetain();
+            int present = 0;
+            try {
+                present = load(List.of(page), block);
+            } finally {
+                if (present == 0) {
+                    page.release();
+                }
             }
-            return null;
+            return present == 0 ? null : page;
         }
     }
 
-    /** Fills a page that is in the map and retained; false, with both references gone, for a hole. */
-    private boolean load(Page page, OpenBlock block) throws FileSystemException {
-        boolean present = false;
+    /** A page for its sector to be loaded into; null when another thread was first. */
+    private @Nullable Page enterLoading(long index) {
+        Page page = new Page(this, index, pool.take(sectorSizeLog2), pool);
+        if (pages.putIfAbsent(index, page) != null) {
+            page.release();
+            return null;
+        }
+        return page;
+    }
+
+    /** Fills pages that were entered for this, of sectors that follow one another. Those of holes go; returns how many were none. */
+    private int load(List<Page> run, OpenBlock block) throws FileSystemException {
+        byte[][] buffers = new byte[run.size()][];
+        for (int i = 0; i < buffers.length; i++) {
+            buffers[i] = run.get(i).data;
+        }
+        int[] count = new int[2]; // read, present
         try {
-            present = block.readSector(page.index, page.data, 0);
+            block.readSectors(run.get(0).index, buffers, (i, present) -> {
+                count[0]++;
+                count[1] += present ? 1 : 0;
+                loaded(run.get(i), present);
+            });
+        } catch (StoreException e) {
+            throw StoreErrors.toFileSystem(e);
+        } finally {
+            for (Page page : run.subList(count[0], run.size())) {
+                loaded(page, false);
+            }
+        }
+        return count[1];
+    }
+
+    private void loaded(Page page, boolean present) {
+        if (present) {
             long end = sizeBytes - (page.index << sectorSizeLog2);
             if (end >= 0 && end < page.data.length) {
                 // A crash between two commits of one file can leave bytes behind its end.
                 Arrays.fill(page.data, (int) end, page.data.length, (byte) 0);
             }
-        } catch (StoreException e) {
-            throw StoreErrors.toFileSystem(e);
-        } finally {
-            if (present) {
-                cache.loaded(page);
-            } else {
-                page.state(CachedPiece.EVICTED);
-                pages.remove(page.index, page);
-                page.release();
-                page.release();
-            }
-            page.loadEnded();
+            cache.loaded(page);
+        } else {
+            page.state(CachedPiece.EVICTED);
+            pages.remove(page.index, page);
+            page.release();
         }
-        return present;
+        page.loadEnded();
     }
 
     private boolean isHidden(long index) {

@@ -153,7 +153,7 @@ final class Inode {
         OpenBlock block = base;
         byte[] buffer = new byte[DirectoryNode.SECTOR_SIZE];
         try {
-            if (block == null || block.sectorSize() != buffer.length || !block.readSector(sector, buffer, 0)) {
+            if (block == null || block.sectorSize() != buffer.length || !block.readSector(sector, buffer)) {
                 throw new FileSystemException(
                         Code.CORRUPT, "directory sector " + sector + " of block " + origin.block() + " is missing");
             }

@@ -315,7 +315,7 @@ public final class TreeCheck {
             throw new FormatException("sector " + sector + " is used twice");
         }
         byte[] image = new byte[DirectoryNode.SECTOR_SIZE];
-        if (!block.readSector(sector, image, 0)) {
+        if (!block.readSector(sector, image)) {
             throw new FormatException("sector " + sector + " is a hole");
         }
         return DirectoryNode.decode(Map.of(), sector, image);
