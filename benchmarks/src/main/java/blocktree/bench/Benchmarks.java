@@ -111,10 +111,11 @@ public final class Benchmarks implements Callable<Integer> {
             scale = scale.withSequentialBytes(sizeMiB << 20);
         }
         int count = isShort ? 1 : rounds;
+        List<Row> rows = selected();
         Path directory = Files.createTempDirectory(parent, "btnode-bench-");
         Report report;
         try {
-            Results results = measure(directory, selected(), scale, count);
+            Results results = measure(directory, rows, scale, count);
             boolean growing = growth == null ? wanted == null : growth;
             report = new Report(results, count, growing ? Growth.measure(directory, scale, out) : List.of());
         } catch (IOException e) {
