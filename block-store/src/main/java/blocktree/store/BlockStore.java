@@ -388,7 +388,7 @@ public final class BlockStore implements AutoCloseable {
             return buffers.heap;
         }
         // A commit of the same generation that was lost can have left a sector in the other family.
-        for (Column column : List.of(Column.STREAMS, Column.SECTORS)) {
+        for (Column column : Column.OF_SECTORS) {
             int other = read(key, size, (k, target) -> rocks.getSector(column, k, target), buffers);
             if (isNamed(buffers, other, size, leaf)) {
                 return buffers.heap;

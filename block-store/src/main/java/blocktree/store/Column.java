@@ -1,5 +1,6 @@
 package blocktree.store;
 
+import java.util.List;
 import java.util.Locale;
 
 /** The column families of the database (docs/format.md, section 4.1). */
@@ -17,6 +18,9 @@ enum Column {
     AUTHORITY,
     GARBAGE,
     LOCAL;
+
+    /** The families that hold sectors, in the order in which one is searched: a block without a file of streams costs next to nothing there. */
+    static final List<Column> OF_SECTORS = List.of(STREAMS, SECTORS);
 
     final String familyName;
 

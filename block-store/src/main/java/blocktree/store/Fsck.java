@@ -89,8 +89,9 @@ final class Fsck implements BlockCheck.OrphanPolicy {
         step(this::checkGarbage);
         step(this::checkSnapshots);
         step(this::checkBlocks);
-        step(() -> checkStrays(Column.SECTORS, Kind.SECTOR_ORPHAN));
-        step(() -> checkStrays(Column.STREAMS, Kind.SECTOR_ORPHAN));
+        for (Column column : Column.OF_SECTORS) {
+            step(() -> checkStrays(column, Kind.SECTOR_ORPHAN));
+        }
         step(() -> checkStrays(Column.NODES, Kind.NODE_ORPHAN));
         for (Column column : List.of(Column.META, Column.CHANGES, Column.LOCAL)) {
             step(() -> checkReadable(column));

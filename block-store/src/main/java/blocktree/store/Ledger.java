@@ -772,9 +772,6 @@ final class Ledger implements CommitPort, AutoCloseable {
             commitLock.lock();
             try {
                 checkWritable();
-                if (sectorFiles != null) {
-                    sectorFiles.finishUndo();
-                }
                 long position = headPosition + 1;
                 long time = nowMillis();
                 List<StateEntry> changes = putHeaders(batch, commit, body, garbage, position, time);

@@ -232,12 +232,14 @@ final class Rocks implements AutoCloseable {
      * was copied; -1 when there is none.
      */
     int getSector(ByteBuffer key, ByteBuffer target) throws StoreException {
-        // Files of streams hold one block each: for a block that has none this costs next to nothing.
-        int size = getSector(Column.STREAMS, key.duplicate(), target);
-        return size < 0 ? getSector(Column.SECTORS, key, target) : size;
+        int size = -1;
+        for (int i = 0; size < 0 && i < Column.OF_SECTORS.size(); i++) {
+            size = getSector(Column.OF_SECTORS.get(i), key.duplicate(), target);
+        }
+        return size;
     }
 
-    /** The same in one of the two families that hold sectors. */
+    /** The same in one of the families that hold sectors. */
     int getSector(Column column, ByteBuffer key, ByteBuffer target) throws StoreException {
         try {
             return db.get(family(column), readOptions, key, target);

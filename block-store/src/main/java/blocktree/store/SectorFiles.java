@@ -9,13 +9,11 @@ import java.nio.ByteBuffer;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayDeque;
 import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Queue;
 import java.util.concurrent.atomic.AtomicLong;
 import org.rocksdb.EnvOptions;
 import org.rocksdb.IngestExternalFileOptions;
@@ -38,10 +36,10 @@ import org.slf4j.LoggerFactory;
  * overlap with all the others of that block; it goes to the other sectors, where compaction writes it once more, to blob files.
  *
  * <p>Why that is safe in a crash: the file is written and synced first. Once the commit has its place in the log (nothing can come
- * between, see {@link Ledger}) a row of the local family names what is about to come and is synced, then the file is moved in, then
+ * between, see {@link Ledger}) a row of the local family names what is about to come, then the file is moved in, then
  * the commit's batch is written, which removes the row. A crash before the batch leaves sectors that no header names: the commit is
- * absent as a whole. The next start finds the row and deletes them, and so does the next commit after one that failed: a later one
- * of the same generation could go to the other family.
+ * absent as a whole. The next start finds the row and deletes them. Where even the row was lost, a later commit of the same
+ * generation overwrites them or goes to the other family: readers take the one whose hash is named, and fsck lists what is left.
  */
 final class SectorFiles implements AutoCloseable {
 
@@ -66,7 +64,6 @@ final class SectorFiles implements AutoCloseable {
     private final Rocks rocks;
     private final Path dir;
     private final AtomicLong sequence = new AtomicLong();
-    private final Queue<Range> undone = new ArrayDeque<>(); // guarded by the commit lock
     private final Map<Column, Options> options = new EnumMap<>(Column.class);
     private final EnvOptions envOptions = new EnvOptions();
     private final IngestExternalFileOptions ingestOptions =
@@ -75,8 +72,9 @@ final class SectorFiles implements AutoCloseable {
     SectorFiles(Rocks rocks, Path dir) {
         this.rocks = rocks;
         this.dir = dir;
-        options.put(Column.SECTORS, rocks.fileOptions(Column.SECTORS));
-        options.put(Column.STREAMS, rocks.fileOptions(Column.STREAMS));
+        for (Column column : Column.OF_SECTORS) {
+            options.put(column, rocks.fileOptions(column));
+        }
     }
 
     /** Whether the sectors of {@code block} are worth a file. */
@@ -129,8 +127,9 @@ final class SectorFiles implements AutoCloseable {
     }
 
     private void deleteSectors(Range range) throws StoreException {
-        deleteSectors(range, Column.SECTORS);
-        deleteSectors(range, Column.STREAMS);
+        for (Column column : Column.OF_SECTORS) {
+            deleteSectors(range, column);
+        }
     }
 
     private void deleteSectors(Range range, Column column) throws StoreException {
@@ -155,30 +154,20 @@ final class SectorFiles implements AutoCloseable {
         }
     }
 
-    /** Under the commit lock, after {@link #ingest} or the commit's batch failed: as far as it goes, else {@link #finishUndo} does it. */
+    /** Under the commit lock, after {@link #ingest} or the commit's batch failed: as far as it goes, else the next start does it. */
     void undo(List<SealedBlock> blocks) {
-        for (SealedBlock block : blocks) {
-            Header header = block.header();
-            undone.add(new Range(
-                    header.block(),
-                    header.generation(),
-                    block.sectors().firstKey(),
-                    block.sectors().lastKey()));
-        }
         try {
-            finishUndo();
+            for (SealedBlock block : blocks) {
+                Header header = block.header();
+                deleteSectors(new Range(
+                        header.block(),
+                        header.generation(),
+                        block.sectors().firstKey(),
+                        block.sectors().lastKey()));
+                rocks.delete(Column.LOCAL, row(header.block(), header.generation()));
+            }
         } catch (StoreException e) {
             log.atWarn().addKeyValue("reason", e.getMessage()).log("incoming_kept");
-        }
-    }
-
-    /** Under the commit lock, before a commit is written. */
-    void finishUndo() throws StoreException {
-        while (!undone.isEmpty()) {
-            Range range = undone.peek();
-            deleteSectors(range);
-            rocks.delete(Column.LOCAL, row(range.block, range.generation));
-            undone.remove();
         }
     }
 
@@ -218,7 +207,6 @@ final class SectorFiles implements AutoCloseable {
                 commitBatch.delete(rocks.family(Column.LOCAL), row);
             }
             rocks.write(rows);
-            rocks.syncWal();
             for (Column column : options.keySet()) {
                 List<String> paths = files.stream()
                         .filter(file -> file.column == column)

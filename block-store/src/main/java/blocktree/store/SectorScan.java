@@ -19,7 +19,7 @@ final class SectorScan implements AutoCloseable {
 
     private final Rocks rocks;
     private final ReadOptions readOptions;
-    private final ByteBuffer found = ByteBuffer.allocateDirect(Keys.SECTOR_SIZE);
+    private final ByteBuffer found = ByteBuffer.allocate(Keys.SECTOR_SIZE);
     private final Map<Column, RocksIterator> iterators = new EnumMap<>(Column.class);
     /** Where the last sector was; null before the first. */
     private @Nullable Column column;
@@ -38,7 +38,7 @@ final class SectorScan implements AutoCloseable {
                 return size;
             }
         }
-        for (Column other : new Column[] {Column.STREAMS, Column.SECTORS}) {
+        for (Column other : Column.OF_SECTORS) {
             int size = other == last ? -1 : rocks.getSector(other, key.duplicate(), target);
             if (size >= 0) {
                 column = other;

@@ -18,6 +18,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.function.IntUnaryOperator;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -71,6 +72,23 @@ class SectorFilesTest {
         }
     }
 
+    private interface Edits {
+        void on(BlockEdit edit) throws StoreException;
+    }
+
+    private OpenBlock commit(OpenBlock base, Edits edits) throws StoreException {
+        try (Commit commit = tree.store.newCommit()) {
+            edits.on(commit.edit(base));
+            return tree.store.commit(commit, true).block(base.id());
+        }
+    }
+
+    /** Reads all sectors in one go. */
+    private static void assertRun(OpenBlock block, IntUnaryOperator fillOf) throws StoreException {
+        byte[][] run = new byte[COUNT][1 << LOG2];
+        block.readSectors(0, run, (i, present) -> assertArrayEquals(content(fillOf.applyAsInt(i)), run[i]));
+    }
+
     private OpenBlock create(int seed) throws StoreException {
         try (Commit commit = tree.store.newCommit()) {
             NewBlock block = tree.store.newBlock(tree.store.rootDomain());
@@ -100,11 +118,7 @@ class SectorFilesTest {
     @Test
     void conflictLeavesNothing() throws Exception {
         OpenBlock base = create(100);
-        OpenBlock now;
-        try (Commit commit = tree.store.newCommit()) {
-            commit.edit(base).putSector(0, content(7), 0);
-            now = tree.store.commit(commit, true).block(base.id());
-        }
+        OpenBlock now = commit(base, edit -> edit.putSector(0, content(7), 0));
         try (Commit late = tree.store.newCommit()) {
             fill(late.edit(base), 300);
             assertCode(Code.CONFLICT, () -> tree.store.commit(late, true));
@@ -139,15 +153,12 @@ class SectorFilesTest {
         OpenBlock read = tree.store.read(base.id());
         assertEquals(1, read.generation());
         assertFilled(read, 100);
-        try (Commit commit = tree.store.newCommit()) {
-            fill(commit.edit(read), 500);
-            assertFilled(tree.store.commit(commit, true).block(base.id()), 500);
-        }
+        assertFilled(commit(read, edit -> fill(edit, 500)), 500);
     }
 
-    /** An attempt that failed, then the same generation committed in another way, then superseded and collected. */
+    /** The row of an attempt that failed, then the same generation committed in another way, then superseded and collected. */
     @Test
-    void nothingOfAFailedAttemptIsInTheWayOfALaterOne() throws Exception {
+    void rowOfAFailedAttemptDoesNotCostWhatALaterOneCommitted() throws Exception {
         OpenBlock base = create(100);
         try (Commit failed = tree.store.newCommit();
                 SectorFiles files = new SectorFiles(tree.store.ledger().rocks(), tree.dir.resolve("incoming"));
@@ -155,17 +166,9 @@ class SectorFilesTest {
             fill(failed.edit(base), 300);
             SealedBlock block = failed.seal().commit().blocks().get(0);
             files.ingest(List.of(block), List.of(files.write(block)), neverWritten);
-            files.undo(List.of(block));
         }
-        OpenBlock now;
-        try (Commit commit = tree.store.newCommit()) {
-            commit.edit(base).putSector(0, content(7), 0);
-            now = tree.store.commit(commit, true).block(base.id());
-        }
-        try (Commit commit = tree.store.newCommit()) {
-            commit.edit(now).attributes(bytes("third"));
-            tree.store.commit(commit, true);
-        }
+        OpenBlock now = commit(base, edit -> edit.putSector(0, content(7), 0));
+        commit(now, edit -> edit.attributes(bytes("third")));
         tree.store.ledger().rocks().delete(Column.HEADERS, Keys.header(base.id(), 2));
         tree.reopen();
         assertArrayEquals(content(7), TestTree.read(tree.store.read(base.id()), 0));
@@ -175,19 +178,17 @@ class SectorFilesTest {
     @Test
     void runsAndScatteredSectorsAreReadTogether() throws Exception {
         OpenBlock base = create(100);
-        OpenBlock now;
-        try (Commit commit = tree.store.newCommit()) {
-            BlockEdit edit = commit.edit(base);
+        OpenBlock now = commit(base, edit -> {
             for (int i = 0; i < COUNT; i++) {
                 edit.putSector(3L * i, content(500 + i), 0);
             }
-            now = tree.store.commit(commit, true).block(base.id());
-        }
+        });
         assertNotNull(tree.store.ledger().rocks().get(Column.SECTORS, Keys.sector(base.id(), 3, 2)));
         assertNull(tree.store.ledger().rocks().get(Column.STREAMS, Keys.sector(base.id(), 3, 2)));
         assertFilled(base, 100);
-        assertMixed(now);
-        assertMixed(tree.reopen().read(base.id()));
+        IntUnaryOperator fillOf = i -> i % 3 == 0 ? 500 + i / 3 : 100 + i;
+        assertRun(now, fillOf);
+        assertRun(tree.reopen().read(base.id()), fillOf);
         assertTrue(tree.store.fsck(FsckOptions.defaults(), finding -> {}).isClean());
     }
 
@@ -195,13 +196,10 @@ class SectorFilesTest {
     @Test
     void aSectorInTheOtherFamilyIsNotTakenForTheOne() throws Exception {
         OpenBlock base = create(100);
-        OpenBlock now;
-        try (Commit commit = tree.store.newCommit()) {
-            BlockEdit edit = commit.edit(base);
+        OpenBlock now = commit(base, edit -> {
             edit.putSector(1, content(7), 0);
             edit.putSector(2, content(8), 0);
-            now = tree.store.commit(commit, true).block(base.id());
-        }
+        });
         Rocks rocks = tree.store.ledger().rocks();
         byte[] other = new byte[(1 << LOG2) + SectorCipher.OVERHEAD];
         rocks.put(Column.STREAMS, Keys.sector(base.id(), 1, 2), other);
@@ -209,21 +207,12 @@ class SectorFilesTest {
         rocks.put(Column.SECTORS, Keys.sector(base.id(), 6, 1), new byte[] {1});
         for (int round = 0; round < 2; round++) {
             assertArrayEquals(content(7), TestTree.read(now, 1));
-            byte[][] run = new byte[COUNT][1 << LOG2];
-            now.readSectors(0, run, (i, present) -> {
-                assertArrayEquals(content(i == 1 || i == 2 ? 6 + i : 100 + i), run[i]);
-            });
+            assertRun(now, i -> i == 1 || i == 2 ? 6 + i : 100 + i);
             List<Finding> findings = new ArrayList<>();
             tree.store.fsck(FsckOptions.defaults().withRepair(true), findings::add);
             assertEquals(round == 0 ? 3 : 0, findings.size(), findings.toString());
             assertTrue(findings.stream().allMatch(finding -> finding.kind() == Finding.Kind.SECTOR_ORPHAN));
         }
-    }
-
-    private static void assertMixed(OpenBlock block) throws StoreException {
-        byte[][] run = new byte[COUNT][1 << LOG2];
-        block.readSectors(
-                0, run, (i, present) -> assertArrayEquals(content(i % 3 == 0 ? 500 + i / 3 : 100 + i), run[i]));
     }
 
     @Test

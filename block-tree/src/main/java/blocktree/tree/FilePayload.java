@@ -28,8 +28,6 @@ final class FilePayload {
     private static final byte[] EMPTY = new byte[0];
     /** Sectors that are loaded in one go at most: a request of the kernel. */
     private static final int RUN_SECTORS_MAX = 32;
-    /** Below this a read asks for each sector by itself. */
-    private static final int RUN_SECTORS_MIN = 4;
 
     private final Cache cache;
     private final BufferPool pool;
@@ -106,7 +104,7 @@ final class FilePayload {
             target.put(held, (int) offset, size);
             return size;
         }
-        if (size >= RUN_SECTORS_MIN << sectorSizeLog2) {
+        if (size > sectorSize()) {
             prefetch(offset, offset + size);
         }
         long at = offset;
