@@ -112,7 +112,7 @@ public final class StoreOptions implements Cloneable {
     }
 
     /** The wall clock that log time follows. */
-    StoreOptions withClock(InstantSource source) {
+    public StoreOptions withClock(InstantSource source) {
         StoreOptions o = copy();
         o.clock = source;
         return o;

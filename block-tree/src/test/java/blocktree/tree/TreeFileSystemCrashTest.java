@@ -23,6 +23,11 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneId;
+import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -39,6 +44,10 @@ class TreeFileSystemCrashTest {
     private static final long ROOT = FileSystem.ROOT_INODE;
     private static final Caller USER = new Caller(1, 1);
     private static final OpenMode WRITE = new OpenMode(true, true, false, false, false);
+
+    /** Caches so small that everything is evicted and written back at once. */
+    private static final TreeOptions SMALL =
+            TreeOptions.defaults().withCaches(2 << 20, 1 << 20, 100_000).withDirtyAgeMillis(10);
 
     @TempDir
     Path directory;
@@ -64,21 +73,74 @@ class TreeFileSystemCrashTest {
         System.out.println("TreeFileSystemCrashTest seed=" + seed);
         Random random = new Random(seed);
         try (TestTree tree = new TestTree(directory)) {
-            tree.options =
-                    TreeOptions.defaults().withCaches(2 << 20, 1 << 20, 100_000).withDirtyAgeMillis(10);
+            tree.options = SMALL;
             tree.reopen();
-            Map<Name, byte[]> synced = new HashMap<>();
-            for (int round = 0; round < 8; round++) {
-                int steps = random.nextInt(150);
-                for (int i = 0; i < steps; i++) {
-                    randomChange(random, tree.fs, synced);
-                }
-                tree.crash();
-                for (Map.Entry<Name, byte[]> entry : synced.entrySet()) {
-                    assertArrayEquals(entry.getValue(), content(tree.fs, entry.getKey()), "round " + round);
-                }
-                assertClean(tree.store);
+            changeAndCrash(tree, random, () -> {});
+        }
+    }
+
+    /** Years forward and days back, under the store and the tree: order and content come from the log, and only times are wrong. */
+    @Test
+    void aClockThatJumpsCostsNothing() throws Exception {
+        long seed = System.nanoTime();
+        System.out.println("TreeFileSystemCrashTest seed=" + seed);
+        Random random = new Random(seed);
+        Duration[] jumps = {Duration.ZERO, Duration.ofDays(-3), Duration.ofDays(700), Duration.ofDays(-11_000)};
+        Duration[] offset = {Duration.ZERO};
+        Clock jumping = new Clock() {
+            @Override
+            public Instant instant() {
+                return Instant.now().plus(offset[0]);
             }
+
+            @Override
+            public ZoneId getZone() {
+                return ZoneOffset.UTC;
+            }
+
+            @Override
+            public Clock withZone(ZoneId zone) {
+                return this;
+            }
+        };
+        try (TestTree tree = new TestTree(directory)) {
+            tree.options = SMALL.withClock(jumping);
+            tree.storeOptions = tree.storeOptions.withClock(jumping);
+            tree.reopen();
+            List<String> snapshots = new ArrayList<>();
+            changeAndCrash(tree, random, () -> {
+                offset[0] = jumps[random.nextInt(jumps.length)];
+                if (random.nextInt(20) == 0) {
+                    snapshots.add("s" + snapshots.size());
+                    tree.fs.createSnapshot(Name.of(snapshots.get(snapshots.size() - 1)));
+                }
+            });
+            assertEquals(
+                    snapshots,
+                    tree.store.snapshots().stream()
+                            .map(snapshot -> new String(snapshot.name(), StandardCharsets.UTF_8))
+                            .toList(),
+                    "in the order in which they were made");
+        }
+    }
+
+    private interface BeforeChange {
+        void run() throws FileSystemException;
+    }
+
+    private static void changeAndCrash(TestTree tree, Random random, BeforeChange before) throws Exception {
+        Map<Name, byte[]> synced = new HashMap<>();
+        for (int round = 0; round < 8; round++) {
+            int steps = random.nextInt(150);
+            for (int i = 0; i < steps; i++) {
+                before.run();
+                randomChange(random, tree.fs, synced);
+            }
+            tree.crash();
+            for (Map.Entry<Name, byte[]> entry : synced.entrySet()) {
+                assertArrayEquals(entry.getValue(), content(tree.fs, entry.getKey()), "round " + round);
+            }
+            assertClean(tree.store);
         }
     }
 
