@@ -4,6 +4,7 @@ import java.util.Iterator;
 import java.util.LinkedHashSet;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.LongAdder;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -14,6 +15,8 @@ final class Cache {
     private final long cleanBytesMax;
     private final AtomicLong cleanBytes = new AtomicLong();
     private final AtomicLong dirtyBytes = new AtomicLong();
+    private final LongAdder hits = new LongAdder();
+    private final LongAdder misses = new LongAdder();
     /** Guarded by this. May hold pieces that became dirty, which are skipped when met, but none that are evicted: these would keep their memory. */
     private final Set<CachedPiece> queue = new LinkedHashSet<>();
 
@@ -30,8 +33,25 @@ final class Cache {
         return dirtyBytes.get();
     }
 
+    /** A piece that was wanted is in memory. */
+    void found(CachedPiece piece) {
+        piece.touched = true;
+        hits.increment();
+    }
+
+    /** Pieces that were wanted and in memory. */
+    long hits() {
+        return hits.sum();
+    }
+
+    /** Pieces that were wanted and had to be loaded. */
+    long misses() {
+        return misses.sum();
+    }
+
     /** A piece is loaded, from LOADING. */
     void loaded(CachedPiece piece) {
+        misses.increment();
         becomeClean(piece);
     }
 

@@ -365,7 +365,7 @@ final class DirectoryIndex {
         while (true) {
             DirectoryNode node = nodes.get(sector);
             if (node != null && node.state() != CachedPiece.EVICTED) {
-                node.touched = true;
+                cache.found(node);
                 return node;
             }
             if (sector < 0 || sector >= sectorCount) {

@@ -187,7 +187,7 @@ final class FilePayload {
                         throw e;
                     }
                     if (page.state() != CachedPiece.EVICTED) {
-                        page.touched = true;
+                        cache.found(page);
                         return page;
                     }
                     page.release();

@@ -122,6 +122,8 @@ final class Flusher {
     private volatile boolean removedWhileFull;
 
     private final AtomicLong commits = new AtomicLong();
+    private final LatencyHistogram commitLatency = new LatencyHistogram();
+    private final LatencyHistogram syncLatency = new LatencyHistogram();
     private volatile long syncedCommits;
     private final Thread thread;
     private final ThreadPoolExecutor sealers;
@@ -148,6 +150,16 @@ final class Flusher {
 
     long commits() {
         return commits.get();
+    }
+
+    /** Of commits of the tree's changes. */
+    LatencyHistogram.Snapshot commitLatency() {
+        return commitLatency.snapshot();
+    }
+
+    /** Of waiting for the device; those that wait together wait for one sync. */
+    LatencyHistogram.Snapshot syncLatency() {
+        return syncLatency.snapshot();
     }
 
     int dirtyInodes() {
@@ -318,11 +330,13 @@ final class Flusher {
         if (sync) {
             long reached = commits.get();
             if (syncedCommits < reached) {
+                long start = nowNanos();
                 try {
                     store.sync();
                 } catch (StoreException e) {
                     throw StoreErrors.toFileSystem(e);
                 }
+                syncLatency.add(nowNanos() - start);
                 syncedCommits = Math.max(syncedCommits, reached);
             }
         }
@@ -679,6 +693,7 @@ final class Flusher {
             accessTimes.write();
             return null;
         }
+        long start = nowNanos();
         try (Commit commit = store.newCommit()) {
             for (Captured one : captured) {
                 put(one, commit);
@@ -686,6 +701,7 @@ final class Flusher {
             Map<BlockId, Long> times = accessTimes.addTo(commit);
             CommitReceipt receipt = store.commit(commit, false);
             commits.incrementAndGet();
+            commitLatency.add(nowNanos() - start);
             accessTimes.written(times);
             return receipt;
         }

@@ -13,6 +13,7 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.Lock;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
@@ -52,6 +53,8 @@ final class InodeTable {
     private final ConcurrentLinkedQueue<Long> retired = new ConcurrentLinkedQueue<>();
     private final AtomicInteger retiredCount = new AtomicInteger();
     private final AtomicLong weightBytes = new AtomicLong();
+    private final LongAdder hits = new LongAdder();
+    private final LongAdder misses = new LongAdder();
     /** Held while an inode is read from the store, so that two threads never make two objects of one inode. */
     private final Lock[] loading = new Lock[STRIPES];
     /** Guarded by itself. */
@@ -73,6 +76,16 @@ final class InodeTable {
         return inodes.size();
     }
 
+    /** Inodes that were wanted and in memory. */
+    long hits() {
+        return hits.sum();
+    }
+
+    /** Inodes that were wanted and had to be read from the store. */
+    long misses() {
+        return misses.sum();
+    }
+
     long number(Origin origin) {
         return origin.number(root);
     }
@@ -92,6 +105,7 @@ final class InodeTable {
                 return acquire(Origin.live(root, store.rootDomain()));
             }
             if (inode.tryPin()) {
+                hits.increment();
                 return inode;
             }
             inodes.remove(number, inode);
@@ -119,6 +133,7 @@ final class InodeTable {
                 throw new FileSystemException(Code.IO, "two blocks share inode number " + number);
             }
             if (inode.tryPin()) {
+                hits.increment();
                 return inode;
             }
             inodes.remove(number, inode);
@@ -150,6 +165,7 @@ final class InodeTable {
             }
             inode.tryPin();
             add(inode);
+            misses.increment();
             return inode;
         } catch (FormatException e) {
             log.atError()

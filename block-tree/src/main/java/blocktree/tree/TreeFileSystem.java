@@ -185,9 +185,27 @@ public final class TreeFileSystem implements FileSystem {
         }
     }
 
-    /** What the tree holds in memory, and what it has done. */
+    /**
+     * What the tree holds in memory, and what it has done since it was opened.
+     *
+     * @param cacheHits pages of files and nodes of directories that were wanted and in memory
+     * @param cacheMisses such that had to be read from the store, read ahead included
+     * @param commitLatency of sealing and committing changes
+     * @param syncLatency of waiting for the device after a commit
+     */
     public record Counters(
-            long commits, long dirtyBytes, long cleanBytes, int dirtyInodes, int cachedInodes, int openHandles) {}
+            long commits,
+            long dirtyBytes,
+            long cleanBytes,
+            int dirtyInodes,
+            int cachedInodes,
+            int openHandles,
+            long cacheHits,
+            long cacheMisses,
+            long inodeHits,
+            long inodeMisses,
+            LatencyHistogram.Snapshot commitLatency,
+            LatencyHistogram.Snapshot syncLatency) {}
 
     public Counters counters() {
         return new Counters(
@@ -196,7 +214,13 @@ public final class TreeFileSystem implements FileSystem {
                 cache.cleanBytes(),
                 flusher.dirtyInodes(),
                 table.size(),
-                handles.size());
+                handles.size(),
+                cache.hits(),
+                cache.misses(),
+                table.hits(),
+                table.misses(),
+                flusher.commitLatency(),
+                flusher.syncLatency());
     }
 
     // ---- names

@@ -117,6 +117,13 @@ final class ControlCodec {
                     .setState(status.state())
                     .putAllCounters(status.counters());
             status.mounts().forEach(mount -> builder.addMounts(toProto(mount)));
+            builder.addAllLatencyUpperNanos(status.latencyUpperNanos());
+            status.latencies()
+                    .forEach(latency -> builder.addLatencies(ControlProto.Latency.newBuilder()
+                            .setName(latency.name())
+                            .setFailures(latency.failures())
+                            .setTotalNanos(latency.totalNanos())
+                            .addAllCounts(latency.counts())));
             message.setStatus(builder);
         } else if (reply instanceof ControlReply.Snapshots snapshots) {
             ControlProto.Snapshots.Builder builder = ControlProto.Snapshots.newBuilder();
@@ -199,7 +206,15 @@ final class ControlCodec {
                         message.getStatus().getMountsList().stream()
                                 .map(ControlCodec::fromProto)
                                 .toList(),
-                        message.getStatus().getCountersMap());
+                        message.getStatus().getCountersMap(),
+                        message.getStatus().getLatencyUpperNanosList(),
+                        message.getStatus().getLatenciesList().stream()
+                                .map(latency -> new ControlReply.Latency(
+                                        latency.getName(),
+                                        latency.getFailures(),
+                                        latency.getTotalNanos(),
+                                        latency.getCountsList()))
+                                .toList());
             case SNAPSHOTS ->
                 new ControlReply.Snapshots(message.getSnapshots().getSnapshotsList().stream()
                         .map(snapshot -> new ControlReply.Snapshot(

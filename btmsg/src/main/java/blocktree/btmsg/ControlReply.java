@@ -22,6 +22,7 @@ public sealed interface ControlReply {
     /**
      * @param state {@code starting}, {@code running}, {@code read_only}, {@code store_stopped} (it was running, and now only reads) or {@code stopping}
      * @param counters numbers by stable name
+     * @param latencyUpperNanos the longest time of each bucket of the latencies but the last, which has no bound
      */
     record Status(
             String nodeVersion,
@@ -32,11 +33,31 @@ public sealed interface ControlReply {
             String dataDirectory,
             String state,
             List<ControlMount> mounts,
-            Map<String, Long> counters)
+            Map<String, Long> counters,
+            List<Long> latencyUpperNanos,
+            List<Latency> latencies)
             implements ControlReply {
         public Status {
             mounts = List.copyOf(mounts);
             counters = Map.copyOf(counters);
+            latencyUpperNanos = List.copyOf(latencyUpperNanos);
+            latencies = List.copyOf(latencies);
+        }
+    }
+
+    /**
+     * How long requests of one kind took since the node started.
+     *
+     * @param name {@code fuse.read}, {@code tree.commit} and so on
+     * @param counts how many in each bucket
+     */
+    record Latency(String name, long failures, long totalNanos, List<Long> counts) {
+        public Latency {
+            counts = List.copyOf(counts);
+        }
+
+        public long count() {
+            return counts.stream().mapToLong(Long::longValue).sum();
         }
     }
 

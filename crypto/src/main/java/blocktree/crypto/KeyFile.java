@@ -63,6 +63,7 @@ public final class KeyFile {
     private static final int SEEDS_SIZE = 2 * Identity.SEED_SIZE;
     private static final int TEXT_SIZE_MAX = 16 * 1024;
     private static final int LINE_SIZE = 64;
+    private static final int MAX_ASCII = 127;
     private static final String BEGIN = "-----BEGIN BLOCKTREE KEY-----";
     private static final String END = "-----END BLOCKTREE KEY-----";
     private static final Set<PosixFilePermission> OWNER_ONLY =
@@ -354,7 +355,10 @@ public final class KeyFile {
         return text;
     }
 
-    /** The base64 between the marks, after the headers, which are for people and may be missing. */
+    /**
+     * The base64 between the marks, after the headers, which are for people and may be missing. Blanks count for nothing, nor do the marks of quotation
+     * that mail clients put before lines.
+     */
     private static byte[] dearmour(String text) throws CryptoException {
         int begin = text.indexOf(BEGIN);
         int end = begin < 0 ? -1 : text.indexOf(END, begin + BEGIN.length());
@@ -364,9 +368,8 @@ public final class KeyFile {
         }
         StringBuilder base64 = new StringBuilder();
         for (String line : text.substring(begin + BEGIN.length(), end).split("\n", -1)) {
-            String stripped = line.strip();
-            if (stripped.indexOf(':') < 0) {
-                base64.append(stripped);
+            if (line.indexOf(':') < 0) {
+                line.chars().filter(c -> c > ' ' && c != '>' && c < MAX_ASCII).forEach(c -> base64.append((char) c));
             }
         }
         try {

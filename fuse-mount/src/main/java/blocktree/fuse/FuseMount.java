@@ -71,6 +71,25 @@ public final class FuseMount {
      * @throws MountException with what to do
      */
     public static FuseMount mount(FileSystem fileSystem, Path mountPoint, MountOptions options) throws MountException {
+        NativeFuse fuse = requireFuse(options);
+        MountPoint point = new MountPoint(mountPoint);
+        point.prepare();
+        FuseMount mount = new FuseMount(fuse, fileSystem, point, options);
+        mount.start(options);
+        return mount;
+    }
+
+    /** Whether this user can mount with these options on this machine, without doing so. */
+    public static void checkMachine(MountOptions options) throws MountException {
+        requireFuse(options);
+    }
+
+    /** Whether a tree can be mounted on this directory, without doing so: a mount that a killed process left does not count, since {@link #mount} clears it. */
+    public static void checkMountPoint(Path mountPoint) throws MountException {
+        new MountPoint(mountPoint).check();
+    }
+
+    private static NativeFuse requireFuse(MountOptions options) throws MountException {
         if (!Files.exists(DEVICE)) {
             throw new MountException(
                     Code.DEVICE_MISSING,
@@ -88,11 +107,7 @@ public final class FuseMount {
                     e);
         }
         checkUser(options);
-        MountPoint point = new MountPoint(mountPoint);
-        point.prepare();
-        FuseMount mount = new FuseMount(fuse, fileSystem, point, options);
-        mount.start(options);
-        return mount;
+        return fuse;
     }
 
     private static void checkUser(MountOptions options) throws MountException {

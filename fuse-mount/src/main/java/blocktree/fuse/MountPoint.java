@@ -100,17 +100,36 @@ final class MountPoint {
 
     /** Makes sure that a tree can be mounted here; clears what a killed process left. */
     void prepare() throws MountException {
-        Optional<Mounted> mounted = mounted();
-        if (mounted.isPresent() && mounted.get().isFuse()) {
-            if (!isStale()) {
-                throw new MountException(
-                        Code.BUSY,
-                        "%s is in use as a mount point (%s)"
-                                .formatted(path, mounted.get().type()),
-                        "unmount it with fusermount -u %s, or name another directory".formatted(path));
-            }
+        if (isLeftBehind()) {
             clearStale();
         }
+        checkDirectory();
+    }
+
+    /** As {@link #prepare}, and changes nothing: what a killed process left is no hindrance. */
+    void check() throws MountException {
+        if (!isLeftBehind()) {
+            checkDirectory();
+        }
+    }
+
+    /** Whether a mount is here whose process is gone; BUSY when it has one. */
+    private boolean isLeftBehind() throws MountException {
+        Optional<Mounted> mounted = mounted();
+        if (mounted.isEmpty() || !mounted.get().isFuse()) {
+            return false;
+        }
+        if (!isStale()) {
+            throw new MountException(
+                    Code.BUSY,
+                    "%s is in use as a mount point (%s)"
+                            .formatted(path, mounted.get().type()),
+                    "unmount it with fusermount -u %s, or name another directory".formatted(path));
+        }
+        return true;
+    }
+
+    private void checkDirectory() throws MountException {
         if (!Files.exists(path)) {
             throw new MountException(
                     Code.MISSING,

@@ -1,5 +1,6 @@
 package blocktree.fuse;
 
+import blocktree.tree.LatencyHistogram;
 import java.util.Map;
 
 /**
@@ -15,9 +16,13 @@ public record MountStatistics(
         Map<Operation, Count> operations, int pendingCount, long oldestPendingMillis, long slowCount, int threadCount) {
 
     /**
-     * @param count requests finished
-     * @param failureCount those of them that the caller saw fail, for whatever reason, "no such file" included
-     * @param totalNanos time spent on all of them together
+     * @param latency of each request, from when libfuse had read it to when it has the answer
+     * @param failureCount requests that the caller saw fail, for whatever reason, "no such file" included
      */
-    public record Count(long count, long failureCount, long totalNanos) {}
+    public record Count(LatencyHistogram.Snapshot latency, long failureCount) {
+
+        public long count() {
+            return latency.count();
+        }
+    }
 }

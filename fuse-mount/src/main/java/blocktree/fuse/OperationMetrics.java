@@ -1,43 +1,40 @@
 package blocktree.fuse;
 
+import blocktree.tree.LatencyHistogram;
 import java.util.EnumMap;
 import java.util.Map;
 import java.util.concurrent.atomic.LongAdder;
 
 /** Counts finished requests by kind. */
 final class OperationMetrics {
-    private static final int KIND_COUNT = Operation.values().length;
+    private final Map<Operation, LatencyHistogram> latencies = new EnumMap<>(Operation.class);
+    private final Map<Operation, LongAdder> failures = new EnumMap<>(Operation.class);
 
-    private final LongAdder[] counts = adders();
-    private final LongAdder[] failures = adders();
-    private final LongAdder[] nanos = adders();
-
-    private static LongAdder[] adders() {
-        LongAdder[] adders = new LongAdder[KIND_COUNT];
-        for (int i = 0; i < adders.length; i++) {
-            adders[i] = new LongAdder();
+    OperationMetrics() {
+        for (Operation operation : Operation.values()) {
+            latencies.put(operation, new LatencyHistogram());
+            failures.put(operation, new LongAdder());
         }
-        return adders;
     }
 
+    @SuppressWarnings("NullAway") // each operation has both
     void finished(Operation operation, boolean failed, long durationNanos) {
-        int kind = operation.ordinal();
-        counts[kind].increment();
-        nanos[kind].add(durationNanos);
+        latencies.get(operation).add(durationNanos);
         if (failed) {
-            failures[kind].increment();
+            failures.get(operation).increment();
         }
     }
 
+    @SuppressWarnings("NullAway")
     Map<Operation, MountStatistics.Count> snapshot() {
         Map<Operation, MountStatistics.Count> result = new EnumMap<>(Operation.class);
-        for (Operation operation : Operation.values()) {
-            int kind = operation.ordinal();
-            long count = counts[kind].sum();
-            if (count > 0) {
-                result.put(operation, new MountStatistics.Count(count, failures[kind].sum(), nanos[kind].sum()));
+        latencies.forEach((operation, latency) -> {
+            MountStatistics.Count count = new MountStatistics.Count(
+                    latency.snapshot(), failures.get(operation).sum());
+            if (count.count() > 0) {
+                result.put(operation, count);
             }
-        }
+        });
         return result;
     }
 }

@@ -26,7 +26,7 @@ import picocli.CommandLine.Option;
         sortOptions = false)
 final class FsckCommand implements Callable<Integer> {
     @Mixin
-    private DataDirectoryOption directory;
+    private NodeOptions node;
 
     @Mixin
     private PassphraseOptions passphrase;
@@ -41,7 +41,8 @@ final class FsckCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws NodeException {
-        Path path = directory.path();
+        Settings configured = node.settings();
+        Path path = configured.dataDirectory();
         if (passphrase.isGiven()) {
             // The root key is part of what is checked; this also tells a wrong passphrase before a long check.
             try (SecretBytes secret = passphrase.read("of the root key", System.err)) {
@@ -57,13 +58,15 @@ final class FsckCommand implements Callable<Integer> {
             }
         }
         DataDirectory data = DataDirectory.open(path);
+        passphrase.orFrom(configured.path(Setting.PASSPHRASE_FILE));
         EventLog.start(EventLog.Format.TEXT, Level.ERROR); // what is damaged is a finding, said once
         try (DataDirectory.Lock lock = data.lock(!repair);
                 Identity identity = NodeKeys.unlockNode(data, passphrase, System.err)) {
-            return report.finish(OpenTree.check(RunSettings.of(data), identity, repair, part -> {
-                report.accept(part);
-                return true;
-            }));
+            return report.finish(
+                    OpenTree.check(RunSettings.of(data, configured, !repair, false), identity, repair, part -> {
+                        report.accept(part);
+                        return true;
+                    }));
         } catch (IOException e) {
             throw Failures.of("to check " + path, e, "check the disk and the permissions");
         } catch (NodeException e) {

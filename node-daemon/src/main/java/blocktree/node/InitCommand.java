@@ -29,7 +29,7 @@ import picocli.CommandLine.Option;
         sortOptions = false)
 final class InitCommand implements Callable<Integer> {
     @Mixin
-    private DataDirectoryOption directory;
+    private NodeOptions node;
 
     @Mixin
     private PassphraseOptions passphrase;
@@ -67,7 +67,8 @@ final class InitCommand implements Callable<Integer> {
                     "no --node-key-path",
                     "name a file, best on a memory file system (/dev/shm), from which you move the key into systemd's store");
         }
-        NodeFounding founding = new NodeFounding(directory.path(), nodeKey, nodeKeyPath, anchorPath);
+        Path directory = node.path();
+        NodeFounding founding = new NodeFounding(directory, nodeKey, nodeKeyPath, anchorPath);
         founding.check();
         NodeFounding.Founded founded;
         try (SecretBytes secret = passphrase.readNew(System.err)) {
@@ -77,7 +78,7 @@ final class InitCommand implements Callable<Integer> {
         value.put("tree", founded.tree().toHex());
         value.put("fingerprint", founded.fingerprint());
         value.put("principal", founded.principal().toHex());
-        value.put("data_directory", directory.path());
+        value.put("data_directory", directory);
         value.put("node_key", founded.nodeKey());
         value.put("root_key", founded.rootKey());
         String next = nodeKey == NodeKeyProtection.CREDENTIAL
@@ -85,7 +86,7 @@ final class InitCommand implements Callable<Integer> {
                         + "    systemd-creds encrypt --name=" + NodeKeys.CREDENTIAL_NAME + " " + founded.nodeKey()
                         + " /etc/credstore.encrypted/" + NodeKeys.CREDENTIAL_NAME + "\n    shred -u "
                         + founded.nodeKey()
-                : "btnode run --data-dir " + directory.path() + " --mount MOUNTPOINT";
+                : "btnode run --data-dir " + directory + " --mount MOUNTPOINT";
         output.print(value, """
                 Made a tree and a node that keeps it.
                   tree      %s
@@ -93,12 +94,7 @@ final class InitCommand implements Callable<Integer> {
                   root key  %s (encrypted under your passphrase: copy it to a safe place)
                   node key  %s (%s)
                 Next: %s""".formatted(
-                        founded.fingerprint(),
-                        directory.path(),
-                        founded.rootKey(),
-                        founded.nodeKey(),
-                        Choice.label(nodeKey),
-                        next));
+                founded.fingerprint(), directory, founded.rootKey(), founded.nodeKey(), Choice.label(nodeKey), next));
         return ExitCode.OK.code();
     }
 }

@@ -22,11 +22,16 @@ import picocli.CommandLine.Spec;
             MountCommand.class,
             UnmountCommand.class,
             StatusCommand.class,
+            TopCommand.class,
+            DoctorCommand.class,
             SnapshotCommand.class,
             FsckCommand.class,
             ScrubCommand.class,
             KeyCommand.class,
+            ConfigCommand.class,
+            PathsCommand.class,
             StopCommand.class,
+            CompletionCommand.class,
             VersionCommand.class
         },
         exitCodeListHeading = "%nExit codes:%n",
@@ -72,6 +77,7 @@ final class Main implements Runnable {
         registerChoice(commandLine, EventLog.Format.class);
         registerChoice(commandLine, RunCommand.Control.class);
         registerChoice(commandLine, RunCommand.LogLevel.class);
+        registerChoice(commandLine, CompletionCommand.Shell.class);
         commandLine.setUsageHelpWidth(100);
         commandLine.setExecutionExceptionHandler(Main::report);
         commandLine.setParameterExceptionHandler(Main::explainUsage);

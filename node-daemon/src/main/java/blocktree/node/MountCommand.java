@@ -16,7 +16,7 @@ import picocli.CommandLine.Parameters;
         sortOptions = false)
 final class MountCommand implements Callable<Integer> {
     @Mixin
-    private DataDirectoryOption directory;
+    private NodeOptions node;
 
     @Mixin
     private MountFlags flags;
@@ -30,7 +30,7 @@ final class MountCommand implements Callable<Integer> {
     @Override
     public Integer call() throws NodeException {
         ControlMount mount = flags.at(mountPoint);
-        try (NodeClient client = NodeClient.require(directory.path())) {
+        try (NodeClient client = NodeClient.require(node.path())) {
             client.call(new ControlRequest.Mount(mount));
         }
         output.print(Map.of("mounted", mount.mountPoint()), "mounted on " + mount.mountPoint());

@@ -39,15 +39,19 @@ final class MountFlags {
     }
 
     ControlMount at(Path mountPoint) {
-        String path = subtree.replaceAll("/+", "/").replaceAll("^/|/$", "");
         return new ControlMount(
                 mountPoint.toAbsolutePath().normalize().toString(),
                 readOnly,
                 allowOther,
-                path,
+                normalizedSubtree(subtree),
                 showSnapshots,
                 setUserId,
                 devices,
                 noExec);
+    }
+
+    /** Without slashes at its ends and double ones; empty for the whole tree. */
+    static String normalizedSubtree(String path) {
+        return path.replaceAll("/+", "/").replaceAll("^/|/$", "");
     }
 }

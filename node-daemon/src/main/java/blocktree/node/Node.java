@@ -6,19 +6,24 @@ import blocktree.crypto.Fingerprint;
 import blocktree.fuse.FuseMount;
 import blocktree.fuse.MountException;
 import blocktree.fuse.MountOptions;
+import blocktree.fuse.MountStatistics;
+import blocktree.fuse.Operation;
 import blocktree.tree.FileSystem;
 import blocktree.tree.FileSystemException;
+import blocktree.tree.LatencyHistogram;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.ToLongFunction;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -195,6 +200,21 @@ final class Node {
     ControlReply.Status status() {
         Map<String, Long> counters = new LinkedHashMap<>(tree.counters());
         Runtime runtime = Runtime.getRuntime();
+        List<MountStatistics> statistics;
+        synchronized (this) {
+            statistics = mounts.stream().map(mount -> mount.fuse.stats()).toList();
+        }
+        counters.put("fuse.pending", sum(statistics, MountStatistics::pendingCount));
+        counters.put(
+                "fuse.oldest_pending_millis",
+                statistics.stream()
+                        .mapToLong(MountStatistics::oldestPendingMillis)
+                        .max()
+                        .orElse(0));
+        counters.put("fuse.slow", sum(statistics, MountStatistics::slowCount));
+        counters.put("fuse.threads", sum(statistics, MountStatistics::threadCount));
+        List<ControlReply.Latency> latencies = new ArrayList<>(tree.latencies());
+        latencies.addAll(latencies(statistics));
         counters.put("process.heap_used_bytes", runtime.totalMemory() - runtime.freeMemory());
         counters.put("process.heap_max_bytes", runtime.maxMemory());
         counters.put("process.uptime_millis", System.currentTimeMillis() - startedMillis);
@@ -207,7 +227,38 @@ final class Node {
                 directory.path().toString(),
                 state(),
                 mounts(),
-                counters);
+                counters,
+                LatencyHistogram.UPPER_NANOS,
+                latencies);
+    }
+
+    private static long sum(List<MountStatistics> statistics, ToLongFunction<MountStatistics> number) {
+        return statistics.stream().mapToLong(number).sum();
+    }
+
+    /** Of all mounts together, by kind of request. */
+    private static List<ControlReply.Latency> latencies(List<MountStatistics> statistics) {
+        List<ControlReply.Latency> latencies = new ArrayList<>();
+        for (Operation operation : Operation.values()) {
+            List<MountStatistics.Count> counts = statistics.stream()
+                    .map(each -> each.operations().get(operation))
+                    .filter(Objects::nonNull)
+                    .toList();
+            counts.stream()
+                    .map(MountStatistics.Count::latency)
+                    .reduce(LatencyHistogram.Snapshot::plus)
+                    .ifPresent(latency -> latencies.add(OpenTree.latency(
+                            "fuse." + Choice.label(operation),
+                            counts.stream()
+                                    .mapToLong(MountStatistics.Count::failureCount)
+                                    .sum(),
+                            latency)));
+        }
+        return latencies;
+    }
+
+    Health health() {
+        return Health.of(status(), requestTimeout.toMillis());
     }
 
     ControlReply.Welcome welcome() {

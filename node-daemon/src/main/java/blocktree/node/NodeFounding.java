@@ -246,7 +246,7 @@ final class NodeFounding {
                     .write(nodeKey, false);
             made.add(anchor);
             OpenTree.create(unfinished.resolve(DataDirectory.TREE), anchor, founding, node);
-            NodeSettings settings = NodeSettings.defaults(
+            NodeSettings settings = new NodeSettings(
                     protection,
                     nodeKeyPath == null ? DataDirectory.NODE_KEY : nodeKeyPath.toString(),
                     anchorPath == null ? DataDirectory.ANCHOR : anchorPath.toString());

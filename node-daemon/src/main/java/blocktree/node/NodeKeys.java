@@ -49,7 +49,7 @@ final class NodeKeys {
         }
     }
 
-    private static Path nodeKeyPath(DataDirectory directory) throws NodeException {
+    static Path nodeKeyPath(DataDirectory directory) throws NodeException {
         if (directory.settings().nodeKey() != NodeSettings.NodeKeyProtection.CREDENTIAL) {
             return directory.nodeKey();
         }

@@ -4,32 +4,21 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.EnumMap;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
- * The file {@code btnode.conf} of a data directory: {@code key = value}, one a line, '#' for comments. Its presence says that
+ * The file {@code btnode.conf} of a data directory, which {@code init} writes: {@code key = value}, one a line, '#' for comments. Its presence says that
  * the directory is complete. Paths are absolute or relative to the data directory.
  *
- * @param retentionMillis how long earlier versions are kept
- * @param dirtyBytesMax most data that may wait to be written back
- * @param cacheBytes caches of the store
- * @param scrubBytesPerSecond how fast the store is verified in the background; 0: not at all
+ * @param older what btnode.toml holds now, as an earlier version wrote it here
  */
-record NodeSettings(
-        NodeKeyProtection nodeKey,
-        String nodeKeyPath,
-        String anchorPath,
-        long retentionMillis,
-        long dirtyBytesMax,
-        long cacheBytes,
-        long scrubBytesPerSecond) {
+record NodeSettings(NodeKeyProtection nodeKey, String nodeKeyPath, String anchorPath, Map<Setting, String> older) {
     static final String FILE_NAME = "btnode.conf";
-    static final long RETENTION_MILLIS_DEFAULT = Quantity.parseMillis("1d");
-    static final long DIRTY_BYTES_MAX_DEFAULT = Quantity.parseBytes("48M");
-    static final long CACHE_BYTES_DEFAULT = Quantity.parseBytes("64M");
-
-    static final long SCRUB_BYTES_PER_SECOND_DEFAULT = Quantity.parseBytes("8M");
+    private static final List<Setting> ONCE_HERE =
+            List.of(Setting.RETENTION, Setting.DIRTY_LIMIT, Setting.CACHE_SIZE, Setting.SCRUB_RATE);
 
     /** How the node's private key is kept. */
     enum NodeKeyProtection {
@@ -41,15 +30,12 @@ record NodeSettings(
         CREDENTIAL
     }
 
-    static NodeSettings defaults(NodeKeyProtection nodeKey, String nodeKeyPath, String anchorPath) {
-        return new NodeSettings(
-                nodeKey,
-                nodeKeyPath,
-                anchorPath,
-                RETENTION_MILLIS_DEFAULT,
-                DIRTY_BYTES_MAX_DEFAULT,
-                CACHE_BYTES_DEFAULT,
-                SCRUB_BYTES_PER_SECOND_DEFAULT);
+    NodeSettings {
+        older = Map.copyOf(older);
+    }
+
+    NodeSettings(NodeKeyProtection nodeKey, String nodeKeyPath, String anchorPath) {
+        this(nodeKey, nodeKeyPath, anchorPath, Map.of());
     }
 
     static NodeSettings load(Path dataDirectory) throws NodeException {
@@ -73,14 +59,19 @@ record NodeSettings(
                     throw new IllegalArgumentException("line " + number + " is not 'key = value' with a new key");
                 }
             }
+            Map<Setting, String> older = new EnumMap<>(Setting.class);
+            for (Setting setting : ONCE_HERE) {
+                String text = values.remove(setting.key());
+                if (text != null) {
+                    setting.check(text);
+                    older.put(setting, text);
+                }
+            }
             NodeSettings settings = new NodeSettings(
                     Choice.of(NodeKeyProtection.class, take(values, "node_key")),
                     take(values, "node_key_path"),
                     take(values, "anchor_path"),
-                    Quantity.parseMillis(take(values, "retention")),
-                    Quantity.parseBytes(take(values, "dirty_limit")),
-                    Quantity.parseBytes(take(values, "cache_size")),
-                    Quantity.parseBytes(take(values, "scrub_rate")));
+                    older);
             if (!values.isEmpty()) {
                 throw new IllegalArgumentException(
                         "unknown key '" + values.keySet().iterator().next() + "'");
@@ -123,21 +114,10 @@ record NodeSettings(
 
     String toText() {
         return """
-                # A Blocktree node; docs/operations.md explains each line.
+                # What btnode init decided for this node. What can be configured is in %s; see btnode config --help.
                 node_key = %s
                 node_key_path = %s
                 anchor_path = %s
-                retention = %s
-                dirty_limit = %s
-                cache_size = %s
-                scrub_rate = %s
-                """.formatted(
-                        Choice.label(nodeKey),
-                        nodeKeyPath,
-                        anchorPath,
-                        Quantity.ofMillis(retentionMillis),
-                        Quantity.ofBytes(dirtyBytesMax),
-                        Quantity.ofBytes(cacheBytes),
-                        Quantity.ofBytes(scrubBytesPerSecond));
+                """.formatted(ConfigurationFile.NAME, Choice.label(nodeKey), nodeKeyPath, anchorPath);
     }
 }

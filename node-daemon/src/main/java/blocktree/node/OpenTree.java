@@ -2,7 +2,9 @@ package blocktree.node;
 
 import blocktree.btmsg.ControlMount;
 import blocktree.btmsg.ControlReply;
+import blocktree.crypto.CryptoException;
 import blocktree.crypto.Identity;
+import blocktree.crypto.KeyRing;
 import blocktree.crypto.PrincipalId;
 import blocktree.crypto.TreeFounding;
 import blocktree.crypto.TreeId;
@@ -16,6 +18,7 @@ import blocktree.store.StoreOptions;
 import blocktree.store.StoreStats;
 import blocktree.tree.FileSystem;
 import blocktree.tree.FileSystemException;
+import blocktree.tree.LatencyHistogram;
 import blocktree.tree.Name;
 import blocktree.tree.TreeCheck;
 import blocktree.tree.TreeFileSystem;
@@ -48,6 +51,9 @@ final class OpenTree implements AutoCloseable {
     private static final long HEAP_BESIDES_DIRTY_BYTES = 160L << 20;
 
     private static final long DIRTY_BYTES_MIN = 1 << 20;
+    /** Attempts to look into a store that a node writes to at the same time. */
+    private static final int REHEARSALS = 5;
+
     private static final long SCRUB_PAUSE_MILLIS = 7 * 86_400_000L;
 
     private final BlockStore store;
@@ -204,7 +210,21 @@ final class OpenTree implements AutoCloseable {
         counters.put("tree.dirty_inodes", (long) tree.dirtyInodes());
         counters.put("tree.cached_inodes", (long) tree.cachedInodes());
         counters.put("tree.open_handles", (long) tree.openHandles());
+        counters.put("tree.cache_hits", tree.cacheHits());
+        counters.put("tree.cache_misses", tree.cacheMisses());
+        counters.put("tree.inode_hits", tree.inodeHits());
+        counters.put("tree.inode_misses", tree.inodeMisses());
         return counters;
+    }
+
+    /** Of commits, and of waiting for the device. */
+    List<ControlReply.Latency> latencies() {
+        TreeFileSystem.Counters tree = files.counters();
+        return List.of(latency("tree.commit", 0, tree.commitLatency()), latency("tree.sync", 0, tree.syncLatency()));
+    }
+
+    static ControlReply.Latency latency(String name, long failures, LatencyHistogram.Snapshot latency) {
+        return new ControlReply.Latency(name, failures, latency.totalNanos(), latency.counts());
     }
 
     List<ControlReply.Snapshot> snapshots() throws NodeException {
@@ -261,6 +281,34 @@ final class OpenTree implements AutoCloseable {
                     ? new NodeException(
                             ExitCode.FAILED, tried, "there is none", "see the names: btnode snapshot list", e)
                     : Failures.of(tried, e);
+        }
+    }
+
+    /**
+     * Shows that two keys open a store, which a node may have open: the node's decrypts the root directory, the root's the key of the domain that all is encrypted under. Changes nothing.
+     *
+     * @throws NodeException BAD_KEY_FILE when they are those of another tree or node
+     */
+    static void rehearse(Path directory, KeyBackup.Opened keys) throws NodeException {
+        String tried = "to open the store " + directory + " with the keys of the backup";
+        for (int attempt = 1; ; attempt++) {
+            // The anchor of a node that runs is ahead of what was there when the store was opened; here it does not
+            // matter.
+            StoreOptions options = StoreOptions.defaults().withReadOnly(true).withAcceptLoss(true);
+            try (BlockStore store = BlockStore.open(directory, options, keys.node());
+                    KeyRing ring = new KeyRing(keys.root(), store.authority())) {
+                ring.currentKey(store.rootDomain());
+                store.read(store.rootBlock()).attributes();
+                return;
+            } catch (CryptoException e) {
+                throw Failures.of(tried, e);
+            } catch (StoreException e) {
+                // A node that writes meanwhile takes files away, and is in the middle of a log record.
+                boolean moving = e.code() == StoreException.Code.IO || e.code() == StoreException.Code.CORRUPT;
+                if (!moving || attempt == REHEARSALS) {
+                    throw Failures.of(tried, e);
+                }
+            }
         }
     }
 

@@ -35,8 +35,22 @@ final class PassphraseOptions {
             description = "Read the passphrase from descriptor N, which the caller has opened.")
     private @Nullable Integer descriptor;
 
+    /** As if {@code --passphrase-file} had named that file; null: as if nothing were given. */
+    static PassphraseOptions of(@Nullable Path file) {
+        PassphraseOptions options = new PassphraseOptions();
+        options.file = file;
+        return options;
+    }
+
     boolean isGiven() {
         return file != null || descriptor != null;
+    }
+
+    /** Takes it from there when no option says otherwise. */
+    void orFrom(@Nullable Path configured) {
+        if (!isGiven()) {
+            file = configured;
+        }
     }
 
     /** The passphrase, for the caller to close. Warnings go to {@code err}. */

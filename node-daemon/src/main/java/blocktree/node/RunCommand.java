@@ -1,11 +1,13 @@
 package blocktree.node;
 
+import blocktree.btmsg.ControlMount;
 import blocktree.btmsg.ControlServer;
 import blocktree.btmsg.ServiceNotification;
 import blocktree.btmsg.StreamControlServer;
 import blocktree.crypto.Identity;
 import ch.qos.logback.classic.Level;
 import java.io.IOException;
+import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -34,12 +36,13 @@ final class RunCommand implements Callable<Integer> {
     private static final int SCRUB_DELAY_MINUTES = 10;
 
     @Mixin
-    private DataDirectoryOption directory;
+    private NodeOptions node;
 
     @Option(
             names = "--mount",
             paramLabel = "DIR",
-            description = "Mount the tree on this empty directory. May be given several times.")
+            description =
+                    "Mount the tree on this empty directory. May be given several times. Default: the mounts of the configuration.")
     private List<Path> mountPoints = List.of();
 
     @Mixin
@@ -64,20 +67,21 @@ final class RunCommand implements Callable<Integer> {
     @Option(
             names = "--retention",
             paramLabel = "TIME",
-            description = "Keep earlier versions that long, such as 12h or 7d. Default: retention in btnode.conf.")
+            description =
+                    "Keep earlier versions that long, such as 12h or 7d. Default: retention of the configuration (1d).")
     private @Nullable String retention;
 
     @Option(
             names = "--dirty-limit",
             paramLabel = "SIZE",
             description =
-                    "Most data that may wait in memory to be written, such as 64M. Default: dirty_limit in btnode.conf.")
+                    "Most data that may wait in memory to be written, such as 64M. Default: dirty_limit of the configuration (48M).")
     private @Nullable String dirtyLimit;
 
     @Option(
             names = "--cache-size",
             paramLabel = "SIZE",
-            description = "Memory for the store's caches, such as 64M. Default: cache_size in btnode.conf.")
+            description = "Memory for the store's caches, such as 64M. Default: cache_size of the configuration (64M).")
     private @Nullable String cacheSize;
 
     @Option(
@@ -89,31 +93,35 @@ final class RunCommand implements Callable<Integer> {
     @Option(
             names = "--request-timeout",
             paramLabel = "TIME",
-            defaultValue = "2m",
             description =
-                    "When the disk does not answer for that long, a program that waits for the mount gets ETIMEDOUT. Default: ${DEFAULT-VALUE}.")
-    private String requestTimeout = "2m";
+                    "When the disk does not answer for that long, a program that waits for the mount gets ETIMEDOUT. Default: request_timeout of the configuration (2m).")
+    private @Nullable String requestTimeout;
 
     @Option(
             names = "--stop-timeout",
             paramLabel = "TIME",
-            defaultValue = "60s",
-            description = "When stopping takes longer, the process ends with exit code 11. Default: ${DEFAULT-VALUE}.")
-    private String stopTimeout = "60s";
+            description =
+                    "When stopping takes longer, the process ends with exit code 11. Default: stop_timeout of the configuration (60s).")
+    private @Nullable String stopTimeout;
+
+    @Option(
+            names = "--metrics",
+            paramLabel = "ADDRESS:PORT",
+            description =
+                    "Serve /metrics and /health over HTTP there, such as 127.0.0.1:9273. Default: metrics of the configuration (off).")
+    private @Nullable String metrics;
 
     @Option(
             names = "--log-format",
             paramLabel = "text|json",
-            defaultValue = "text",
-            description = "One event a line on standard error. Default: ${DEFAULT-VALUE}.")
-    private EventLog.Format logFormat = EventLog.Format.TEXT;
+            description = "One event a line on standard error. Default: log_format of the configuration (text).")
+    private EventLog.@Nullable Format logFormat;
 
     @Option(
             names = "--log-level",
             paramLabel = "error|warn|info|debug",
-            defaultValue = "info",
-            description = "Default: ${DEFAULT-VALUE}.")
-    private LogLevel logLevel = LogLevel.INFO;
+            description = "Default: log_level of the configuration (info).")
+    private @Nullable LogLevel logLevel;
 
     enum Control {
         STDIO
@@ -128,17 +136,17 @@ final class RunCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws NodeException {
-        RunSettings settings = RunSettings.of(
-                DataDirectory.open(directory.path()),
-                retention,
-                dirtyLimit,
-                cacheSize,
-                mountFlags.isReadOnly(),
-                acceptLoss,
-                duration("--request-timeout", requestTimeout),
-                duration("--stop-timeout", stopTimeout));
-        EventLog events = EventLog.start(logFormat, Level.toLevel(logLevel.name()));
-        DataDirectory data = settings.directory();
+        Settings configured = settings();
+        DataDirectory data = DataDirectory.open(configured.dataDirectory());
+        RunSettings settings = RunSettings.of(data, configured, mountFlags.isReadOnly(), acceptLoss);
+        EventLog events = EventLog.start(
+                configured.choice(Setting.LOG_FORMAT, EventLog.Format.class),
+                Level.toLevel(
+                        configured.choice(Setting.LOG_LEVEL, LogLevel.class).name()));
+        passphrase.orFrom(configured.path(Setting.PASSPHRASE_FILE));
+        List<ControlMount> mounts = mountPoints.isEmpty()
+                ? configured.mounts()
+                : mountPoints.stream().map(mountFlags::at).toList();
         try (DataDirectory.Lock lock = data.lock(settings.readOnly());
                 Identity identity = NodeKeys.unlockNode(data, passphrase, System.err)) {
             if (lock.isShared() && NodeClient.connect(data.path()).isPresent()) {
@@ -149,25 +157,48 @@ final class RunCommand implements Callable<Integer> {
                     .addKeyValue("java", Runtime.version())
                     .addKeyValue("pid", ProcessHandle.current().pid())
                     .addKeyValue("data", data.path())
+                    .addKeyValue("config", configured.file() == null ? "none" : configured.file())
                     .log("node_starting");
-            return serve(settings, identity, events);
+            if (configured.passedOver() != null) {
+                log.atInfo().addKeyValue("config", configured.passedOver()).log("configuration_passed_over");
+            }
+            return serve(settings, configured.address(Setting.METRICS), mounts, identity, events);
         } catch (IOException e) {
             throw Failures.of(
                     "to run the node of " + data.path(), e, "check the data directory's disk and permissions");
         }
     }
 
-    private int serve(RunSettings settings, Identity identity, EventLog events) throws NodeException, IOException {
+    private Settings settings() throws NodeException {
+        return node.settings()
+                .with(Setting.RETENTION, "--retention", retention)
+                .with(Setting.DIRTY_LIMIT, "--dirty-limit", dirtyLimit)
+                .with(Setting.CACHE_SIZE, "--cache-size", cacheSize)
+                .with(Setting.REQUEST_TIMEOUT, "--request-timeout", requestTimeout)
+                .with(Setting.STOP_TIMEOUT, "--stop-timeout", stopTimeout)
+                .with(Setting.METRICS, "--metrics", metrics)
+                .with(Setting.LOG_FORMAT, "--log-format", logFormat == null ? null : Choice.label(logFormat))
+                .with(Setting.LOG_LEVEL, "--log-level", logLevel == null ? null : Choice.label(logLevel));
+    }
+
+    private int serve(
+            RunSettings settings,
+            @Nullable InetSocketAddress metricsAddress,
+            List<ControlMount> mounts,
+            Identity identity,
+            EventLog events)
+            throws NodeException, IOException {
         Node node = new Node(settings, OpenTree.open(settings, identity));
         stopOnSignals(node);
         NodeControl handler = new NodeControl(node);
         boolean clean = false;
         try (ControlSocket socket = ControlSocket.prepare(settings.directory().path());
                 ControlServer server = ControlServer.start(socket.path(), handler);
-                StreamControlServer parent = control == null ? null : serveParent(node, handler, events)) {
+                StreamControlServer parent = control == null ? null : serveParent(node, handler, events);
+                MetricsServer metrics = metricsAddress == null ? null : serveMetrics(node, metricsAddress)) {
             try {
-                for (Path mountPoint : mountPoints) {
-                    node.mount(mountFlags.at(mountPoint));
+                for (ControlMount mount : mounts) {
+                    node.mount(mount);
                 }
                 node.ready();
                 if (exitOnUnmount) {
@@ -180,10 +211,12 @@ final class RunCommand implements Callable<Integer> {
                                 "mount",
                                 String.join(
                                         ":",
-                                        mountPoints.stream().map(Path::toString).toList()))
+                                        mounts.stream()
+                                                .map(ControlMount::mountPoint)
+                                                .toList()))
                         .log("node_ready");
                 notifySupervisor("READY=1");
-                scrubLater(node.tree(), settings.directory().settings().scrubBytesPerSecond());
+                scrubLater(node.tree(), settings.scrubBytesPerSecond());
                 node.awaitStopRequest();
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
@@ -196,6 +229,19 @@ final class RunCommand implements Callable<Integer> {
             log.atInfo().addKeyValue("clean", clean).log("node_stopped");
         }
         return (clean ? ExitCode.OK : ExitCode.FAILED).code();
+    }
+
+    /** A node without its metrics serves its tree all the same: null, after an event that says why. */
+    private static @Nullable MetricsServer serveMetrics(Node node, InetSocketAddress address) {
+        try {
+            return MetricsServer.start(node, address);
+        } catch (IOException e) {
+            log.atError()
+                    .addKeyValue("address", address)
+                    .addKeyValue("reason", e.getMessage())
+                    .log("metrics_refused");
+            return null;
+        }
     }
 
     private StreamControlServer serveParent(Node node, NodeControl handler, EventLog events) {
@@ -261,19 +307,6 @@ final class RunCommand implements Callable<Integer> {
                     .addKeyValue("socket", socket)
                     .addKeyValue("state", state)
                     .log("notify_failed");
-        }
-    }
-
-    private static Duration duration(String option, String text) throws NodeException {
-        try {
-            return Duration.ofMillis(Quantity.parseMillis(text));
-        } catch (IllegalArgumentException e) {
-            throw new NodeException(
-                    ExitCode.USAGE,
-                    "to read the option " + option,
-                    String.valueOf(e.getMessage()),
-                    "see btnode run --help",
-                    e);
         }
     }
 }

@@ -14,7 +14,7 @@ import picocli.CommandLine.Mixin;
         sortOptions = false)
 final class ScrubCommand implements Callable<Integer> {
     @Mixin
-    private DataDirectoryOption directory;
+    private NodeOptions node;
 
     @Mixin
     private Output output;
@@ -22,7 +22,7 @@ final class ScrubCommand implements Callable<Integer> {
     @Override
     public Integer call() throws NodeException {
         CheckReport report = new CheckReport(output);
-        try (NodeClient client = NodeClient.require(directory.path())) {
+        try (NodeClient client = NodeClient.require(node.path())) {
             return report.finish((ControlReply.Checked) client.check(new ControlRequest.Scrub(), report::accept));
         }
     }

@@ -35,11 +35,11 @@ final class SnapshotCommand implements Runnable {
             mixinStandardHelpOptions = true,
             sortOptions = false)
     int create(
-            @Mixin DataDirectoryOption directory,
+            @Mixin NodeOptions node,
             @Mixin Output output,
             @Parameters(paramLabel = "NAME", description = "1 to 255 bytes, without '/'.") String name)
             throws NodeException {
-        try (NodeClient client = NodeClient.require(directory.path())) {
+        try (NodeClient client = NodeClient.require(node.path())) {
             client.call(new ControlRequest.SnapshotCreate(name));
         }
         output.print(Map.of("created", name), "created snapshot " + Output.onOneLine(name));
@@ -51,8 +51,8 @@ final class SnapshotCommand implements Runnable {
             description = "List the snapshots, oldest first.",
             mixinStandardHelpOptions = true,
             sortOptions = false)
-    int list(@Mixin DataDirectoryOption directory, @Mixin Output output) throws NodeException {
-        try (NodeClient client = NodeClient.require(directory.path())) {
+    int list(@Mixin NodeOptions node, @Mixin Output output) throws NodeException {
+        try (NodeClient client = NodeClient.require(node.path())) {
             ControlReply.Snapshots reply = (ControlReply.Snapshots) client.call(new ControlRequest.SnapshotList());
             for (ControlReply.Snapshot snapshot : reply.snapshots()) {
                 Map<String, Object> value = new LinkedHashMap<>();
@@ -72,11 +72,11 @@ final class SnapshotCommand implements Runnable {
             mixinStandardHelpOptions = true,
             sortOptions = false)
     int delete(
-            @Mixin DataDirectoryOption directory,
+            @Mixin NodeOptions node,
             @Mixin Output output,
             @Parameters(paramLabel = "NAME", description = "As btnode snapshot list shows it.") String name)
             throws NodeException {
-        try (NodeClient client = NodeClient.require(directory.path())) {
+        try (NodeClient client = NodeClient.require(node.path())) {
             client.call(new ControlRequest.SnapshotDelete(name));
         }
         output.print(Map.of("deleted", name), "deleted snapshot " + Output.onOneLine(name));

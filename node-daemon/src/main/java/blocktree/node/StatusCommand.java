@@ -22,14 +22,14 @@ import picocli.CommandLine.Mixin;
         sortOptions = false)
 final class StatusCommand implements Callable<Integer> {
     @Mixin
-    private DataDirectoryOption directory;
+    private NodeOptions node;
 
     @Mixin
     private Output output;
 
     @Override
     public Integer call() throws NodeException {
-        Path data = directory.path();
+        Path data = node.path();
         Optional<NodeClient> running = NodeClient.connect(data);
         if (running.isEmpty()) {
             NodeClient.requireNode(data);

@@ -18,14 +18,14 @@ final class StopCommand implements Callable<Integer> {
     private static final Duration TIMEOUT = Duration.ofMinutes(2);
 
     @Mixin
-    private DataDirectoryOption directory;
+    private NodeOptions node;
 
     @Mixin
     private Output output;
 
     @Override
     public Integer call() throws NodeException {
-        Path data = directory.path();
+        Path data = node.path();
         try (NodeClient client = NodeClient.require(data)) {
             ControlReply.Status before = (ControlReply.Status) client.call(new ControlRequest.Status());
             client.call(new ControlRequest.Stop());

@@ -17,7 +17,7 @@ import picocli.CommandLine.Parameters;
         sortOptions = false)
 final class UnmountCommand implements Callable<Integer> {
     @Mixin
-    private DataDirectoryOption directory;
+    private NodeOptions node;
 
     @Option(
             names = "--force",
@@ -33,7 +33,7 @@ final class UnmountCommand implements Callable<Integer> {
     @Override
     public Integer call() throws NodeException {
         String path = mountPoint.toAbsolutePath().normalize().toString();
-        try (NodeClient client = NodeClient.require(directory.path())) {
+        try (NodeClient client = NodeClient.require(node.path())) {
             client.call(new ControlRequest.Unmount(path, force));
         }
         output.print(Map.of("unmounted", path), "unmounted from " + path);

@@ -34,7 +34,7 @@ class DataDirectoryTest {
     }
 
     private static DataDirectory open(Path path) throws IOException, NodeException {
-        NodeSettings settings = NodeSettings.defaults(NodeKeyProtection.FILE, "node.key", "/elsewhere/anchor");
+        NodeSettings settings = new NodeSettings(NodeKeyProtection.FILE, "node.key", "/elsewhere/anchor");
         Files.writeString(path.resolve(NodeSettings.FILE_NAME), settings.toText());
         return DataDirectory.open(path);
     }

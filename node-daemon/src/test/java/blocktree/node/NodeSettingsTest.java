@@ -8,6 +8,7 @@ import blocktree.node.NodeSettings.NodeKeyProtection;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -15,7 +16,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class NodeSettingsTest {
     private static final NodeSettings SETTINGS =
-            NodeSettings.defaults(NodeKeyProtection.PASSPHRASE, "/keys/node.key", "anchor");
+            new NodeSettings(NodeKeyProtection.PASSPHRASE, "/keys/node.key", "anchor");
 
     @TempDir
     Path directory;
@@ -27,11 +28,19 @@ class NodeSettingsTest {
     }
 
     @Test
-    void mayBeWrittenByHand() throws Exception {
+    void mayHoldWhatAnEarlierVersionWrote() throws Exception {
         write(
                 "#c\n\n node_key=file\nnode_key_path = n\nanchor_path = a\nretention = 7d\n  dirty_limit = 32M  \ncache_size=1G\nscrub_rate=0\n");
         assertEquals(
-                new NodeSettings(NodeKeyProtection.FILE, "n", "a", 7 * 86_400_000L, 32L << 20, 1L << 30, 0),
+                new NodeSettings(
+                        NodeKeyProtection.FILE,
+                        "n",
+                        "a",
+                        Map.of(
+                                Setting.RETENTION, "7d",
+                                Setting.DIRTY_LIMIT, "32M",
+                                Setting.CACHE_SIZE, "1G",
+                                Setting.SCRUB_RATE, "0")),
                 NodeSettings.load(directory));
     }
 

@@ -1,0 +1,39 @@
+package blocktree.node;
+
+import blocktree.btmsg.ControlReply;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/**
+ * Whether a node is alive (its process answers, and so do its mounts) and ready (it serves its tree).
+ *
+ * @param stalled a request of a mount has waited longer than the node's request timeout
+ */
+record Health(String state, boolean stalled) {
+
+    static Health of(ControlReply.Status status, long requestTimeoutMillis) {
+        return new Health(
+                status.state(),
+                status.counters().getOrDefault("fuse.oldest_pending_millis", 0L) > requestTimeoutMillis);
+    }
+
+    static boolean isReady(String state) {
+        return state.equals("running") || state.equals("read_only");
+    }
+
+    boolean isLive() {
+        return !stalled;
+    }
+
+    boolean isReady() {
+        return isLive() && isReady(state);
+    }
+
+    Map<String, Object> toJson() {
+        Map<String, Object> json = new LinkedHashMap<>();
+        json.put("live", isLive());
+        json.put("ready", isReady());
+        json.put("state", state);
+        return json;
+    }
+}

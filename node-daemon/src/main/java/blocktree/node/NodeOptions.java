@@ -1,0 +1,34 @@
+package blocktree.node;
+
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+
+/** Which node, and what is configured for it. */
+final class NodeOptions {
+    @Option(
+            names = "--data-dir",
+            paramLabel = "DIR",
+            description =
+                    "The node's data directory. Default: data_dir of the configuration, else /var/lib/btnode for root and ~/.local/state/btnode for others.")
+    private @Nullable Path directory;
+
+    @Option(
+            names = "--config",
+            paramLabel = "FILE",
+            description =
+                    "The configuration. Default: /etc/btnode/btnode.toml for root, ~/.config/btnode/btnode.toml for others, if it is there and for this data directory.")
+    private @Nullable Path config;
+
+    Settings settings() throws NodeException {
+        return Settings.load(config, directory, System.getenv());
+    }
+
+    Path path() throws NodeException {
+        return settings().dataDirectory();
+    }
+
+    DataDirectory open() throws NodeException {
+        return DataDirectory.open(path());
+    }
+}

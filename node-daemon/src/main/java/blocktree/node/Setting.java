@@ -1,0 +1,111 @@
+package blocktree.node;
+
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.UnknownHostException;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+
+/** What can be configured, in {@code btnode.toml} by its key and in the environment as {@code BTNODE_} and its key in capitals; docs/operations.md lists them too. */
+enum Setting {
+    DATA_DIR(Form.PATH, "", "where the node keeps what is its own"),
+    PASSPHRASE_FILE(Form.PATH, "", "file with the passphrase of a node key that has one"),
+    RETENTION(Form.TIME, "1d", "how long earlier versions are kept"),
+    DIRTY_LIMIT(Form.SIZE, "48M", "most data that may wait in memory to be written"),
+    CACHE_SIZE(Form.SIZE, "64M", "memory for the store's caches"),
+    SCRUB_RATE(Form.SIZE, "8M", "bytes a second at which the node verifies, once a week, all that is stored; 0: never"),
+    REQUEST_TIMEOUT(Form.TIME, "2m", "how long a program waits for a disk that does not answer"),
+    STOP_TIMEOUT(Form.TIME, "60s", "after that a stopping node gives up"),
+    METRICS(Form.ADDRESS, "off", "address and port for /metrics and /health, such as 127.0.0.1:9273; off"),
+    LOG_FORMAT(EventLog.Format.class, "text", "one event a line: text or json"),
+    LOG_LEVEL(RunCommand.LogLevel.class, "info", "error, warn, info or debug");
+
+    /** Refuses a text with an IllegalArgumentException that says what is expected. */
+    private interface Form {
+        Form TIME = Quantity::parseMillis;
+        Form SIZE = Quantity::parseBytes;
+        Form ADDRESS = text -> {
+            var unused = parseAddress(text);
+        };
+        Form PATH = text -> {
+            if (text.isEmpty() || text.indexOf('\0') >= 0) {
+                throw new IllegalArgumentException("'" + text + "' is not a path");
+            }
+        };
+
+        void check(String text);
+    }
+
+    private static final String OFF = "off";
+
+    private final Form form;
+    private final String defaultText;
+    private final String description;
+
+    <E extends Enum<E>> Setting(Class<E> choices, String defaultText, String description) {
+        this(text -> Choice.of(choices, text), defaultText, description);
+    }
+
+    Setting(Form form, String defaultText, String description) {
+        this.form = form;
+        this.defaultText = defaultText;
+        this.description = description;
+    }
+
+    String key() {
+        return name().toLowerCase(Locale.ROOT);
+    }
+
+    String variable() {
+        return "BTNODE_" + name();
+    }
+
+    /** Empty when there is none. */
+    String defaultText() {
+        return defaultText;
+    }
+
+    String description() {
+        return description;
+    }
+
+    /** IllegalArgumentException, with what is expected, for what is no value of this setting. */
+    void check(String text) {
+        form.check(text);
+    }
+
+    /** Whether {@code btnode.toml} may give it as a number. */
+    boolean isSize() {
+        return form == Form.SIZE;
+    }
+
+    boolean isPath() {
+        return form == Form.PATH;
+    }
+
+    /** Null for {@code off}. IllegalArgumentException for anything that is neither that nor an address of this machine and a port. */
+    static @Nullable InetSocketAddress parseAddress(String text) {
+        if (text.equals(OFF)) {
+            return null;
+        }
+        int colon = text.lastIndexOf(':');
+        try {
+            int port = Integer.parseInt(text.substring(colon + 1));
+            String host = text.substring(0, Math.max(0, colon));
+            // Only what needs no name service: a node that starts must not wait for one.
+            if (port < 0 || port > 65_535 || !host.matches("[0-9.]+|\\[[0-9a-fA-F:.]+]|localhost")) {
+                throw new NumberFormatException();
+            }
+            return new InetSocketAddress(InetAddress.getByName(host), port);
+        } catch (NumberFormatException | UnknownHostException e) {
+            throw new IllegalArgumentException(
+                    "'" + text + "' is neither 'off' nor an address and a port, such as 127.0.0.1:9273", e);
+        }
+    }
+
+    static List<String> keys() {
+        return Arrays.stream(values()).map(Setting::key).toList();
+    }
+}
