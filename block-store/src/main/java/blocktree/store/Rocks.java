@@ -65,6 +65,9 @@ final class Rocks implements AutoCloseable {
     /** Some sectors together: an index that is a quarter in size, and still little to read for one sector. */
     private static final long STREAM_BLOCK_BYTES = 16 << 10;
 
+    /** Files of the log that are made one. */
+    static final int LOG_FILES = 16;
+
     /** Bounds what one compaction needs of free space. */
     private static final long COMPACTION_BYTES_MAX = 256 * MIB;
 
@@ -185,6 +188,15 @@ final class Rocks implements AutoCloseable {
                 .setWriteBufferSize(options.writeBufferBytes() / 3)
                 .setMaxCompactionBytes(COMPACTION_BYTES_MAX)
                 .setLevelCompactionDynamicLevelBytes(true);
+        if (column == Column.LOG) {
+            // Its keys only ascend, so that the file of each flush would be moved to the lowest level as it is, and
+            // stay as small: compression makes a
+            // compaction write anew, and the trigger makes it wait until there is something to write.
+            family.setBottommostCompressionType(CompressionType.LZ4_COMPRESSION)
+                    .setLevel0FileNumCompactionTrigger(LOG_FILES)
+                    .setLevel0SlowdownWritesTrigger(2 * LOG_FILES)
+                    .setLevel0StopWritesTrigger(3 * LOG_FILES);
+        }
         if (column == Column.SECTORS) {
             family.setEnableBlobFiles(true)
                     .setMinBlobSize(BLOB_SIZE_MIN)

@@ -337,8 +337,8 @@ class NodeTest {
                         s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                         s.bind(sys.argv[1])
                         print("bound", flush=True)
-                        print(s.recv(100).decode(), flush=True)
-                        print(s.recv(100).decode(), flush=True)
+                        while True:
+                            print(s.recv(1000).decode().replace("\\n", " "), flush=True)
                         """, notify.toString())
                 .redirectError(ProcessBuilder.Redirect.INHERIT)
                 .start();
@@ -346,10 +346,20 @@ class NodeTest {
             assertEquals("bound", told.readLine());
             start(NodeOptions.mountedOn(mnt)
                     .withEnvironment(Map.of(
-                            "CREDENTIALS_DIRECTORY", credentials.toString(), "NOTIFY_SOCKET", notify.toString())));
-            assertEquals("READY=1", told.readLine());
+                            "CREDENTIALS_DIRECTORY",
+                            credentials.toString(),
+                            "NOTIFY_SOCKET",
+                            notify.toString(),
+                            "WATCHDOG_USEC",
+                            "300000")));
+            assertEquals("READY=1 STATUS=mounted on " + mnt, told.readLine());
+            for (int i = 0; i < 3; i++) {
+                assertEquals("WATCHDOG=1", told.readLine());
+            }
             assertEquals(0, running.terminate());
-            assertEquals("STOPPING=1", told.readLine());
+            assertTrue(
+                    told.lines().anyMatch("STOPPING=1 STATUS=writing everything to disk"::equals),
+                    "it says that it stops");
         } finally {
             supervisor.destroy();
         }

@@ -33,7 +33,9 @@ final class EventLog extends AppenderBase<ILoggingEvent> {
 
     enum Format {
         TEXT,
-        JSON
+        JSON,
+        /** For a service manager that notes the time itself and takes the level from {@code <N>} before the line, as sd-daemon(3) says. */
+        JOURNAL
     }
 
     private final PrintStream out;
@@ -89,7 +91,11 @@ final class EventLog extends AppenderBase<ILoggingEvent> {
             fields.put("stack", stack(cause));
         }
         String level = event.getLevel().toString();
-        String line = format == Format.JSON ? json(event, level, name, fields) : text(event, level, name, fields);
+        String line = switch (format) {
+            case TEXT -> text(event, level, name, fields);
+            case JSON -> json(event, level, name, fields);
+            case JOURNAL -> "<" + priority(event.getLevel()) + ">" + pairs(name, fields);
+        };
         out.println(line);
         out.flush();
         Consumer<ControlEvent> consumer = listener;
@@ -111,11 +117,22 @@ final class EventLog extends AppenderBase<ILoggingEvent> {
 
     private static String text(ILoggingEvent event, String level, String name, Map<String, Object> fields) {
         StringBuilder line = new StringBuilder(TIME.format(Instant.ofEpochMilli(event.getTimeStamp())));
-        line.append(' ')
-                .append(level)
-                .append(" ".repeat(6 - level.length()))
-                .append("event=")
-                .append(name);
+        line.append(' ').append(level).append(" ".repeat(6 - level.length())).append(pairs(name, fields));
+        return line.toString();
+    }
+
+    /** Of syslog(3). */
+    private static int priority(Level level) {
+        return switch (level.toInt()) {
+            case Level.ERROR_INT -> 3;
+            case Level.WARN_INT -> 4;
+            case Level.INFO_INT -> 6;
+            default -> 7;
+        };
+    }
+
+    private static String pairs(String name, Map<String, Object> fields) {
+        StringBuilder line = new StringBuilder("event=").append(name);
         fields.forEach((key, value) -> line.append(' ')
                 .append(key)
                 .append('=')

@@ -24,8 +24,11 @@ final class NodeOptions {
         return Settings.load(config, directory, System.getenv());
     }
 
+    /** A directory that was named needs no configuration, and nobody is kept from stopping a node by a mistake in it. */
     Path path() throws NodeException {
-        return settings().dataDirectory();
+        return directory == null
+                ? settings().dataDirectory()
+                : directory.toAbsolutePath().normalize();
     }
 
     DataDirectory open() throws NodeException {

@@ -2,7 +2,6 @@ package blocktree.node;
 
 import blocktree.btmsg.ControlMount;
 import blocktree.btmsg.ControlServer;
-import blocktree.btmsg.ServiceNotification;
 import blocktree.btmsg.StreamControlServer;
 import blocktree.crypto.Identity;
 import ch.qos.logback.classic.Level;
@@ -113,8 +112,9 @@ final class RunCommand implements Callable<Integer> {
 
     @Option(
             names = "--log-format",
-            paramLabel = "text|json",
-            description = "One event a line on standard error. Default: log_format of the configuration (text).")
+            paramLabel = "text|json|journal",
+            description =
+                    "One event a line on standard error; journal: with the levels of systemd's journal and without the time. Default: log_format of the configuration, else journal where standard error is one, else text.")
     private EventLog.@Nullable Format logFormat;
 
     @Option(
@@ -140,7 +140,9 @@ final class RunCommand implements Callable<Integer> {
         DataDirectory data = DataDirectory.open(configured.dataDirectory());
         RunSettings settings = RunSettings.of(data, configured, mountFlags.isReadOnly(), acceptLoss);
         EventLog events = EventLog.start(
-                configured.choice(Setting.LOG_FORMAT, EventLog.Format.class),
+                configured.isDefault(Setting.LOG_FORMAT) && Supervisor.isJournal(System.getenv())
+                        ? EventLog.Format.JOURNAL
+                        : configured.choice(Setting.LOG_FORMAT, EventLog.Format.class),
                 Level.toLevel(
                         configured.choice(Setting.LOG_LEVEL, LogLevel.class).name()));
         passphrase.orFrom(configured.path(Setting.PASSPHRASE_FILE));
@@ -191,6 +193,7 @@ final class RunCommand implements Callable<Integer> {
         Node node = new Node(settings, OpenTree.open(settings, identity));
         stopOnSignals(node);
         NodeControl handler = new NodeControl(node);
+        Supervisor supervisor = Supervisor.of(System.getenv());
         boolean clean = false;
         try (ControlSocket socket = ControlSocket.prepare(settings.directory().path());
                 ControlServer server = ControlServer.start(socket.path(), handler);
@@ -215,13 +218,22 @@ final class RunCommand implements Callable<Integer> {
                                                 .map(ControlMount::mountPoint)
                                                 .toList()))
                         .log("node_ready");
-                notifySupervisor("READY=1");
+                supervisor.ready(
+                        mounts.isEmpty()
+                                ? "no mounts"
+                                : "mounted on "
+                                        + String.join(
+                                                ", ",
+                                                mounts.stream()
+                                                        .map(ControlMount::mountPoint)
+                                                        .toList()));
+                supervisor.keepAlive(node::mounts);
                 scrubLater(node.tree(), settings.scrubBytesPerSecond());
                 node.awaitStopRequest();
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
             } finally {
-                notifySupervisor("STOPPING=1");
+                supervisor.stopping();
                 log.atInfo().log("node_stopping");
                 endBy(settings.stopTimeout());
                 clean = node.stop(settings.stopTimeout().dividedBy(2));
@@ -298,15 +310,5 @@ final class RunCommand implements Callable<Integer> {
                 "stop-watchdog");
         watchdog.setDaemon(true);
         watchdog.start();
-    }
-
-    private static void notifySupervisor(String state) {
-        String socket = System.getenv("NOTIFY_SOCKET");
-        if (socket != null && !socket.isEmpty() && !ServiceNotification.send(socket, state)) {
-            log.atWarn()
-                    .addKeyValue("socket", socket)
-                    .addKeyValue("state", state)
-                    .log("notify_failed");
-        }
     }
 }

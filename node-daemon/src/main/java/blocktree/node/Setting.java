@@ -19,7 +19,7 @@ enum Setting {
     REQUEST_TIMEOUT(Form.TIME, "2m", "how long a program waits for a disk that does not answer"),
     STOP_TIMEOUT(Form.TIME, "60s", "after that a stopping node gives up"),
     METRICS(Form.ADDRESS, "off", "address and port for /metrics and /health, such as 127.0.0.1:9273; off"),
-    LOG_FORMAT(EventLog.Format.class, "text", "one event a line: text or json"),
+    LOG_FORMAT(EventLog.Format.class, "text", "one event a line: text, json or journal"),
     LOG_LEVEL(RunCommand.LogLevel.class, "info", "error, warn, info or debug");
 
     /** Refuses a text with an IllegalArgumentException that says what is expected. */

@@ -137,7 +137,7 @@ final class Settings {
     Settings withOlder(DataDirectory directory) {
         Map<Setting, Value> changed = new EnumMap<>(values);
         directory.settings().older().forEach((setting, text) -> {
-            if (value(setting).source().equals(DEFAULT)) {
+            if (isDefault(setting)) {
                 changed.put(
                         setting,
                         new Value(
@@ -150,6 +150,11 @@ final class Settings {
 
     Value value(Setting setting) {
         return values.getOrDefault(setting, new Value("", DEFAULT));
+    }
+
+    /** Whether nobody has set it. */
+    boolean isDefault(Setting setting) {
+        return value(setting).source().equals(DEFAULT);
     }
 
     private String text(Setting setting) {

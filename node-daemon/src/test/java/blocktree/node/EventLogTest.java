@@ -43,6 +43,15 @@ class EventLogTest {
     }
 
     @Test
+    void leavesTimeAndLevelToTheJournal() {
+        start(EventLog.Format.JOURNAL);
+        own.atError().addKeyValue("block", "b1").log("block_corrupt");
+        own.atWarn().log("notify_failed");
+        own.atInfo().log("node_ready");
+        assertEquals("<3>event=block_corrupt block=b1\n<4>event=notify_failed\n<6>event=node_ready\n", line());
+    }
+
+    @Test
     void noValueCanForgeALine() {
         for (EventLog.Format format : EventLog.Format.values()) {
             bytes.reset();

@@ -200,7 +200,7 @@ class OperatorTest {
         try (TestNode node = TestNode.initialised()) {
             Path file =
                     Files.writeString(node.work().resolve("btnode.toml"), "retention = \"9d\"\nlog_levle = \"info\"\n");
-            for (String command : List.of("run", "config check", "status")) {
+            for (String command : List.of("run", "config check", "fsck")) {
                 CommandResult refused = node.directory().command(command, "--config", file.toString());
                 assertEquals(EXIT_BAD_CONFIGURATION, refused.exitCode(), command);
                 assertTrue(
