@@ -7,11 +7,10 @@ import java.util.TreeMap;
 
 /** Prints what fsck and scrub find, as it comes, and counts what is wrong. */
 final class CheckReport {
-    private static final long PROGRESS_INTERVAL_NANOS = 2_000_000_000L;
 
     private final Output output;
     private int problemCount;
-    private long lastProgressNanos = System.nanoTime();
+    private final ProgressLine line = new ProgressLine();
 
     CheckReport(Output output) {
         this.output = output;
@@ -20,6 +19,7 @@ final class CheckReport {
     /** Called on one thread at a time. */
     void accept(ControlReply part) {
         if (part instanceof ControlReply.Finding finding) {
+            line.clear();
             Map<String, Object> value = new LinkedHashMap<>();
             value.put("type", "finding");
             value.put("severity", finding.severity());
@@ -39,16 +39,14 @@ final class CheckReport {
             if (finding.severity().equals("error") && !finding.repaired()) {
                 problemCount++;
             }
-        } else if (part instanceof ControlReply.Progress progress
-                && System.nanoTime() - lastProgressNanos > PROGRESS_INTERVAL_NANOS) {
-            lastProgressNanos = System.nanoTime();
-            System.err.println("btnode: " + progress.phase() + ": " + progress.done()
-                    + (progress.total() > 0 ? " of " + progress.total() : ""));
+        } else if (part instanceof ControlReply.Progress progress) {
+            line.show(progress.phase(), progress.done(), progress.total());
         }
     }
 
     /** Prints the end of it and says what to exit with. */
     int finish(ControlReply.Checked checked) {
+        line.clear();
         Map<String, Object> value = new LinkedHashMap<>();
         value.put("type", "summary");
         value.put("clean", problemCount == 0);

@@ -9,8 +9,10 @@ import blocktree.fuse.FuseMount;
 import blocktree.fuse.MountException;
 import blocktree.fuse.MountOptions;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.FileStore;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -298,7 +300,7 @@ final class DoctorCommand implements Callable<Integer> {
         try (Stream<Path> files = Files.list(data.resolve(DataDirectory.TREE))) {
             Instant latest = Instant.now().plus(CLOCK_SKEW_MAX);
             for (Path file : files.toList()) {
-                Instant modified = Files.getLastModifiedTime(file).toInstant();
+                Instant modified = modified(file);
                 if (modified.isAfter(latest)) {
                     warn(
                             "clock",
@@ -307,8 +309,19 @@ final class DoctorCommand implements Callable<Integer> {
                     return;
                 }
             }
+        } catch (UncheckedIOException e) {
+            fail("store", String.valueOf(e.getMessage()), "check the disk and the permissions of " + data);
         } catch (IOException e) {
             fail("store", Failures.reason(e), "check the disk and the permissions of " + data);
+        }
+    }
+
+    /** Of a file that a running node has taken away meanwhile: long ago. */
+    private static Instant modified(Path file) throws IOException {
+        try {
+            return Files.getLastModifiedTime(file).toInstant();
+        } catch (NoSuchFileException e) {
+            return Instant.EPOCH;
         }
     }
 

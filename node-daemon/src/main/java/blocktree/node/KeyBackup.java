@@ -21,6 +21,7 @@ import org.jspecify.annotations.Nullable;
  * printer and a mail client.
  */
 record KeyBackup(KeyFile root, KeyFile node) {
+    private static final String BEGIN = "-----BEGIN BLOCKTREE KEY-----";
     private static final String END = "-----END BLOCKTREE KEY-----";
     private static final int SIZE_BYTES_MAX = 64 * 1024;
 
@@ -51,8 +52,9 @@ record KeyBackup(KeyFile root, KeyFile node) {
             KeyFile node = null;
             int from = 0;
             for (int end = text.indexOf(END); end >= 0; end = text.indexOf(END, from)) {
+                int begin = Math.max(from, text.lastIndexOf(BEGIN, end)); // what stands before may be long
                 KeyFile key =
-                        KeyFile.parse(text.substring(from, end + END.length()).getBytes(US_ASCII));
+                        KeyFile.parse(text.substring(begin, end + END.length()).getBytes(US_ASCII));
                 if (key.role() == KeyFile.Role.ROOT) {
                     root = key;
                 } else {

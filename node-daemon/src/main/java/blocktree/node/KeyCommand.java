@@ -127,6 +127,13 @@ final class KeyCommand implements Runnable {
                     Identity root = rootFile.unlock(secret);
                     Identity identity = nodeFile.unlock(nodeFile.isProtected() ? secret : null)) {
                 TreeId tree = rootFile.tree();
+                if (rootFile.role() != KeyFile.Role.ROOT || nodeFile.role() != KeyFile.Role.NODE) {
+                    throw new NodeException(
+                            ExitCode.BAD_KEY_FILE,
+                            tried,
+                            "a root key where the node key should be, or the other way round",
+                            "name the node's key with --node-key");
+                }
                 if (tree == null || !Objects.equals(tree, nodeFile.tree())) {
                     throw new NodeException(
                             ExitCode.BAD_KEY_FILE,
@@ -137,11 +144,16 @@ final class KeyCommand implements Runnable {
                 String text = KeyBackup.of(root, identity, tree, secret).toText();
                 if (print) {
                     System.out.print(text);
-                    System.out.flush();
+                    if (System.out.checkError()) {
+                        throw new NodeException(
+                                ExitCode.FAILED, tried, "standard output takes no more", "make room where it goes to");
+                    }
                     return ExitCode.OK.code();
                 }
                 writeDurably(file, text);
-                KeyBackup.read(file).open(secret, "to open the backup " + file).close();
+                try (KeyBackup.Opened keys = KeyBackup.read(file).open(secret, "to open the backup " + file)) {
+                    rehearse(data, keys);
+                }
             }
         } catch (CryptoException e) {
             throw Failures.of(tried, e);
@@ -221,11 +233,16 @@ final class KeyCommand implements Runnable {
         try (SecretBytes secret = passphrase.read("of the backup", System.err);
                 KeyBackup.Opened keys = backup.open(secret, "to open the backup " + file)) {
             rehearse(data, keys);
-            if (!Files.exists(data.rootKey())) {
+            if (isMissing(data.rootKey(), backup.root(), tried)) {
                 backup.root().write(data.rootKey(), false);
                 done.add(data.rootKey().toString());
             }
-            if (!Files.exists(data.nodeKey())) {
+            boolean handedOver = data.settings().nodeKey() == NodeSettings.NodeKeyProtection.CREDENTIAL;
+            if (handedOver) {
+                System.err.println(
+                        "btnode: the node key is handed over by systemd and not written to a disk; where it is lost, make this"
+                                + " node anew or put node_key = file into btnode.conf and restore again");
+            } else if (isMissing(data.nodeKey(), backup.node(), tried)) {
                 boolean sealed = data.settings().nodeKey() == NodeSettings.NodeKeyProtection.PASSPHRASE;
                 KeyFile key =
                         sealed ? backup.node() : KeyFile.unprotected(keys.node(), KeyFile.Role.NODE, backup.tree());
@@ -239,6 +256,23 @@ final class KeyCommand implements Runnable {
                 Map.of("restored", done),
                 done.isEmpty() ? "both keys are there already" : "restored " + String.join(" and ", done));
         return ExitCode.OK.code();
+    }
+
+    /** False when the key is there and good; one that is there and is not must be moved away by whoever knows why it is there. */
+    private static boolean isMissing(Path path, KeyFile wanted, String tried) throws NodeException {
+        if (!Files.exists(path, LinkOption.NOFOLLOW_LINKS)) {
+            return true;
+        }
+        String found;
+        try {
+            if (KeyFile.read(path).principal().equals(wanted.principal())) {
+                return false;
+            }
+            found = "the key in " + path + " is another than that of the backup";
+        } catch (CryptoException e) {
+            found = String.valueOf(e.getMessage());
+        }
+        throw new NodeException(ExitCode.BAD_KEY_FILE, tried, found, "move " + path + " away, then restore again");
     }
 
     @Command(
@@ -274,11 +308,16 @@ final class KeyCommand implements Runnable {
                         ExitCode.BAD_KEY_FILE, tried, "no key there has one", "put the root key to " + data.rootKey());
             }
             try (SecretBytes before = passphrase.read("as it was", System.err)) {
-                for (Path path : sealed) {
-                    KeyFile.read(path).unlock(before).close(); // all or none of them
-                }
+                // One that an attempt before, cut short, has changed already is left as it is.
                 try (SecretBytes after = PassphraseOptions.of(newFile).readNew(System.err)) {
+                    List<Path> unchanged = new ArrayList<>();
                     for (Path path : sealed) {
+                        if (!opens(path, after)) {
+                            KeyFile.read(path).unlock(before).close();
+                            unchanged.add(path);
+                        }
+                    }
+                    for (Path path : unchanged) {
                         KeyFile.changePassphrase(path, before, after);
                     }
                 }
@@ -293,5 +332,17 @@ final class KeyCommand implements Runnable {
                                 " and ", sealed.stream().map(Path::toString).toList())
                         + "\nmake a new backup: btnode key backup FILE --data-dir " + data.path());
         return ExitCode.OK.code();
+    }
+
+    private static boolean opens(Path path, SecretBytes passphrase) throws CryptoException {
+        try {
+            KeyFile.read(path).unlock(passphrase).close();
+            return true;
+        } catch (CryptoException e) {
+            if (e.code() == CryptoException.Code.BAD_PASSPHRASE) {
+                return false;
+            }
+            throw e;
+        }
     }
 }

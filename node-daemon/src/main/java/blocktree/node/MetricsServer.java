@@ -23,20 +23,21 @@ import org.slf4j.LoggerFactory;
  */
 final class MetricsServer implements AutoCloseable {
     private static final Logger log = LoggerFactory.getLogger(MetricsServer.class);
-    private static final int THREAD_COUNT = 2;
+    private static final int CONNECTION_COUNT_MAX = 32;
     private static final int BACKLOG = 16;
     private static final int OK = 200;
     private static final int NOT_FOUND = 404;
     private static final int METHOD_NOT_ALLOWED = 405;
     private static final int UNAVAILABLE = 503;
+    private static final String OPEN_METRICS = "application/openmetrics-text";
     private static final String JSON = "application/json";
     private static final String TEXT = "text/plain; charset=utf-8";
 
     static {
         // Who connects and says nothing must not hold a thread. Read once, by the first server of the process.
-        System.setProperty("sun.net.httpserver.maxReqTime", "10");
+        System.setProperty("sun.net.httpserver.maxReqTime", "2");
         System.setProperty("sun.net.httpserver.maxRspTime", "10");
-        System.setProperty("jdk.httpserver.maxConnections", "32");
+        System.setProperty("jdk.httpserver.maxConnections", Integer.toString(CONNECTION_COUNT_MAX));
     }
 
     private record Answer(int status, String type, byte[] body) {
@@ -54,7 +55,7 @@ final class MetricsServer implements AutoCloseable {
     private MetricsServer(Node node, InetSocketAddress address) throws IOException {
         this.node = node;
         server = HttpServer.create(address, BACKLOG);
-        threads = Executors.newFixedThreadPool(THREAD_COUNT, task -> {
+        threads = Executors.newCachedThreadPool(task -> {
             Thread thread = new Thread(task, "metrics");
             thread.setDaemon(true);
             return thread;
@@ -113,7 +114,10 @@ final class MetricsServer implements AutoCloseable {
     }
 
     private Answer metrics(@Nullable String accept) throws IOException {
-        ExpositionFormatWriter writer = formats.findWriter(accept);
+        // Not findWriter: asked for protobuf it names a writer that is not there.
+        ExpositionFormatWriter writer = accept != null && accept.contains(OPEN_METRICS)
+                ? formats.getOpenMetricsTextFormatWriter()
+                : formats.getPrometheusTextFormatWriter();
         ByteArrayOutputStream body = new ByteArrayOutputStream();
         writer.write(body, registry.scrape());
         return new Answer(OK, writer.getContentType(), body.toByteArray());

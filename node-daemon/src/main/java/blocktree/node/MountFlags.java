@@ -38,6 +38,11 @@ final class MountFlags {
         return readOnly;
     }
 
+    /** Whether anything but {@link #isReadOnly} is given. */
+    boolean areGiven() {
+        return allowOther || showSnapshots || setUserId || devices || noExec || !subtree.isEmpty();
+    }
+
     ControlMount at(Path mountPoint) {
         return new ControlMount(
                 mountPoint.toAbsolutePath().normalize().toString(),

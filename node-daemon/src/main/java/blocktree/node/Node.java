@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -40,7 +41,9 @@ final class Node {
     private final Duration requestTimeout;
     private final OpenTree tree;
     private final long startedMillis = System.currentTimeMillis();
-    private final List<Mount> mounts = new ArrayList<>(); // guarded by this
+    /** Changed by who holds this object; read by anybody, without waiting for a mount that is being made. */
+    private final List<Mount> mounts = new CopyOnWriteArrayList<>();
+
     private final CountDownLatch stopRequested = new CountDownLatch(1);
     private volatile String state = "starting";
     private volatile boolean stopWithLastMount;
@@ -193,17 +196,15 @@ final class Node {
         }
     }
 
-    synchronized List<ControlMount> mounts() {
+    List<ControlMount> mounts() {
         return mounts.stream().map(Mount::description).toList();
     }
 
     ControlReply.Status status() {
         Map<String, Long> counters = new LinkedHashMap<>(tree.counters());
         Runtime runtime = Runtime.getRuntime();
-        List<MountStatistics> statistics;
-        synchronized (this) {
-            statistics = mounts.stream().map(mount -> mount.fuse.stats()).toList();
-        }
+        List<MountStatistics> statistics =
+                mounts.stream().map(mount -> mount.fuse.stats()).toList();
         counters.put("fuse.pending", sum(statistics, MountStatistics::pendingCount));
         counters.put(
                 "fuse.oldest_pending_millis",

@@ -35,6 +35,9 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -355,9 +358,11 @@ final class OpenTree implements AutoCloseable {
     private static ControlReply.Checked check(
             BlockStore store, boolean repair, NodeControl.CheckStream out, NameCheck nameCheck)
             throws StoreException, NodeException {
+        long liveBytes = store.liveBytes();
         FsckOptions options = FsckOptions.defaults()
                 .withRepair(repair)
-                .withProgress(report -> out.offer(new ControlReply.Progress("sectors", report.sectors(), 0)));
+                .withProgress(
+                        report -> out.offer(new ControlReply.Progress("checked", report.sectorBytes(), liveBytes)));
         FsckReport report = store.fsck(options, finding -> out.offer(toReply(finding)));
         TreeCheck.Summary names;
         try {
@@ -386,8 +391,12 @@ final class OpenTree implements AutoCloseable {
 
     /** Verifies everything that is stored once; each damaged block is an event. */
     ControlReply.Checked scrub(NodeControl.CheckStream out) throws NodeException {
+        ScheduledExecutorService observer = Executors.newSingleThreadScheduledExecutor();
         try {
+            long before = store.stats().scrubbedBytes();
+            observer.scheduleWithFixedDelay(() -> offerProgress(out, before), 1, 1, TimeUnit.SECONDS);
             long errors = store.scrub().runOnce();
+            observer.shutdownNow(); // what follows is the last
             if (errors > 0) {
                 out.offer(new ControlReply.Finding(
                         "error",
@@ -400,6 +409,17 @@ final class OpenTree implements AutoCloseable {
                     Map.of("errors", errors, "bytes", store.stats().scrubbedBytes()));
         } catch (StoreException e) {
             throw Failures.of("to scrub the store", e);
+        } finally {
+            observer.shutdownNow();
+        }
+    }
+
+    private void offerProgress(NodeControl.CheckStream out, long before) {
+        try {
+            StoreStats now = store.stats();
+            out.offer(new ControlReply.Progress("verified", now.scrubbedBytes() - before, now.liveBytes()));
+        } catch (StoreException e) {
+            // it is about to end, and says why
         }
     }
 

@@ -146,6 +146,15 @@ final class RunCommand implements Callable<Integer> {
                 Level.toLevel(
                         configured.choice(Setting.LOG_LEVEL, LogLevel.class).name()));
         passphrase.orFrom(configured.path(Setting.PASSPHRASE_FILE));
+        if (mountPoints.isEmpty()
+                && mountFlags.areGiven()
+                && !configured.mounts().isEmpty()) {
+            throw new NodeException(
+                    ExitCode.USAGE,
+                    "to mount as the options say",
+                    "options of a mount without --mount: the mounts of " + configured.file() + " have their own",
+                    "name the mount point with --mount, or set them in the file");
+        }
         List<ControlMount> mounts = mountPoints.isEmpty()
                 ? configured.mounts()
                 : mountPoints.stream().map(mountFlags::at).toList();
@@ -162,7 +171,7 @@ final class RunCommand implements Callable<Integer> {
                     .addKeyValue("config", configured.file() == null ? "none" : configured.file())
                     .log("node_starting");
             if (configured.passedOver() != null) {
-                log.atInfo().addKeyValue("config", configured.passedOver()).log("configuration_passed_over");
+                log.atWarn().addKeyValue("config", configured.passedOver()).log("configuration_passed_over");
             }
             return serve(settings, configured.address(Setting.METRICS), mounts, identity, events);
         } catch (IOException e) {

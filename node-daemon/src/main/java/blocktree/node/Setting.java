@@ -16,15 +16,23 @@ enum Setting {
     DIRTY_LIMIT(Form.SIZE, "48M", "most data that may wait in memory to be written"),
     CACHE_SIZE(Form.SIZE, "64M", "memory for the store's caches"),
     SCRUB_RATE(Form.SIZE, "8M", "bytes a second at which the node verifies, once a week, all that is stored; 0: never"),
-    REQUEST_TIMEOUT(Form.TIME, "2m", "how long a program waits for a disk that does not answer"),
-    STOP_TIMEOUT(Form.TIME, "60s", "after that a stopping node gives up"),
+    REQUEST_TIMEOUT(Form.TIMEOUT, "2m", "how long a program waits for a disk that does not answer"),
+    STOP_TIMEOUT(Form.TIMEOUT, "60s", "after that a stopping node gives up"),
     METRICS(Form.ADDRESS, "off", "address and port for /metrics and /health, such as 127.0.0.1:9273; off"),
     LOG_FORMAT(EventLog.Format.class, "text", "one event a line: text, json or journal"),
     LOG_LEVEL(RunCommand.LogLevel.class, "info", "error, warn, info or debug");
 
     /** Refuses a text with an IllegalArgumentException that says what is expected. */
     private interface Form {
+        long TIMEOUT_MILLIS_MIN = 1_000;
+        long TIMEOUT_MILLIS_MAX = 86_400_000;
         Form TIME = Quantity::parseMillis;
+        Form TIMEOUT = text -> {
+            long millis = Quantity.parseMillis(text);
+            if (millis < TIMEOUT_MILLIS_MIN || millis > TIMEOUT_MILLIS_MAX) {
+                throw new IllegalArgumentException("'" + text + "' is not between 1s and 1d");
+            }
+        };
         Form SIZE = Quantity::parseBytes;
         Form ADDRESS = text -> {
             var unused = parseAddress(text);

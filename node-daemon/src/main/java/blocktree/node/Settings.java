@@ -1,6 +1,7 @@
 package blocktree.node;
 
 import blocktree.btmsg.ControlMount;
+import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -60,7 +61,7 @@ final class Settings {
             Path asked =
                     dataDirectory == null && directoryVariable != null ? Path.of(directoryVariable) : dataDirectory;
             String filed = file.values().getOrDefault(Setting.DATA_DIR, text(values, Setting.DATA_DIR));
-            if (named == null && asked != null && !normalized(asked).equals(normalized(Path.of(filed)))) {
+            if (named == null && asked != null && !isSame(asked, Path.of(filed))) {
                 passedOver = file.path();
                 file = null;
             }
@@ -101,6 +102,15 @@ final class Settings {
                     String.valueOf(e.getMessage()),
                     "correct or unset it",
                     e);
+        }
+    }
+
+    /** By their links, as far as there is something. */
+    private static boolean isSame(Path one, Path other) {
+        try {
+            return Files.isSameFile(one, other);
+        } catch (IOException e) {
+            return normalized(one).equals(normalized(other));
         }
     }
 

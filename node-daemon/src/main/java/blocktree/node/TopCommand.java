@@ -114,7 +114,7 @@ final class TopCommand implements Callable<Integer> {
                     e);
         }
         Path data = node.path();
-        boolean terminal = System.console() != null && !output.isJson();
+        boolean terminal = ProgressLine.isTerminal(1);
         PrintStream out = System.out;
         try (NodeClient client = NodeClient.require(data)) {
             ControlReply.Status before = (ControlReply.Status) client.call(new ControlRequest.Status());

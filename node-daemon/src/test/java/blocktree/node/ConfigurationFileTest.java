@@ -58,6 +58,7 @@ class ConfigurationFileTest {
                     retention = 7                             | line 1, column 1: retention takes a text in quotes, such as "1d"
                     retention = "soon"                        | line 1, column 1: retention: 'soon' is not a number with
                     log_level = "loud"                        | line 1, column 1: log_level: 'loud' is none of error, warn, info, debug
+                    stop_timeout = "0s"                       | line 1, column 1: stop_timeout: '0s' is not between 1s and 1d
                     data_dir = ""                             | line 1, column 1: data_dir: '' is not a path
                     retention = 7d                            | line 1, column 14: Unexpected
                     mount = "/mnt/tree"                       | line 1, column 1: mounts are tables

@@ -1,0 +1,95 @@
+package blocktree.node;
+
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.function.LongSupplier;
+
+/** How far a long command is, on one line that is written over and over while a person watches it on a terminal; nothing for anybody else, and nothing for what is done within two seconds. */
+final class ProgressLine implements AutoCloseable {
+    private static final long QUIET_NANOS = 2_000_000_000L;
+    private static final long INTERVAL_NANOS = 200_000_000L;
+    private static final String CLEAR_LINE = "\r\033[K";
+    private static final double MEBIBYTE = 1 << 20;
+
+    private final boolean watched;
+    private final PrintStream out;
+    private final LongSupplier clock;
+    private final long startNanos;
+    private long shownNanos;
+    private boolean shown;
+
+    /** On standard error. */
+    ProgressLine() {
+        this(isTerminal(2), System.err, System::nanoTime);
+    }
+
+    ProgressLine(boolean watched, PrintStream out, LongSupplier clock) {
+        this.watched = watched;
+        this.out = out;
+        this.clock = clock;
+        startNanos = clock.getAsLong();
+    }
+
+    /** Whether a descriptor of this process is a terminal. */
+    static boolean isTerminal(int descriptor) {
+        try {
+            Path file = Files.readSymbolicLink(Path.of("/proc/self/fd/" + descriptor));
+            return file.startsWith("/dev/pts") || file.startsWith("/dev/tty") || file.startsWith("/dev/console");
+        } catch (IOException e) {
+            return false;
+        }
+    }
+
+    /** @param totalBytes about; 0 when it is not known */
+    void show(String phase, long doneBytes, long totalBytes) {
+        long now = clock.getAsLong();
+        if (!watched || now - startNanos < QUIET_NANOS || shown && now - shownNanos < INTERVAL_NANOS) {
+            return;
+        }
+        shown = true;
+        shownNanos = now;
+        double seconds = (now - startNanos) / 1e9;
+        double perSecond = doneBytes / seconds;
+        StringBuilder text =
+                new StringBuilder(CLEAR_LINE).append("%s  %,.0f MiB".formatted(phase, doneBytes / MEBIBYTE));
+        if (totalBytes > 0) {
+            // Other things are written meanwhile, so the total is an estimate.
+            double part = Math.min(0.99, (double) doneBytes / totalBytes);
+            text.append(" of about %,.0f (%.0f %%)".formatted(totalBytes / MEBIBYTE, 100 * part));
+        }
+        text.append("  %,.0f MiB/s".formatted(perSecond / MEBIBYTE));
+        if (totalBytes > doneBytes && doneBytes > 0) {
+            text.append("  ")
+                    .append(timeLeft((totalBytes - doneBytes) / perSecond))
+                    .append(" left");
+        }
+        out.print(text);
+        out.flush();
+    }
+
+    private static String timeLeft(double seconds) {
+        Duration left = Duration.ofSeconds((long) Math.ceil(seconds));
+        return left.toHours() > 0
+                ? left.toHours() + " h " + left.toMinutesPart() + " min"
+                : left.toMinutes() > 0
+                        ? left.toMinutes() + " min " + left.toSecondsPart() + " s"
+                        : left.toSeconds() + " s";
+    }
+
+    /** Takes the line away, so that something else can be printed. */
+    void clear() {
+        if (shown) {
+            out.print(CLEAR_LINE);
+            out.flush();
+            shown = false;
+        }
+    }
+
+    @Override
+    public void close() {
+        clear();
+    }
+}
