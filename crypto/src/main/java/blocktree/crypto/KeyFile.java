@@ -64,8 +64,11 @@ public final class KeyFile {
     private static final int TEXT_SIZE_MAX = 16 * 1024;
     private static final int LINE_SIZE = 64;
     private static final int MAX_ASCII = 127;
-    private static final String BEGIN = "-----BEGIN BLOCKTREE KEY-----";
-    private static final String END = "-----END BLOCKTREE KEY-----";
+    /** The line before a key in a text. */
+    public static final String BEGIN = "-----BEGIN BLOCKTREE KEY-----";
+    /** The line after it. */
+    public static final String END = "-----END BLOCKTREE KEY-----";
+
     private static final Set<PosixFilePermission> OWNER_ONLY =
             EnumSet.of(PosixFilePermission.OWNER_READ, PosixFilePermission.OWNER_WRITE);
 

@@ -1,6 +1,5 @@
 package blocktree.node;
 
-import blocktree.btmsg.ControlReply;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
@@ -10,12 +9,6 @@ import java.util.Map;
  * @param stalled a request of a mount has waited longer than the node's request timeout
  */
 record Health(String state, boolean stalled) {
-
-    static Health of(ControlReply.Status status, long requestTimeoutMillis) {
-        return new Health(
-                status.state(),
-                status.counters().getOrDefault("fuse.oldest_pending_millis", 0L) > requestTimeoutMillis);
-    }
 
     static boolean isReady(String state) {
         return state.equals("running") || state.equals("read_only");

@@ -21,8 +21,6 @@ import org.jspecify.annotations.Nullable;
  * printer and a mail client.
  */
 record KeyBackup(KeyFile root, KeyFile node) {
-    private static final String BEGIN = "-----BEGIN BLOCKTREE KEY-----";
-    private static final String END = "-----END BLOCKTREE KEY-----";
     private static final int SIZE_BYTES_MAX = 64 * 1024;
 
     /** Both keys opened; closing it closes them. */
@@ -51,16 +49,16 @@ record KeyBackup(KeyFile root, KeyFile node) {
             KeyFile root = null;
             KeyFile node = null;
             int from = 0;
-            for (int end = text.indexOf(END); end >= 0; end = text.indexOf(END, from)) {
-                int begin = Math.max(from, text.lastIndexOf(BEGIN, end)); // what stands before may be long
-                KeyFile key =
-                        KeyFile.parse(text.substring(begin, end + END.length()).getBytes(US_ASCII));
+            for (int end = text.indexOf(KeyFile.END); end >= 0; end = text.indexOf(KeyFile.END, from)) {
+                int begin = Math.max(from, text.lastIndexOf(KeyFile.BEGIN, end)); // what stands before may be long
+                KeyFile key = KeyFile.parse(
+                        text.substring(begin, end + KeyFile.END.length()).getBytes(US_ASCII));
                 if (key.role() == KeyFile.Role.ROOT) {
                     root = key;
                 } else {
                     node = key;
                 }
-                from = end + END.length();
+                from = end + KeyFile.END.length();
             }
             if (root == null || node == null) {
                 throw notOne(tried, "no " + (root == null ? "root" : "node") + " key in it", null);

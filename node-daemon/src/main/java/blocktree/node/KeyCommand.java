@@ -307,19 +307,17 @@ final class KeyCommand implements Runnable {
                 throw new NodeException(
                         ExitCode.BAD_KEY_FILE, tried, "no key there has one", "put the root key to " + data.rootKey());
             }
-            try (SecretBytes before = passphrase.read("as it was", System.err)) {
-                // One that an attempt before, cut short, has changed already is left as it is.
-                try (SecretBytes after = PassphraseOptions.of(newFile).readNew(System.err)) {
-                    List<Path> unchanged = new ArrayList<>();
-                    for (Path path : sealed) {
-                        if (!opens(path, after)) {
-                            KeyFile.read(path).unlock(before).close();
-                            unchanged.add(path);
-                        }
+            try (SecretBytes before = passphrase.read("as it was", System.err);
+                    SecretBytes after = PassphraseOptions.of(newFile).readNew(System.err)) {
+                List<Path> unchanged = new ArrayList<>();
+                for (Path path : sealed) {
+                    if (!opens(path, after)) { // else an attempt before, cut short, has changed it already
+                        KeyFile.read(path).unlock(before).close();
+                        unchanged.add(path);
                     }
-                    for (Path path : unchanged) {
-                        KeyFile.changePassphrase(path, before, after);
-                    }
+                }
+                for (Path path : unchanged) {
+                    KeyFile.changePassphrase(path, before, after);
                 }
             }
         } catch (CryptoException e) {

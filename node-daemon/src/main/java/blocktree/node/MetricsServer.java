@@ -13,6 +13,7 @@ import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -106,9 +107,8 @@ final class MetricsServer implements AutoCloseable {
     private Answer answer(HttpExchange exchange) throws IOException {
         return switch (exchange.getRequestURI().getPath()) {
             case "/metrics" -> metrics(exchange.getRequestHeaders().getFirst("Accept"));
-            case "/health" -> health(node.health().isReady());
-            case "/health/live" -> health(node.health().isLive());
-            case "/health/ready" -> health(node.health().isReady());
+            case "/health/live" -> health(Health::isLive);
+            case "/health", "/health/ready" -> health(Health::isReady);
             default -> Answer.text(NOT_FOUND, "there are /metrics, /health, /health/live and /health/ready");
         };
     }
@@ -123,9 +123,10 @@ final class MetricsServer implements AutoCloseable {
         return new Answer(OK, writer.getContentType(), body.toByteArray());
     }
 
-    private Answer health(boolean good) {
-        byte[] body = (Json.of(node.health().toJson()) + "\n").getBytes(StandardCharsets.UTF_8);
-        return new Answer(good ? OK : UNAVAILABLE, JSON, body);
+    private Answer health(Predicate<Health> isGood) {
+        Health health = node.health();
+        byte[] body = (Json.of(health.toJson()) + "\n").getBytes(StandardCharsets.UTF_8);
+        return new Answer(isGood.test(health) ? OK : UNAVAILABLE, JSON, body);
     }
 
     @Override

@@ -203,15 +203,9 @@ final class Node {
     ControlReply.Status status() {
         Map<String, Long> counters = new LinkedHashMap<>(tree.counters());
         Runtime runtime = Runtime.getRuntime();
-        List<MountStatistics> statistics =
-                mounts.stream().map(mount -> mount.fuse.stats()).toList();
+        List<MountStatistics> statistics = statistics();
         counters.put("fuse.pending", sum(statistics, MountStatistics::pendingCount));
-        counters.put(
-                "fuse.oldest_pending_millis",
-                statistics.stream()
-                        .mapToLong(MountStatistics::oldestPendingMillis)
-                        .max()
-                        .orElse(0));
+        counters.put("fuse.oldest_pending_millis", oldestPendingMillis(statistics));
         counters.put("fuse.slow", sum(statistics, MountStatistics::slowCount));
         counters.put("fuse.threads", sum(statistics, MountStatistics::threadCount));
         List<ControlReply.Latency> latencies = new ArrayList<>(tree.latencies());
@@ -231,6 +225,17 @@ final class Node {
                 counters,
                 LatencyHistogram.UPPER_NANOS,
                 latencies);
+    }
+
+    private List<MountStatistics> statistics() {
+        return mounts.stream().map(mount -> mount.fuse.stats()).toList();
+    }
+
+    private static long oldestPendingMillis(List<MountStatistics> statistics) {
+        return statistics.stream()
+                .mapToLong(MountStatistics::oldestPendingMillis)
+                .max()
+                .orElse(0);
     }
 
     private static long sum(List<MountStatistics> statistics, ToLongFunction<MountStatistics> number) {
@@ -259,7 +264,7 @@ final class Node {
     }
 
     Health health() {
-        return Health.of(status(), requestTimeout.toMillis());
+        return new Health(state(), oldestPendingMillis(statistics()) > requestTimeout.toMillis());
     }
 
     ControlReply.Welcome welcome() {

@@ -216,26 +216,14 @@ final class RunCommand implements Callable<Integer> {
                 if (exitOnUnmount) {
                     node.stopWithLastMount();
                 }
+                List<String> points =
+                        mounts.stream().map(ControlMount::mountPoint).toList();
                 log.atInfo()
                         .addKeyValue("tree", node.tree().id().toHex())
                         .addKeyValue("mounts", node.mounts().size())
-                        .addKeyValue(
-                                "mount",
-                                String.join(
-                                        ":",
-                                        mounts.stream()
-                                                .map(ControlMount::mountPoint)
-                                                .toList()))
+                        .addKeyValue("mount", String.join(":", points))
                         .log("node_ready");
-                supervisor.ready(
-                        mounts.isEmpty()
-                                ? "no mounts"
-                                : "mounted on "
-                                        + String.join(
-                                                ", ",
-                                                mounts.stream()
-                                                        .map(ControlMount::mountPoint)
-                                                        .toList()));
+                supervisor.ready(points.isEmpty() ? "no mounts" : "mounted on " + String.join(", ", points));
                 supervisor.keepAlive(node::mounts);
                 scrubLater(node.tree(), settings.scrubBytesPerSecond());
                 node.awaitStopRequest();
