@@ -5,7 +5,6 @@ import static blocktree.fuse.NativeFuse.MEMORY;
 import blocktree.fuse.MountException.Code;
 import blocktree.fuse.MountPoint.Mounted;
 import blocktree.tree.FileSystem;
-import com.sun.security.auth.module.UnixSystem;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryStream;
@@ -111,9 +110,8 @@ public final class FuseMount {
     }
 
     private static void checkUser(MountOptions options) throws MountException {
-        boolean root = new UnixSystem().getUid() == 0;
-        boolean fusermount = MountPoint.fusermount().isPresent();
-        if (!root && !fusermount) {
+        boolean privileged = Privilege.mayMount();
+        if (!privileged && MountPoint.fusermount().isEmpty()) {
             throw new MountException(
                     Code.FUSERMOUNT_MISSING,
                     "the program fusermount, through which who is not root mounts, was not found",
@@ -125,13 +123,13 @@ public final class FuseMount {
                     "this user may not open " + DEVICE,
                     "as root, run chmod 666 %s (udev does so where it runs)".formatted(DEVICE));
         }
-        if (!root && options.allowOther() && !allowsOthers()) {
+        if (!privileged && options.allowOther() && !allowsOthers()) {
             throw new MountException(
                     Code.NOT_PERMITTED,
                     "allow_other needs root, or user_allow_other in " + CONFIGURATION,
                     "mount without it, or put the line user_allow_other into " + CONFIGURATION);
         }
-        if (!root && (options.setUserId() || options.devices())) {
+        if (!privileged && (options.setUserId() || options.devices())) {
             throw new MountException(
                     Code.NOT_PERMITTED, "only root can mount with suid or dev", "mount without, or as root");
         }

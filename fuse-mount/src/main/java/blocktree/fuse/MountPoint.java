@@ -25,7 +25,7 @@ final class MountPoint {
     private static final Logger log = LoggerFactory.getLogger(MountPoint.class);
     private static final Path MOUNT_TABLE = Path.of("/proc/self/mountinfo");
     private static final Duration PROBE_TIMEOUT = Duration.ofSeconds(3);
-    private static final Duration PROGRAM_TIMEOUT = Duration.ofSeconds(10);
+    private static final Duration UNMOUNT_TIMEOUT = Duration.ofSeconds(10);
 
     /**
      * A line of the mount table.
@@ -201,18 +201,39 @@ final class MountPoint {
      */
     @Nullable
     String unmount(boolean lazy) throws MountException {
-        List<String> command = new ArrayList<>();
-        Optional<Path> fusermount = fusermount();
-        if (fusermount.isPresent()) {
-            command.addAll(List.of(fusermount.get().toString(), "-u"));
-            if (lazy) {
-                command.add("-z");
-            }
-        } else {
-            command.add("umount");
-            if (lazy) {
-                command.add("-l");
-            }
+        return Privilege.mayMount() ? unmountItself(lazy) : unmountThroughProgram(lazy);
+    }
+
+    /** In a thread of its own: a disk that does not answer must not hold up the caller for ever. */
+    private @Nullable String unmountItself(boolean lazy) {
+        CompletableFuture<Optional<String>> failure = new CompletableFuture<>();
+        Thread thread = new Thread(
+                () -> {
+                    try {
+                        failure.complete(Optional.ofNullable(NativeFuse.unmount(path, lazy)));
+                    } catch (LinkageError e) {
+                        failure.complete(Optional.of(String.valueOf(e.getMessage())));
+                    }
+                },
+                "unmount");
+        thread.setDaemon(true);
+        thread.start();
+        try {
+            return failure.get(UNMOUNT_TIMEOUT.toMillis(), TimeUnit.MILLISECONDS)
+                    .orElse(null);
+        } catch (TimeoutException | ExecutionException e) {
+            return "umount does not end";
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return "interrupted";
+        }
+    }
+
+    private @Nullable String unmountThroughProgram(boolean lazy) throws MountException {
+        String program = fusermount().map(Path::toString).orElse("fusermount");
+        List<String> command = new ArrayList<>(List.of(program, "-u"));
+        if (lazy) {
+            command.add("-z");
         }
         command.addAll(List.of("--", path.toString()));
         try {
@@ -221,14 +242,14 @@ final class MountPoint {
                     .redirectErrorStream(true)
                     .start();
             process.getOutputStream().close();
-            if (!process.waitFor(PROGRAM_TIMEOUT.toMillis(), TimeUnit.MILLISECONDS)) {
+            if (!process.waitFor(UNMOUNT_TIMEOUT.toMillis(), TimeUnit.MILLISECONDS)) {
                 process.destroyForcibly();
-                return command.get(0) + " does not end";
+                return program + " does not end";
             }
             String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
             return process.exitValue() == 0 ? null : output;
         } catch (IOException e) {
-            throw new MountException(Code.FUSERMOUNT_MISSING, command.get(0) + " cannot be run", INSTALL_FUSE, e);
+            throw new MountException(Code.FUSERMOUNT_MISSING, program + " cannot be run", INSTALL_FUSE, e);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             return "interrupted";

@@ -5,13 +5,16 @@ import com.kenai.jffi.CallingConvention;
 import com.kenai.jffi.Invoker;
 import com.kenai.jffi.MemoryIO;
 import com.kenai.jffi.Type;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import jnr.ffi.LastError;
 import jnr.ffi.LibraryLoader;
 import jnr.ffi.Pointer;
 import jnr.ffi.Runtime;
 import jnr.ffi.Struct;
 import jnr.ffi.annotations.Delegate;
+import org.jspecify.annotations.Nullable;
 import ru.serce.jnrfuse.LibFuse;
 import ru.serce.jnrfuse.struct.FuseOperations;
 
@@ -22,6 +25,9 @@ import ru.serce.jnrfuse.struct.FuseOperations;
  */
 final class NativeFuse {
     static final String LIBRARY = "libfuse.so.2";
+    private static final String LIBC = "libc.so.6";
+    private static final int MNT_DETACH = 2;
+    private static final int UMOUNT_NOFOLLOW = 8;
     static final MemoryIO MEMORY = MemoryIO.getInstance();
 
     /** Functions that jnr-fuse does not bind. */
@@ -62,6 +68,10 @@ final class NativeFuse {
     /** From the C library. */
     public interface SystemLibrary {
         void free(long address);
+
+        int umount2(String path, int flags);
+
+        String strerror(int errno);
     }
 
     /** Callbacks by number of arguments, each as wide as a register. */
@@ -164,11 +174,25 @@ final class NativeFuse {
     static NativeFuse load() {
         return new NativeFuse(
                 LibraryLoader.create(Library.class).failImmediately().load(LIBRARY),
-                LibraryLoader.create(SystemLibrary.class).failImmediately().load("libc.so.6"));
+                LibraryLoader.create(SystemLibrary.class).failImmediately().load(LIBC));
     }
 
     void free(long address) {
         system.free(address);
+    }
+
+    /**
+     * Unmounts as umount2(2) does, for who may: root and who has CAP_SYS_ADMIN.
+     *
+     * @return null, or why it could not be done
+     */
+    static @Nullable String unmount(Path mountPoint, boolean lazy) {
+        SystemLibrary system =
+                LibraryLoader.create(SystemLibrary.class).failImmediately().load(LIBC);
+        int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
+        return system.umount2(mountPoint.toString(), flags) == 0
+                ? null
+                : system.strerror(LastError.getLastError(Runtime.getRuntime(system)));
     }
 
     /** Calls libfuse's {@code fuse_fill_dir_t} at {@code function}; not 0: no room. */

@@ -1,13 +1,16 @@
 package blocktree.node;
 
+import com.sun.security.auth.module.UnixSystem;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.UserPrincipal;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -61,13 +64,37 @@ final class DataDirectory {
         return path.resolve(settings.anchorPath());
     }
 
+    /** Root would leave files there that the directory's owner, whose node it is, cannot read. */
+    static void requireOwner(Path directory, String tried) throws NodeException {
+        try {
+            if (new UnixSystem().getUid() == 0 && (int) Files.getAttribute(directory, "unix:uid") != 0) {
+                UserPrincipal owner = Files.getOwner(directory);
+                throw new NodeException(
+                        ExitCode.BAD_CONFIGURATION,
+                        tried,
+                        "the directory belongs to the user %s, whose node could not read what root writes there"
+                                .formatted(owner),
+                        "do it as that user (runuser -u %s -- btnode …), or make it root's: chown -R root %s"
+                                .formatted(owner, directory));
+            }
+        } catch (NoSuchFileException e) {
+            // it will be made
+        } catch (IOException e) {
+            throw Failures.of(tried, e, "let this user see the directory");
+        }
+    }
+
     /**
      * Takes the directory for this process until the lock is closed. Where nothing can be written, who only reads shares it with others who do;
      * writers who come to it by another way are kept out.
      */
     Lock lock(boolean readOnly) throws NodeException {
         Path file = path.resolve(LOCK);
+        String tried = "to lock the data directory " + path;
         boolean shared = readOnly && !Files.isWritable(path);
+        if (!shared) {
+            requireOwner(path, tried);
+        }
         try {
             if (shared && !Files.exists(file)) {
                 return new Lock(null, true);
@@ -90,7 +117,7 @@ final class DataDirectory {
             throw taken(Files.readString(file).strip());
         } catch (IOException e) {
             throw Failures.of(
-                    "to lock the data directory " + path,
+                    tried,
                     e,
                     "let this user write to the directory, on a disk that is not read-only; "
                             + "without that the tree can be read: btnode run --read-only");

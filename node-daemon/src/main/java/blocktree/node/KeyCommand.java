@@ -229,6 +229,7 @@ final class KeyCommand implements Runnable {
         DataDirectory data = node.open();
         KeyBackup backup = KeyBackup.read(file);
         String tried = "to put back the keys of " + data.path();
+        DataDirectory.requireOwner(data.path(), tried);
         List<String> done = new ArrayList<>();
         try (SecretBytes secret = passphrase.read("of the backup", System.err);
                 KeyBackup.Opened keys = backup.open(secret, "to open the backup " + file)) {
@@ -297,6 +298,7 @@ final class KeyCommand implements Runnable {
         DataDirectory data = node.open();
         List<Path> sealed = new ArrayList<>();
         String tried = "to change the passphrase of the keys of " + data.path();
+        DataDirectory.requireOwner(data.path(), tried);
         try {
             for (Path path : List.of(data.nodeKey(), data.rootKey())) {
                 if (Files.exists(path) && KeyFile.read(path).isProtected()) {

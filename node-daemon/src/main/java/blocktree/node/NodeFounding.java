@@ -77,6 +77,7 @@ final class NodeFounding {
 
     /** Fails when there is something that must not be touched; before the passphrase is asked for. */
     void check() throws NodeException {
+        DataDirectory.requireOwner(directory, tried());
         checkPath("--node-key-path", nodeKeyPath);
         checkPath("--anchor-path", anchorPath);
         if (nodeKeyPath != null && anchorPath != null && resolved(nodeKeyPath).equals(resolved(anchorPath))) {

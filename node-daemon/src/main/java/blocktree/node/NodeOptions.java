@@ -10,14 +10,14 @@ final class NodeOptions {
             names = "--data-dir",
             paramLabel = "DIR",
             description =
-                    "The node's data directory. Default: data_dir of the configuration, else /var/lib/btnode for root and ~/.local/state/btnode for others.")
+                    "The node's data directory. Default: data_dir of the configuration, else /var/lib/btnode for root and the service, ~/.local/state/btnode for others.")
     private @Nullable Path directory;
 
     @Option(
             names = "--config",
             paramLabel = "FILE",
             description =
-                    "The configuration. Default: /etc/btnode/btnode.toml for root, ~/.config/btnode/btnode.toml for others, if it is there and for this data directory.")
+                    "The configuration. Default: /etc/btnode/btnode.toml for root and the service, ~/.config/btnode/btnode.toml for others, if it is there and for this data directory.")
     private @Nullable Path config;
 
     Settings settings() throws NodeException {
