@@ -99,9 +99,19 @@ final class Rocks implements AutoCloseable {
         SALVAGE
     }
 
+    /** From {@code java.library.path}, where the program has it; else RocksDB's loader takes it out of the jar. */
+    private static void loadLibrary() throws StoreException {
+        try {
+            RocksDB.loadLibrary();
+        } catch (RuntimeException | UnsatisfiedLinkError e) {
+            throw new StoreException(
+                    StoreException.Code.IO, "cannot load RocksDB's native library: " + e.getMessage(), e);
+        }
+    }
+
     Rocks(Path dir, StoreOptions options, Mode mode) throws StoreException {
         this.dir = dir;
-        NativeLibrary.load(options.nativeLibraryDir(), dir);
+        loadLibrary();
         try {
             dbOptions = own(dbOptions(options, mode));
             LRUCache cache = own(new LRUCache(options.blockCacheBytes()));

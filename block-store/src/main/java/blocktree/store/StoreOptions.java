@@ -24,7 +24,6 @@ public final class StoreOptions implements Cloneable {
     private long checkpointMillis = 10_000;
     private int checkpointChanges = 4_096;
     private long reserveBytes = RESERVE_BY_SIZE;
-    private @Nullable Path nativeLibraryDir;
     private Retention retention = Retention.DEFAULT;
     private InstantSource clock = InstantSource.system();
 
@@ -98,13 +97,6 @@ public final class StoreOptions implements Cloneable {
         return o;
     }
 
-    /** Where RocksDB's native library is unpacked once; the user's cache directory by default. */
-    public StoreOptions withNativeLibraryDir(Path dir) {
-        StoreOptions o = copy();
-        o.nativeLibraryDir = dir;
-        return o;
-    }
-
     public StoreOptions withRetention(Retention value) {
         StoreOptions o = copy();
         o.retention = value;
@@ -164,11 +156,6 @@ public final class StoreOptions implements Cloneable {
         return reserveBytes == RESERVE_BY_SIZE
                 ? Math.min(Math.max(deviceBytes / 40, 64 * MIB), 512 * MIB)
                 : reserveBytes;
-    }
-
-    @Nullable
-    Path nativeLibraryDir() {
-        return nativeLibraryDir;
     }
 
     Retention retention() {

@@ -55,6 +55,9 @@ import picocli.CommandLine.Spec;
             "Each command explains itself:  btnode COMMAND --help"
         })
 final class Main implements Runnable {
+    /** What systemd takes for the level of a line; see sd-daemon(3). */
+    private static final String JOURNAL_ERROR = "<3>";
+
     @Spec
     private CommandSpec spec;
 
@@ -129,9 +132,10 @@ final class Main implements Runnable {
             error.put("do", failure.remedy());
             System.out.println(Json.of(Map.of("error", error)));
         }
-        System.err.println("btnode: failed " + failure.tried());
-        System.err.println("  found: " + failure.found());
-        System.err.println("  do:    " + failure.remedy());
+        String level = Supervisor.isJournal(System.getenv()) ? JOURNAL_ERROR : "";
+        System.err.println(level + "btnode: failed " + failure.tried());
+        System.err.println(level + "  found: " + failure.found());
+        System.err.println(level + "  do:    " + failure.remedy());
         return failure.exitCode().code();
     }
 }
