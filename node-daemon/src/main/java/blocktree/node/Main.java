@@ -55,13 +55,23 @@ import picocli.CommandLine.Spec;
             "Each command explains itself:  btnode COMMAND --help"
         })
 final class Main implements Runnable {
+    private static final int USAGE_COLUMNS_MAX = 100;
+
     @Spec
     private CommandSpec spec;
 
     private Main() {}
 
     public static void main(String[] args) {
-        System.exit(execute(args));
+        StandardOutput output = StandardOutput.install();
+        int exitCode = execute(args);
+        try {
+            output.requireWhole();
+        } catch (NodeException e) {
+            explain(e);
+            exitCode = exitCode == ExitCode.OK.code() ? e.exitCode().code() : exitCode;
+        }
+        System.exit(exitCode);
     }
 
     /** Runs one command and says how it ended. */
@@ -78,10 +88,17 @@ final class Main implements Runnable {
         registerChoice(commandLine, RunCommand.Control.class);
         registerChoice(commandLine, RunCommand.LogLevel.class);
         registerChoice(commandLine, CompletionCommand.Shell.class);
-        commandLine.setUsageHelpWidth(100);
+        commandLine.setUsageHelpWidth(USAGE_COLUMNS_MAX);
+        sayVersion(commandLine);
         commandLine.setExecutionExceptionHandler(Main::report);
         commandLine.setParameterExceptionHandler(Main::explainUsage);
         return commandLine;
+    }
+
+    /** So that each command answers its --version. */
+    private static void sayVersion(CommandLine commandLine) {
+        commandLine.getCommandSpec().versionProvider(new VersionCommand.Provider());
+        commandLine.getSubcommands().values().forEach(Main::sayVersion);
     }
 
     private static <E extends Enum<E>> void registerChoice(CommandLine commandLine, Class<E> type) {
@@ -110,6 +127,9 @@ final class Main implements Runnable {
         String name = e.getCommandLine().getCommandSpec().qualifiedName();
         System.err.println("btnode: " + e.getMessage());
         CommandLine.UnmatchedArgumentException.printSuggestions(e, System.err);
+        if (e.getCommandLine().getParent() == null && args.length > 0 && args[0].startsWith("-")) {
+            System.err.println("  found: an option before the command; it belongs after it");
+        }
         System.err.println("  do:    see " + name + " --help");
         return ExitCode.USAGE.code();
     }
@@ -129,9 +149,13 @@ final class Main implements Runnable {
             error.put("do", failure.remedy());
             System.out.println(Json.of(Map.of("error", error)));
         }
+        explain(failure);
+        return failure.exitCode().code();
+    }
+
+    private static void explain(NodeException failure) {
         System.err.println("btnode: failed " + failure.tried());
         System.err.println("  found: " + failure.found());
         System.err.println("  do:    " + failure.remedy());
-        return failure.exitCode().code();
     }
 }

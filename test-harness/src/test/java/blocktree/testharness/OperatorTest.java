@@ -336,4 +336,28 @@ class OperatorTest {
             assertTrue(text.contains("/btnode.toml"), text);
         }
     }
+
+    @Test
+    void aResultThatCouldNotBePrintedIsNoSuccess() throws Exception {
+        try (TestNode node = TestNode.initialised()) {
+            String paths = String.join(" ", node.directory().program().command()) + " paths --data-dir data";
+            Program.Result full =
+                    Program.shell(node.work(), paths + " > /dev/full").result();
+            assertEquals(EXIT_FAILED, full.exitCode(), full.output());
+            assertTrue(full.output().contains("failed to print the result"), full.output());
+            assertTrue(full.output().contains("found: No space left on device"), full.output());
+            Program.Result closed = Program.shell(node.work(), paths + " >&-").result();
+            assertEquals(EXIT_FAILED, closed.exitCode(), closed.output());
+            assertEquals("", Program.shell(node.work(), paths + " | true").run(), "a reader may end when it likes");
+        }
+    }
+
+    @Test
+    void topEndsWithItsReader() throws Exception {
+        try (TestNode node = TestNode.started()) {
+            String top = String.join(" ", node.directory().program().command())
+                    + " top --data-dir data --interval 100ms | head -n 1";
+            assertTrue(Program.shell(node.work(), "timeout 60 " + top).run().contains("running"));
+        }
+    }
 }
