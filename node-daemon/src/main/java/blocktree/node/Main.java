@@ -6,6 +6,7 @@ import java.util.Map;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.UsageMessageSpec;
 import picocli.CommandLine.Spec;
 
 /** The program {@code btnode}: each command is a class of its own. */
@@ -89,10 +90,21 @@ final class Main implements Runnable {
         registerChoice(commandLine, RunCommand.LogLevel.class);
         registerChoice(commandLine, CompletionCommand.Shell.class);
         commandLine.setUsageHelpWidth(USAGE_COLUMNS_MAX);
+        commandLine.setUsageHelpAutoWidth(true);
+        commandLine.setHelpFactory(Main::help);
         sayVersion(commandLine);
         commandLine.setExecutionExceptionHandler(Main::report);
         commandLine.setParameterExceptionHandler(Main::explainUsage);
         return commandLine;
+    }
+
+    /** As wide as the terminal, within what reads well. */
+    private static CommandLine.Help help(CommandSpec spec, CommandLine.Help.ColorScheme colors) {
+        UsageMessageSpec usage = spec.usageMessage();
+        int columns = Math.min(usage.width(), USAGE_COLUMNS_MAX);
+        usage.autoWidth(false);
+        usage.width(columns);
+        return new CommandLine.Help(spec, colors);
     }
 
     /** So that each command answers its --version. */

@@ -49,7 +49,9 @@ final class Manual {
     public static void main(String[] args) throws IOException {
         Path pages = Path.of(args[0]);
         String date = args[3].substring(0, "2026-01-01".length());
-        writeCommand(Main.commandLine(), date, Files.createDirectories(pages.resolve("man1")));
+        CommandLine commands = Main.commandLine();
+        commands.setUsageHelpAutoWidth(false); // the same pages on every terminal
+        writeCommand(commands, date, Files.createDirectories(pages.resolve("man1")));
         Path configuration = pages.resolve("man5/" + ConfigurationFile.NAME + ".adoc");
         Files.writeString(create(configuration), configuration(date, Files.readString(Path.of(args[2]))));
         Path share = Path.of(args[1]);

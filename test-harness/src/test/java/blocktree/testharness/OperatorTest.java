@@ -9,6 +9,7 @@ import blocktree.harness.CommandResult;
 import blocktree.harness.HarnessException;
 import blocktree.harness.NodeDirectory;
 import blocktree.harness.NodeOptions;
+import blocktree.testharness.program.Program;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
@@ -349,6 +350,18 @@ class OperatorTest {
             Program.Result closed = Program.shell(node.work(), paths + " >&-").result();
             assertEquals(EXIT_FAILED, closed.exitCode(), closed.output());
             assertEquals("", Program.shell(node.work(), paths + " | true").run(), "a reader may end when it likes");
+        }
+    }
+
+    @Test
+    void helpFitsTheTerminal() throws Exception {
+        try (TestNode node = TestNode.initialised()) {
+            String help = String.join(" ", node.directory().program().command()) + " run --help";
+            String narrow = Program.shell(node.work(), "script -qc 'stty cols 60; " + help + "' /dev/null")
+                    .run();
+            narrow.replaceAll("\033\\[[0-9;]*m", "")
+                    .lines()
+                    .forEach(line -> assertTrue(line.stripTrailing().length() <= 60, line));
         }
     }
 
