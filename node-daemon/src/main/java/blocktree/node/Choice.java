@@ -15,16 +15,17 @@ final class Choice {
         return constant.name().toLowerCase(Locale.ROOT);
     }
 
+    static <E extends Enum<E>> List<String> labels(Class<E> type) {
+        return Arrays.stream(type.getEnumConstants()).map(Choice::label).toList();
+    }
+
     /** The constant of that label, in whatever case. IllegalArgumentException, with what there is, for anything else. */
     static <E extends Enum<E>> E of(Class<E> type, String text) {
-        E[] constants = type.getEnumConstants();
-        return Arrays.stream(constants)
+        return Arrays.stream(type.getEnumConstants())
                 .filter(each -> label(each).equalsIgnoreCase(text))
                 .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("'" + text + "' is none of "
-                        + String.join(
-                                ", ",
-                                Arrays.stream(constants).map(Choice::label).toList())));
+                .orElseThrow(() ->
+                        new IllegalArgumentException("'" + text + "' is none of " + String.join(", ", labels(type))));
     }
 
     /** What was probably meant by {@code text}: the one that differs least from it, in two letters at most. */

@@ -32,12 +32,11 @@ record ConfigurationFile(
     static final String NAME = "btnode.toml";
     private static final String MOUNT = "mount";
     private static final String MOUNTS_ARE_TABLES = "mounts are tables: [[mount]], then path = \"/mnt/tree\"";
-    private static final String MOUNT_PATH = "path";
+    static final String MOUNT_PATH = "path";
     private static final String MOUNT_SUBTREE = "subtree";
     private static final List<String> MOUNT_FLAGS =
             List.of("read_only", "allow_other", "show_snapshots", "suid", "dev", "noexec");
-    private static final List<String> MOUNT_KEYS = Stream.concat(
-                    Stream.of(MOUNT_PATH, MOUNT_SUBTREE), MOUNT_FLAGS.stream())
+    static final List<String> MOUNT_KEYS = Stream.concat(Stream.of(MOUNT_PATH, MOUNT_SUBTREE), MOUNT_FLAGS.stream())
             .toList();
 
     /** One thing that is wrong in a file; lines and columns from 1. */

@@ -56,7 +56,7 @@ final class Failures {
                         ExitCode.WRONG_PASSPHRASE,
                         tried,
                         found,
-                        "try again with the passphrase that was given at btnode init",
+                        "try again with the passphrase from btnode init or, if it was changed since, btnode key passphrase",
                         e);
             case PASSPHRASE_NEEDED ->
                 new NodeException(

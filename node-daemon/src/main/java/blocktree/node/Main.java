@@ -6,6 +6,7 @@ import java.util.Map;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.UsageMessageSpec;
 import picocli.CommandLine.Spec;
 
 /** The program {@code btnode}: each command is a class of its own. */
@@ -57,6 +58,7 @@ import picocli.CommandLine.Spec;
 final class Main implements Runnable {
     /** What systemd takes for the level of a line; see sd-daemon(3). */
     private static final String JOURNAL_ERROR = "<3>";
+    private static final int USAGE_COLUMNS_MAX = 100;
 
     @Spec
     private CommandSpec spec;
@@ -64,7 +66,15 @@ final class Main implements Runnable {
     private Main() {}
 
     public static void main(String[] args) {
-        System.exit(execute(args));
+        StandardOutput output = StandardOutput.install();
+        int exitCode = execute(args);
+        try {
+            output.requireWhole();
+        } catch (NodeException e) {
+            explain(e);
+            exitCode = exitCode == ExitCode.OK.code() ? e.exitCode().code() : exitCode;
+        }
+        System.exit(exitCode);
     }
 
     /** Runs one command and says how it ended. */
@@ -81,10 +91,28 @@ final class Main implements Runnable {
         registerChoice(commandLine, RunCommand.Control.class);
         registerChoice(commandLine, RunCommand.LogLevel.class);
         registerChoice(commandLine, CompletionCommand.Shell.class);
-        commandLine.setUsageHelpWidth(100);
+        commandLine.setUsageHelpWidth(USAGE_COLUMNS_MAX);
+        commandLine.setUsageHelpAutoWidth(true);
+        commandLine.setHelpFactory(Main::help);
+        sayVersion(commandLine);
         commandLine.setExecutionExceptionHandler(Main::report);
         commandLine.setParameterExceptionHandler(Main::explainUsage);
         return commandLine;
+    }
+
+    /** As wide as the terminal, within what reads well. */
+    private static CommandLine.Help help(CommandSpec spec, CommandLine.Help.ColorScheme colors) {
+        UsageMessageSpec usage = spec.usageMessage();
+        int columns = Math.min(usage.width(), USAGE_COLUMNS_MAX);
+        usage.autoWidth(false);
+        usage.width(columns);
+        return new CommandLine.Help(spec, colors);
+    }
+
+    /** So that each command answers its --version. */
+    private static void sayVersion(CommandLine commandLine) {
+        commandLine.getCommandSpec().versionProvider(new VersionCommand.Provider());
+        commandLine.getSubcommands().values().forEach(Main::sayVersion);
     }
 
     private static <E extends Enum<E>> void registerChoice(CommandLine commandLine, Class<E> type) {
@@ -113,6 +141,9 @@ final class Main implements Runnable {
         String name = e.getCommandLine().getCommandSpec().qualifiedName();
         System.err.println("btnode: " + e.getMessage());
         CommandLine.UnmatchedArgumentException.printSuggestions(e, System.err);
+        if (e.getCommandLine().getParent() == null && args.length > 0 && args[0].startsWith("-")) {
+            System.err.println("  found: an option before the command; it belongs after it");
+        }
         System.err.println("  do:    see " + name + " --help");
         return ExitCode.USAGE.code();
     }
@@ -132,10 +163,14 @@ final class Main implements Runnable {
             error.put("do", failure.remedy());
             System.out.println(Json.of(Map.of("error", error)));
         }
+        explain(failure);
+        return failure.exitCode().code();
+    }
+
+    private static void explain(NodeException failure) {
         String level = Supervisor.isJournal(System.getenv()) ? JOURNAL_ERROR : "";
         System.err.println(level + "btnode: failed " + failure.tried());
         System.err.println(level + "  found: " + failure.found());
         System.err.println(level + "  do:    " + failure.remedy());
-        return failure.exitCode().code();
     }
 }

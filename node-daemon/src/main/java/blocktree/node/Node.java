@@ -152,7 +152,10 @@ final class Node {
         }
         if (mount == null) {
             throw new NodeException(
-                    ExitCode.MOUNT_POINT, tried, "this node has no mount there", "see its mounts: btnode status");
+                    ExitCode.MOUNT_POINT,
+                    tried,
+                    "this node has no mount there",
+                    "see its mounts: btnode status --data-dir " + directory.path());
         }
         try {
             if (force) {

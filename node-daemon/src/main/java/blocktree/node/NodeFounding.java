@@ -100,7 +100,12 @@ final class NodeFounding {
         } catch (NoSuchFileException e) {
             // it will be made
         } catch (NotDirectoryException e) {
-            throw new NodeException(ExitCode.BAD_CONFIGURATION, tried(), "a file of that name", "name a directory", e);
+            throw new NodeException(
+                    ExitCode.BAD_CONFIGURATION,
+                    tried(),
+                    "a file in its place, or on the way to it",
+                    "name a directory",
+                    e);
         } catch (IOException e) {
             throw unusable(e);
         }

@@ -8,6 +8,7 @@ import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /**
  * The file {@code btnode.conf} of a data directory, which {@code init} writes: {@code key = value}, one a line, '#' for comments. Its presence says that
@@ -101,7 +102,18 @@ record NodeSettings(NodeKeyProtection nodeKey, String nodeKeyPath, String anchor
                 ExitCode.BAD_CONFIGURATION,
                 "to open the data directory " + dataDirectory,
                 exists ? "a directory that holds no node (no " + FILE_NAME + ")" : "no such directory",
-                "check --data-dir, or make a node there with: btnode init --data-dir " + dataDirectory);
+                isVacant(dataDirectory)
+                        ? "check --data-dir, or make a node there with: btnode init --data-dir " + dataDirectory
+                        : "name the data directory of a node with --data-dir; to make one, name an empty directory: btnode init --data-dir DIR");
+    }
+
+    /** Whether init would take it. */
+    private static boolean isVacant(Path directory) {
+        try (Stream<Path> entries = Files.list(directory)) {
+            return entries.findAny().isEmpty();
+        } catch (IOException e) {
+            return Files.notExists(directory);
+        }
     }
 
     private static String take(Map<String, String> values, String key) {

@@ -50,7 +50,8 @@ final class PathsCommand implements Callable<Integer> {
         paths.forEach((name, path) -> {
             boolean exists = Files.exists(path);
             json.put(name, Map.of("path", path, "exists", exists));
-            text.add("%-15s %s%s".formatted(name, path, exists ? "" : "  (not there)"));
+            String note = Files.notExists(path) ? "  (not there)" : "  (this user may not look)";
+            text.add("%-15s %s%s".formatted(name, path, exists ? "" : note));
         });
         output.print(json, text.toString());
         return ExitCode.OK.code();

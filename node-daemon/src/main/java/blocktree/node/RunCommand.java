@@ -120,7 +120,7 @@ final class RunCommand implements Callable<Integer> {
     @Option(
             names = "--log-level",
             paramLabel = "error|warn|info|debug",
-            description = "Default: log_level of the configuration (info).")
+            description = "From which level on events are logged. Default: log_level of the configuration (info).")
     private @Nullable LogLevel logLevel;
 
     enum Control {

@@ -6,6 +6,7 @@ import java.net.UnknownHostException;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /** What can be configured, in {@code btnode.toml} by its key and in the environment as {@code BTNODE_} and its key in capitals; docs/operations.md lists them too. */
@@ -19,31 +20,35 @@ enum Setting {
     REQUEST_TIMEOUT(Form.TIMEOUT, "2m", "how long a program waits for a disk that does not answer"),
     STOP_TIMEOUT(Form.TIMEOUT, "60s", "after that a stopping node gives up"),
     METRICS(Form.ADDRESS, "off", "address and port for /metrics and /health, such as 127.0.0.1:9273; off"),
-    LOG_FORMAT(EventLog.Format.class, "text", "one event a line: text, json or journal"),
-    LOG_LEVEL(RunCommand.LogLevel.class, "info", "error, warn, info or debug");
+    LOG_FORMAT(EventLog.Format.class, "text", "how the node logs, one event a line"),
+    LOG_LEVEL(RunCommand.LogLevel.class, "info", "from which level on the node logs");
 
-    /** Refuses a text with an IllegalArgumentException that says what is expected. */
-    private interface Form {
-        long TIMEOUT_MILLIS_MIN = 1_000;
-        long TIMEOUT_MILLIS_MAX = 86_400_000;
-        Form TIME = Quantity::parseMillis;
-        Form TIMEOUT = text -> {
+    /** A kind of text. @param check refuses one with an IllegalArgumentException that says what is expected */
+    private record Form(String label, Consumer<String> check) {
+        private static final long TIMEOUT_MILLIS_MIN = 1_000;
+        private static final long TIMEOUT_MILLIS_MAX = 86_400_000;
+        private static final Form TIME = new Form("TIME", Quantity::parseMillis);
+        private static final Form TIMEOUT = new Form("TIME", Form::checkTimeout);
+        private static final Form SIZE = new Form("SIZE", Quantity::parseBytes);
+        private static final Form ADDRESS = new Form("ADDRESS:PORT", Setting::parseAddress);
+        private static final Form PATH = new Form("PATH", Form::checkPath);
+
+        private static <E extends Enum<E>> Form choice(Class<E> type) {
+            return new Form(String.join("|", Choice.labels(type)), text -> Choice.of(type, text));
+        }
+
+        private static void checkTimeout(String text) {
             long millis = Quantity.parseMillis(text);
             if (millis < TIMEOUT_MILLIS_MIN || millis > TIMEOUT_MILLIS_MAX) {
                 throw new IllegalArgumentException("'" + text + "' is not between 1s and 1d");
             }
-        };
-        Form SIZE = Quantity::parseBytes;
-        Form ADDRESS = text -> {
-            var unused = parseAddress(text);
-        };
-        Form PATH = text -> {
+        }
+
+        private static void checkPath(String text) {
             if (text.isEmpty() || text.indexOf('\0') >= 0) {
                 throw new IllegalArgumentException("'" + text + "' is not a path");
             }
-        };
-
-        void check(String text);
+        }
     }
 
     private static final String OFF = "off";
@@ -53,7 +58,7 @@ enum Setting {
     private final String description;
 
     <E extends Enum<E>> Setting(Class<E> choices, String defaultText, String description) {
-        this(text -> Choice.of(choices, text), defaultText, description);
+        this(Form.choice(choices), defaultText, description);
     }
 
     Setting(Form form, String defaultText, String description) {
@@ -75,13 +80,18 @@ enum Setting {
         return defaultText;
     }
 
+    /** What its values look like, in capitals where they are no words of their own. */
+    String label() {
+        return form.label;
+    }
+
     String description() {
         return description;
     }
 
     /** IllegalArgumentException, with what is expected, for what is no value of this setting. */
     void check(String text) {
-        form.check(text);
+        form.check.accept(text);
     }
 
     /** Whether {@code btnode.toml} may give it as a number. */

@@ -135,7 +135,7 @@ final class Settings {
                     ExitCode.USAGE,
                     "to read the option " + option,
                     String.valueOf(e.getMessage()),
-                    "see the command's --help",
+                    "see btnode run --help",
                     e);
         }
         Map<Setting, Value> changed = new EnumMap<>(values);

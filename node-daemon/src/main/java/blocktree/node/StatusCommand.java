@@ -3,6 +3,8 @@ package blocktree.node;
 import blocktree.btmsg.ControlMount;
 import blocktree.btmsg.ControlReply;
 import blocktree.btmsg.ControlRequest;
+import blocktree.crypto.Fingerprint;
+import blocktree.crypto.TreeId;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -73,7 +75,7 @@ final class StatusCommand implements Callable<Integer> {
         StringBuilder text = new StringBuilder();
         text.append("state    ").append(status.state()).append("\npid      ").append(status.pid());
         text.append("\nsince    ").append(Instant.ofEpochMilli(status.startedMillis()));
-        text.append("\ntree     ").append(status.tree());
+        text.append("\ntree     ").append(Fingerprint.of(TreeId.parse(status.tree())));
         text.append("\ndata     ").append(status.dataDirectory());
         for (ControlMount mount : status.mounts()) {
             text.append("\nmount    ")

@@ -113,13 +113,18 @@ final class TopCommand implements Callable<Integer> {
                     "see btnode top --help",
                     e);
         }
+        if (count < 0) {
+            throw new NodeException(
+                    ExitCode.USAGE, "to read the option --count", "a number below 0", "see btnode top --help");
+        }
         Path data = node.path();
         boolean terminal = ProgressLine.isTerminal(1);
         PrintStream out = System.out;
         try (NodeClient client = NodeClient.require(data)) {
             ControlReply.Status before = (ControlReply.Status) client.call(new ControlRequest.Status());
             long beforeNanos = System.nanoTime();
-            for (int round = 0; count == 0 || round < count; round++) {
+            // A reader that has gone ends it too.
+            for (int round = 0; (count == 0 || round < count) && !out.checkError(); round++) {
                 Thread.sleep(pause.toMillis());
                 ControlReply.Status now = (ControlReply.Status) client.call(new ControlRequest.Status());
                 long nanos = System.nanoTime();
@@ -173,7 +178,7 @@ final class TopCommand implements Callable<Integer> {
                         uptime(counter(now, "process.uptime_millis")),
                         now.nodeVersion()));
         text.append(
-                "waiting %d, the oldest for %d ms   to be written %.1f MiB   cached %.1f MiB, hits %s   heap %.0f MiB%n%n"
+                "waiting %d, the oldest for %d ms   to be written %.1f MiB%ncached %.1f MiB, hits %s   heap %.0f MiB%n%n"
                         .formatted(
                                 counter(now, "fuse.pending"),
                                 counter(now, "fuse.oldest_pending_millis"),

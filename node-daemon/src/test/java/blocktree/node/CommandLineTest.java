@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -25,6 +26,8 @@ import picocli.CommandLine;
 
 /** What commands print and exit with, where no node needs to run. */
 class CommandLineTest {
+    private static final int COLUMNS_MAX = 100;
+
     @TempDir
     Path temporary;
 
@@ -64,6 +67,63 @@ class CommandLineTest {
         assertEquals(0, Main.execute(args.toArray(String[]::new)), err.toString());
         assertTrue(out.toString(StandardCharsets.UTF_8).contains("Usage: btnode"), out.toString());
         assertEquals("", err.toString());
+        out.toString(StandardCharsets.UTF_8)
+                .lines()
+                .forEach(line -> assertTrue(line.length() <= COLUMNS_MAX, "too long: " + line));
+        CommandLine explained = Main.commandLine();
+        for (String word : command.isEmpty() ? new String[0] : command.split(" ")) {
+            explained = Objects.requireNonNull(explained.getSubcommands().get(word));
+        }
+        for (CommandLine.Model.ArgSpec argument : explained.getCommandSpec().args()) {
+            assertFalse(String.join("", argument.description()).isBlank(), "undescribed: " + argument);
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("commands")
+    void everyCommandSaysTheVersion(String command) {
+        String line = (command + " --version").strip();
+        assertEquals(0, Main.execute(line.split(" ")), err.toString());
+        assertTrue(out.toString().startsWith("btnode " + Version.NAME), out.toString());
+    }
+
+    @Test
+    void exitCodesAreTheSameInTheHelpAndInTheDocumentation() throws IOException {
+        List<String> labels = new ArrayList<>();
+        List<String> rows = Files.readAllLines(Path.of("../docs/operations.md")).stream()
+                .filter(line -> line.matches("\\| \\d+ \\| `.*"))
+                .map(line -> line.replaceAll("\\| (\\d+) \\| `(\\w+)` .*", "$1 $2"))
+                .toList();
+        List<String> codes = new ArrayList<>();
+        for (ExitCode code : ExitCode.values()) {
+            labels.add(code.code() + " " + code.label());
+            codes.add(String.valueOf(code.code()));
+        }
+        assertEquals(labels, rows);
+        assertEquals(
+                codes,
+                List.copyOf(Main.commandLine()
+                        .getCommandSpec()
+                        .usageMessage()
+                        .exitCodeList()
+                        .keySet()));
+    }
+
+    @Test
+    void anOptionBeforeItsCommandIsExplained() {
+        assertEquals(2, Main.execute("--data-dir", temporary.toString(), "status"));
+        assertTrue(err.toString().contains("belongs after it"), err.toString());
+        assertTrue(err.toString().contains("--help"), err.toString());
+    }
+
+    @Test
+    void whoMeantAnotherDirectoryIsNotSentToMakeANodeWhereNoneCanBeMade() throws IOException {
+        assertEquals(8, Main.execute("status", "--data-dir", temporary.toString()));
+        assertTrue(err.toString().contains("btnode init --data-dir " + temporary), err.toString());
+        err.reset();
+        Files.writeString(temporary.resolve("mine"), "x");
+        assertEquals(8, Main.execute("status", "--data-dir", temporary.toString()));
+        assertTrue(err.toString().contains("name an empty directory"), err.toString());
     }
 
     @ParameterizedTest
@@ -78,7 +138,9 @@ class CommandLineTest {
                 "mount",
                 "init --node-key=sticker",
                 "run --control=tcp",
-                "run --data-dir"
+                "run --data-dir",
+                "run --retention often",
+                "top --count -1"
             })
     void aWrongCommandLineIsExplainedBriefly(String line) {
         assertEquals(2, Main.execute(line.isEmpty() ? new String[0] : line.split(" ")));

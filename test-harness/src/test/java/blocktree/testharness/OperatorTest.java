@@ -9,6 +9,7 @@ import blocktree.harness.CommandResult;
 import blocktree.harness.HarnessException;
 import blocktree.harness.NodeDirectory;
 import blocktree.harness.NodeOptions;
+import blocktree.testharness.program.Program;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
@@ -334,6 +335,42 @@ class OperatorTest {
             String text = node.directory().command("paths").orThrow().output();
             assertTrue(text.contains("store           " + node.data().resolve("tree")), text);
             assertTrue(text.contains("/btnode.toml"), text);
+        }
+    }
+
+    @Test
+    void aResultThatCouldNotBePrintedIsNoSuccess() throws Exception {
+        try (TestNode node = TestNode.initialised()) {
+            String paths = String.join(" ", node.directory().program().command()) + " paths --data-dir data";
+            Program.Result full =
+                    Program.shell(node.work(), paths + " > /dev/full").result();
+            assertEquals(EXIT_FAILED, full.exitCode(), full.output());
+            assertTrue(full.output().contains("failed to print the result"), full.output());
+            assertTrue(full.output().contains("found: No space left on device"), full.output());
+            Program.Result closed = Program.shell(node.work(), paths + " >&-").result();
+            assertEquals(EXIT_FAILED, closed.exitCode(), closed.output());
+            assertEquals("", Program.shell(node.work(), paths + " | true").run(), "a reader may end when it likes");
+        }
+    }
+
+    @Test
+    void helpFitsTheTerminal() throws Exception {
+        try (TestNode node = TestNode.initialised()) {
+            String help = String.join(" ", node.directory().program().command()) + " run --help";
+            String narrow = Program.shell(node.work(), "script -qc 'stty cols 60; " + help + "' /dev/null")
+                    .run();
+            narrow.replaceAll("\033\\[[0-9;]*m", "")
+                    .lines()
+                    .forEach(line -> assertTrue(line.stripTrailing().length() <= 60, line));
+        }
+    }
+
+    @Test
+    void topEndsWithItsReader() throws Exception {
+        try (TestNode node = TestNode.started()) {
+            String top = String.join(" ", node.directory().program().command())
+                    + " top --data-dir data --interval 100ms | head -n 1";
+            assertTrue(Program.shell(node.work(), "timeout 60 " + top).run().contains("running"));
         }
     }
 }

@@ -22,6 +22,7 @@ public final class Program {
             Map.entry("git", "git"),
             Map.entry("getfacl", "acl"),
             Map.entry("setfacl", "acl"),
+            Map.entry("man", "man-db"),
             Map.entry("mvn", "maven"),
             Map.entry("rsync", "rsync"),
             Map.entry("setfattr", "attr"),
