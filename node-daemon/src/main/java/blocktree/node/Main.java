@@ -58,6 +58,7 @@ import picocli.CommandLine.Spec;
 final class Main implements Runnable {
     /** What systemd takes for the level of a line; see sd-daemon(3). */
     private static final String JOURNAL_ERROR = "<3>";
+
     private static final int USAGE_COLUMNS_MAX = 100;
 
     @Spec

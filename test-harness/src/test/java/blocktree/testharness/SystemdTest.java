@@ -40,11 +40,13 @@ class SystemdTest {
     }
 
     private static Path build(Path sources, Path output) {
-        Program script = Program.shell(sources, "bin/btnode-package --output " + output)
-                .within(BUILD_TIMEOUT);
+        Program script =
+                Program.shell(sources, "bin/btnode-package --output " + output).within(BUILD_TIMEOUT);
         // What the tests run against is not built anew under them.
         List<String> lines = (sources.equals(SOURCES) ? script.with("BTNODE_NO_BUILD", "1") : script)
-                .run().lines().toList();
+                .run()
+                .lines()
+                .toList();
         return Path.of(lines.get(lines.size() - 1));
     }
 
