@@ -52,7 +52,8 @@ final class CheckReport {
         value.put("clean", problemCount == 0);
         value.put("findings", problemCount);
         value.put("counters", new TreeMap<>(checked.counters()));
-        StringBuilder text = new StringBuilder(problemCount == 0 ? "clean" : problemCount + " findings");
+        StringBuilder text = new StringBuilder(
+                problemCount == 0 ? "clean" : problemCount + (problemCount == 1 ? " finding" : " findings"));
         new TreeMap<>(checked.counters()).forEach((name, count) -> text.append("\n  %-32s %,d".formatted(name, count)));
         output.print(value, text.toString());
         return (problemCount == 0 ? ExitCode.OK : ExitCode.FAILED).code();

@@ -74,7 +74,13 @@ final class Failures {
                         e);
             case UNSAFE_PERMISSIONS, IO ->
                 new NodeException(
-                        ExitCode.BAD_KEY_FILE, tried, found, "check the path and the permissions of the key file", e);
+                        ExitCode.BAD_KEY_FILE,
+                        tried,
+                        found,
+                        e.getCause() instanceof NoSuchFileException
+                                ? "put it back, from a copy or from a backup: btnode key restore BACKUP --data-dir DIR"
+                                : "check the path and the permissions of the key file",
+                        e);
             case BAD_SIGNATURE, DENIED, OUT_OF_ORDER, CORRUPT, WRONG_KEY, TOO_MANY ->
                 new NodeException(ExitCode.DAMAGED_STORE, tried, found, "run btnode fsck on the data directory", e);
         };

@@ -8,7 +8,6 @@ import blocktree.testharness.program.Program;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.TreeSet;
@@ -27,6 +26,7 @@ class ManualTest {
     private static final Pattern OPTION = Pattern.compile("(?m)^ {2,}(?:-., )?(--[a-z-]+)");
 
     static List<Path> pages() throws Exception {
+        assertTrue(Files.isDirectory(PAGES), "no pages: build them with 'mvn -DskipTests package'");
         try (Stream<Path> files = Files.walk(PAGES)) {
             return files.filter(Files::isRegularFile).sorted().toList();
         }
@@ -99,8 +99,7 @@ class ManualTest {
 
     private static String man(Path page, String option, String rest) {
         Program.require("man");
-        return Program.shell(
-                        page.getParent(), String.join(" ", Arrays.asList("man", option, "-l", page.toString(), rest)))
+        return Program.shell(PAGES, "man " + option + " -l " + page + " " + rest)
                 .with("MANWIDTH", "100")
                 .run();
     }
