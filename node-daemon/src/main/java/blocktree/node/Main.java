@@ -2,6 +2,7 @@ package blocktree.node;
 
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -23,6 +24,7 @@ import picocli.CommandLine.Spec;
             UnmountCommand.class,
             StatusCommand.class,
             TopCommand.class,
+            BenchCommand.class,
             DoctorCommand.class,
             SnapshotCommand.class,
             FsckCommand.class,
@@ -108,6 +110,14 @@ final class Main implements Runnable {
 
     private static int explainUsage(CommandLine.ParameterException e, String[] args) {
         String name = e.getCommandLine().getCommandSpec().qualifiedName();
+        reportToPrograms(
+                new NodeException(
+                        ExitCode.USAGE,
+                        "to read the command line",
+                        String.valueOf(e.getMessage()),
+                        "see " + name + " --help"),
+                e.getCommandLine(),
+                List.of(args));
         System.err.println("btnode: " + e.getMessage());
         CommandLine.UnmatchedArgumentException.printSuggestions(e, System.err);
         System.err.println("  do:    see " + name + " --help");
@@ -118,20 +128,24 @@ final class Main implements Runnable {
         if (!(e instanceof NodeException failure)) {
             throw e;
         }
-        boolean json = failed.getCommandSpec().findOption("--json") != null
-                && parsed.expandedArgs().contains("--json");
-        if (json) {
-            Map<String, Object> error = new LinkedHashMap<>();
-            error.put("code", failure.exitCode().label());
-            error.put("exit_code", failure.exitCode().code());
-            error.put("tried", failure.tried());
-            error.put("found", failure.found());
-            error.put("do", failure.remedy());
-            System.out.println(Json.of(Map.of("error", error)));
-        }
+        reportToPrograms(failure, failed, parsed.expandedArgs());
         System.err.println("btnode: failed " + failure.tried());
         System.err.println("  found: " + failure.found());
         System.err.println("  do:    " + failure.remedy());
         return failure.exitCode().code();
+    }
+
+    /** Prints a failure as JSON where the command was asked for that. */
+    private static void reportToPrograms(NodeException failure, CommandLine failed, List<String> args) {
+        if (failed.getCommandSpec().findOption("--json") == null || !args.contains("--json")) {
+            return;
+        }
+        Map<String, Object> error = new LinkedHashMap<>();
+        error.put("code", failure.exitCode().label());
+        error.put("exit_code", failure.exitCode().code());
+        error.put("tried", failure.tried());
+        error.put("found", failure.found());
+        error.put("do", failure.remedy());
+        System.out.println(Json.of(Map.of("error", error)));
     }
 }
