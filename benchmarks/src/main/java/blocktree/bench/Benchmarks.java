@@ -58,6 +58,12 @@ public final class Benchmarks implements Callable<Integer> {
                     "Measure what must not grow with the tree too (default: when all rows run; minutes to prepare).")
     private @Nullable Boolean growth;
 
+    @Option(
+            names = "--daemon",
+            negatable = true,
+            description = "Measure start, status and idle memory too (default: when all rows run; two minutes).")
+    private @Nullable Boolean daemon;
+
     @Option(names = "--short", description = "A few seconds of everything, once; the figures say little.")
     private boolean isShort;
 
@@ -116,8 +122,12 @@ public final class Benchmarks implements Callable<Integer> {
         Report report;
         try {
             Results results = measure(directory, rows, scale, count);
-            boolean growing = growth == null ? wanted == null : growth;
-            report = new Report(results, count, growing ? Growth.measure(directory, scale, out) : List.of());
+            boolean all = wanted == null;
+            report = new Report(
+                    results,
+                    count,
+                    (growth == null ? all : growth) ? Growth.measure(directory, scale, out) : List.of(),
+                    (daemon == null ? all : daemon) ? Daemon.measure(directory, scale, out) : List.of());
         } catch (IOException e) {
             // With the daemons' logs.
             throw new IOException("failed; what it left is in " + directory, e);

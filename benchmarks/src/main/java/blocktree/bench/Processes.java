@@ -67,12 +67,21 @@ final class Processes {
 
     /** Largest resident set so far; 0 when there is no such process. */
     static long residentBytesMax(long pid) throws IOException {
+        return memoryBytes(pid, "VmHWM:");
+    }
+
+    /** Resident set now; 0 when there is no such process. */
+    static long residentBytes(long pid) throws IOException {
+        return memoryBytes(pid, "VmRSS:");
+    }
+
+    private static long memoryBytes(long pid, String field) throws IOException {
         Path status = Path.of("/proc/" + pid + "/status");
         if (!Files.exists(status)) {
             return 0;
         }
         return Files.readAllLines(status).stream()
-                .filter(line -> line.startsWith("VmHWM:"))
+                .filter(line -> line.startsWith(field))
                 .mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")) * 1024)
                 .findFirst()
                 .orElse(0);

@@ -29,11 +29,13 @@ final class Report {
     private final Scale scale;
     private final int rounds;
     private final List<Growth.Figure> growth;
+    private final List<Daemon.Figure> daemon;
 
-    /** {@code growth} is empty when that was not measured. */
-    Report(Results results, int rounds, List<Growth.Figure> growth) {
+    /** {@code growth} and {@code daemon} are empty when that was not measured. */
+    Report(Results results, int rounds, List<Growth.Figure> growth, List<Daemon.Figure> daemon) {
         this.results = results;
         this.growth = growth;
+        this.daemon = daemon;
         this.scale = results.scale();
         this.rounds = rounds;
     }
@@ -121,6 +123,7 @@ final class Report {
         }
         page.append("\n").append(memory()).append("\n\n");
         appendGrowth(page);
+        appendDaemon(page);
         page.append("## Rows\n\n");
         for (Row row : results.rows()) {
             page.append("- `%s`: %s\n".formatted(row.id(), row.description()));
@@ -170,6 +173,34 @@ final class Report {
         }
         page.append('\n');
         for (Growth.Figure figure : growth) {
+            page.append("- `%s`: %s\n".formatted(figure.cost().id, figure.cost().description));
+        }
+        page.append('\n');
+    }
+
+    private void appendDaemon(StringBuilder page) {
+        if (daemon.isEmpty()) {
+            return;
+        }
+        page.append("""
+                ## As a daemon
+
+                A node with an empty tree. *of goal* is the figure in goals: at most 1 is well.
+
+                | row | unit | figure | goal | of goal |
+                | --- | --- | ---: | ---: | ---: |
+                """);
+        for (Daemon.Figure figure : daemon) {
+            page.append("| %s | %s | %s | %s | %s |\n"
+                    .formatted(
+                            figure.cost().id,
+                            figure.cost().unit,
+                            Unit.format(figure.value()),
+                            Unit.format(figure.cost().goal),
+                            Unit.format(figure.ratio())));
+        }
+        page.append('\n');
+        for (Daemon.Figure figure : daemon) {
             page.append("- `%s`: %s\n".formatted(figure.cost().id, figure.cost().description));
         }
         page.append('\n');

@@ -42,12 +42,21 @@ class BenchmarksTest {
         assertEquals(
                 List.of(Growth.Cost.values()),
                 growth.stream().map(Growth.Figure::cost).toList());
-        Report report = new Report(results, 1, growth);
+        List<Daemon.Figure> daemon = Daemon.measure(directory, Scale.small(), new PrintWriter(System.out, true));
+        assertEquals(
+                List.of(Daemon.Cost.values()),
+                daemon.stream().map(Daemon.Figure::cost).toList());
+        Report report = new Report(results, 1, growth, daemon);
         for (Row row : rows) {
             assertTrue(report.text().lines().anyMatch(line -> line.startsWith(row.id() + " ")), report.text());
             assertTrue(report.markdown().contains("\n| " + row.id() + " | "), row.id());
         }
         for (Growth.Figure figure : growth) {
+            assertTrue(
+                    figure.ratio() > 0 && report.markdown().contains("\n| " + figure.cost().id + " | "),
+                    figure::toString);
+        }
+        for (Daemon.Figure figure : daemon) {
             assertTrue(
                     figure.ratio() > 0 && report.markdown().contains("\n| " + figure.cost().id + " | "),
                     figure::toString);

@@ -1,6 +1,7 @@
 package blocktree.fuse;
 
 import blocktree.tree.LatencyHistogram;
+import java.util.EnumMap;
 import java.util.Map;
 
 /**
@@ -15,6 +16,27 @@ import java.util.Map;
 public record MountStatistics(
         Map<Operation, Count> operations, int pendingCount, long oldestPendingMillis, long slowCount, int threadCount) {
 
+    /** Of a mount that was never used. */
+    public static final MountStatistics NONE = new MountStatistics(Map.of(), 0, 0, 0, 0);
+
+    /** Of both mounts together. */
+    public MountStatistics plus(MountStatistics other) {
+        Map<Operation, Count> all = new EnumMap<>(Operation.class);
+        all.putAll(operations);
+        other.operations.forEach((operation, count) -> all.merge(operation, count, Count::plus));
+        return new MountStatistics(
+                all,
+                pendingCount + other.pendingCount,
+                Math.max(oldestPendingMillis, other.oldestPendingMillis),
+                slowCount + other.slowCount,
+                threadCount + other.threadCount);
+    }
+
+    /** What stays true of a mount that is gone. */
+    public MountStatistics afterwards() {
+        return new MountStatistics(operations, 0, 0, slowCount, 0);
+    }
+
     /**
      * @param latency of each request, from when libfuse had read it to when it has the answer
      * @param failureCount requests that the caller saw fail, for whatever reason, "no such file" included
@@ -23,6 +45,10 @@ public record MountStatistics(
 
         public long count() {
             return latency.count();
+        }
+
+        private Count plus(Count other) {
+            return new Count(latency.plus(other.latency), failureCount + other.failureCount);
         }
     }
 }

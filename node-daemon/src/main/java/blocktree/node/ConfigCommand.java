@@ -100,11 +100,19 @@ final class ConfigCommand implements Runnable {
                             .map(near -> "did you mean " + near + "? If not, unset it")
                             .orElse("unset it; there are " + String.join(", ", variables())));
         }
+        OpenTree.requireHeap(settings.sizeBytes(Setting.DIRTY_LIMIT));
         Path file = settings.file();
+        Path passedOver = settings.passedOver();
         Map<String, Object> json = new LinkedHashMap<>();
         json.put("file", file);
+        json.put("passed_over", passedOver);
         json.put("valid", true);
-        output.print(json, file == null ? "no configuration file; the defaults count" : file + " can be used");
+        output.print(
+                json,
+                (file == null ? "no configuration file; the defaults count" : file + " can be used")
+                        + (passedOver == null
+                                ? ""
+                                : "\npassed over, because it is for another data directory: " + passedOver));
         return ExitCode.OK.code();
     }
 

@@ -143,7 +143,7 @@ final class KeyCommand implements Runnable {
                 }
                 String text = KeyBackup.of(root, identity, tree, secret).toText();
                 if (print) {
-                    System.out.print(text);
+                    output.print(Map.of("text", text), text.stripTrailing());
                     if (System.out.checkError()) {
                         throw new NodeException(
                                 ExitCode.FAILED, tried, "standard output takes no more", "make room where it goes to");

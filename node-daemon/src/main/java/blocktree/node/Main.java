@@ -2,6 +2,7 @@ package blocktree.node;
 
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -24,6 +25,7 @@ import picocli.CommandLine.Spec;
             UnmountCommand.class,
             StatusCommand.class,
             TopCommand.class,
+            BenchCommand.class,
             DoctorCommand.class,
             SnapshotCommand.class,
             FsckCommand.class,
@@ -140,6 +142,14 @@ final class Main implements Runnable {
 
     private static int explainUsage(CommandLine.ParameterException e, String[] args) {
         String name = e.getCommandLine().getCommandSpec().qualifiedName();
+        reportToPrograms(
+                new NodeException(
+                        ExitCode.USAGE,
+                        "to read the command line",
+                        String.valueOf(e.getMessage()),
+                        "see " + name + " --help"),
+                e.getCommandLine(),
+                List.of(args));
         System.err.println("btnode: " + e.getMessage());
         CommandLine.UnmatchedArgumentException.printSuggestions(e, System.err);
         if (e.getCommandLine().getParent() == null && args.length > 0 && args[0].startsWith("-")) {
@@ -153,17 +163,7 @@ final class Main implements Runnable {
         if (!(e instanceof NodeException failure)) {
             throw e;
         }
-        boolean json = failed.getCommandSpec().findOption("--json") != null
-                && parsed.expandedArgs().contains("--json");
-        if (json) {
-            Map<String, Object> error = new LinkedHashMap<>();
-            error.put("code", failure.exitCode().label());
-            error.put("exit_code", failure.exitCode().code());
-            error.put("tried", failure.tried());
-            error.put("found", failure.found());
-            error.put("do", failure.remedy());
-            System.out.println(Json.of(Map.of("error", error)));
-        }
+        reportToPrograms(failure, failed, parsed.expandedArgs());
         explain(failure);
         return failure.exitCode().code();
     }
@@ -173,5 +173,19 @@ final class Main implements Runnable {
         System.err.println(level + "btnode: failed " + failure.tried());
         System.err.println(level + "  found: " + failure.found());
         System.err.println(level + "  do:    " + failure.remedy());
+    }
+
+    /** Prints a failure as JSON where the command was asked for that. */
+    private static void reportToPrograms(NodeException failure, CommandLine failed, List<String> args) {
+        if (failed.getCommandSpec().findOption("--json") == null || !args.contains("--json")) {
+            return;
+        }
+        Map<String, Object> error = new LinkedHashMap<>();
+        error.put("code", failure.exitCode().label());
+        error.put("exit_code", failure.exitCode().code());
+        error.put("tried", failure.tried());
+        error.put("found", failure.found());
+        error.put("do", failure.remedy());
+        System.out.println(Json.of(Map.of("error", error)));
     }
 }

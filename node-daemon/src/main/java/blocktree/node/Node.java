@@ -7,7 +7,6 @@ import blocktree.fuse.FuseMount;
 import blocktree.fuse.MountException;
 import blocktree.fuse.MountOptions;
 import blocktree.fuse.MountStatistics;
-import blocktree.fuse.Operation;
 import blocktree.tree.FileSystem;
 import blocktree.tree.FileSystemException;
 import blocktree.tree.LatencyHistogram;
@@ -17,14 +16,12 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
-import java.util.function.ToLongFunction;
+import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -37,12 +34,28 @@ final class Node {
     /** @param released completes when the mount is gone and what was written through it has been handed to the store */
     private record Mount(ControlMount description, FuseMount fuse, FileSystem view, CompletableFuture<Void> released) {}
 
+    /** @param gone what those have done that are no longer open */
+    private record Mounts(List<Mount> open, MountStatistics gone) {
+        Mounts with(Mount mount) {
+            return new Mounts(Stream.concat(open.stream(), Stream.of(mount)).toList(), gone);
+        }
+
+        Mounts without(FuseMount fuse) {
+            return new Mounts(
+                    open.stream().filter(mount -> mount.fuse != fuse).toList(),
+                    open.stream()
+                            .filter(mount -> mount.fuse == fuse)
+                            .map(mount -> mount.fuse.stats().afterwards())
+                            .reduce(gone, MountStatistics::plus));
+        }
+    }
+
     private final DataDirectory directory;
     private final Duration requestTimeout;
     private final OpenTree tree;
     private final long startedMillis = System.currentTimeMillis();
-    /** Changed by who holds this object; read by anybody, without waiting for a mount that is being made. */
-    private final List<Mount> mounts = new CopyOnWriteArrayList<>();
+    /** Replaced by who holds this object; read by anybody, without waiting for a mount that is being made. */
+    private volatile Mounts mounts = new Mounts(List.of(), MountStatistics.NONE);
 
     private final CountDownLatch stopRequested = new CountDownLatch(1);
     private volatile String state = "starting";
@@ -124,7 +137,7 @@ final class Node {
             }
             // On another thread, which waits for this method's end.
             CompletableFuture<Void> released = fuse.closed().thenRunAsync(() -> gone(fuse, view));
-            mounts.add(new Mount(wanted, fuse, view, released));
+            mounts = mounts.with(new Mount(wanted, fuse, view, released));
         } catch (FileSystemException e) {
             throw switch (e.code()) {
                 case NOT_FOUND, NOT_DIRECTORY, INVALID, NAME_TOO_LONG ->
@@ -145,7 +158,7 @@ final class Node {
         Path path = FuseMount.resolve(Path.of(mountPoint));
         Mount mount;
         synchronized (this) {
-            mount = mounts.stream()
+            mount = mounts.open.stream()
                     .filter(each -> each.fuse.mountPoint().equals(path))
                     .findFirst()
                     .orElse(null);
@@ -183,8 +196,8 @@ final class Node {
         close(view);
         boolean last;
         synchronized (this) {
-            mounts.removeIf(mount -> mount.fuse == fuse);
-            last = mounts.isEmpty();
+            mounts = mounts.without(fuse);
+            last = mounts.open.isEmpty();
         }
         if (last && stopWithLastMount) {
             requestStop("unmounted");
@@ -200,18 +213,19 @@ final class Node {
     }
 
     List<ControlMount> mounts() {
-        return mounts.stream().map(Mount::description).toList();
+        return mounts.open.stream().map(Mount::description).toList();
     }
 
     ControlReply.Status status() {
-        Map<String, Long> counters = new LinkedHashMap<>(tree.counters());
+        Map<String, Long> counters = new LinkedHashMap<>();
+        List<ControlReply.Latency> latencies = new ArrayList<>();
+        tree.report(counters, latencies);
         Runtime runtime = Runtime.getRuntime();
-        List<MountStatistics> statistics = statistics();
-        counters.put("fuse.pending", sum(statistics, MountStatistics::pendingCount));
-        counters.put("fuse.oldest_pending_millis", oldestPendingMillis(statistics));
-        counters.put("fuse.slow", sum(statistics, MountStatistics::slowCount));
-        counters.put("fuse.threads", sum(statistics, MountStatistics::threadCount));
-        List<ControlReply.Latency> latencies = new ArrayList<>(tree.latencies());
+        MountStatistics statistics = statistics();
+        counters.put("fuse.pending", (long) statistics.pendingCount());
+        counters.put("fuse.oldest_pending_millis", statistics.oldestPendingMillis());
+        counters.put("fuse.slow", statistics.slowCount());
+        counters.put("fuse.threads", (long) statistics.threadCount());
         latencies.addAll(latencies(statistics));
         counters.put("process.heap_used_bytes", runtime.totalMemory() - runtime.freeMemory());
         counters.put("process.heap_max_bytes", runtime.maxMemory());
@@ -230,44 +244,23 @@ final class Node {
                 latencies);
     }
 
-    private List<MountStatistics> statistics() {
-        return mounts.stream().map(mount -> mount.fuse.stats()).toList();
+    /** Of all mounts together, those that are gone included: no count falls. */
+    private MountStatistics statistics() {
+        Mounts now = mounts;
+        return now.open.stream().map(mount -> mount.fuse.stats()).reduce(now.gone, MountStatistics::plus);
     }
 
-    private static long oldestPendingMillis(List<MountStatistics> statistics) {
-        return statistics.stream()
-                .mapToLong(MountStatistics::oldestPendingMillis)
-                .max()
-                .orElse(0);
-    }
-
-    private static long sum(List<MountStatistics> statistics, ToLongFunction<MountStatistics> number) {
-        return statistics.stream().mapToLong(number).sum();
-    }
-
-    /** Of all mounts together, by kind of request. */
-    private static List<ControlReply.Latency> latencies(List<MountStatistics> statistics) {
+    private static List<ControlReply.Latency> latencies(MountStatistics statistics) {
         List<ControlReply.Latency> latencies = new ArrayList<>();
-        for (Operation operation : Operation.values()) {
-            List<MountStatistics.Count> counts = statistics.stream()
-                    .map(each -> each.operations().get(operation))
-                    .filter(Objects::nonNull)
-                    .toList();
-            counts.stream()
-                    .map(MountStatistics.Count::latency)
-                    .reduce(LatencyHistogram.Snapshot::plus)
-                    .ifPresent(latency -> latencies.add(OpenTree.latency(
-                            "fuse." + Choice.label(operation),
-                            counts.stream()
-                                    .mapToLong(MountStatistics.Count::failureCount)
-                                    .sum(),
-                            latency)));
-        }
+        statistics
+                .operations()
+                .forEach((operation, count) -> latencies.add(
+                        OpenTree.latency("fuse." + Choice.label(operation), count.failureCount(), count.latency())));
         return latencies;
     }
 
     Health health() {
-        return new Health(state(), oldestPendingMillis(statistics()) > requestTimeout.toMillis());
+        return new Health(state(), statistics().oldestPendingMillis() > requestTimeout.toMillis());
     }
 
     ControlReply.Welcome welcome() {
@@ -299,7 +292,7 @@ final class Node {
         }
         List<Mount> open;
         synchronized (this) {
-            open = List.copyOf(mounts);
+            open = mounts.open;
         }
         long deadlineNanos = System.nanoTime() + patience.toNanos();
         for (Mount mount : open) {

@@ -124,7 +124,8 @@ final class OpenTree implements AutoCloseable {
                 .withCaches(settings.cacheBytes(), NODE_CACHE_BYTES, STATE_CACHE_BYTES, BLOCK_KEYS_MAX);
     }
 
-    private static void requireHeap(long dirtyBytesMax) throws NodeException {
+    /** BAD_CONFIGURATION when the heap of this process has no room for so much that waits to be written. */
+    static void requireHeap(long dirtyBytesMax) throws NodeException {
         long heapBytes = Runtime.getRuntime().maxMemory();
         if (dirtyBytesMax < DIRTY_BYTES_MIN || dirtyBytesMax > heapBytes - HEAP_BESIDES_DIRTY_BYTES) {
             throw new NodeException(
@@ -183,9 +184,8 @@ final class OpenTree implements AutoCloseable {
         }
     }
 
-    /** Numbers by stable name, for status. */
-    Map<String, Long> counters() {
-        Map<String, Long> counters = new LinkedHashMap<>();
+    /** Adds numbers by stable name, and how long commits and waiting for the device took. */
+    void report(Map<String, Long> counters, List<ControlReply.Latency> latencies) {
         try {
             StoreStats stats = store.stats();
             counters.put("log.position", stats.headPosition());
@@ -217,13 +217,8 @@ final class OpenTree implements AutoCloseable {
         counters.put("tree.cache_misses", tree.cacheMisses());
         counters.put("tree.inode_hits", tree.inodeHits());
         counters.put("tree.inode_misses", tree.inodeMisses());
-        return counters;
-    }
-
-    /** Of commits, and of waiting for the device. */
-    List<ControlReply.Latency> latencies() {
-        TreeFileSystem.Counters tree = files.counters();
-        return List.of(latency("tree.commit", 0, tree.commitLatency()), latency("tree.sync", 0, tree.syncLatency()));
+        latencies.add(latency("tree.commit", 0, tree.commitLatency()));
+        latencies.add(latency("tree.sync", 0, tree.syncLatency()));
     }
 
     static ControlReply.Latency latency(String name, long failures, LatencyHistogram.Snapshot latency) {

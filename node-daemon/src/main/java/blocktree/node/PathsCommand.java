@@ -29,7 +29,12 @@ final class PathsCommand implements Callable<Integer> {
         boolean founded = Files.exists(data.resolve(NodeSettings.FILE_NAME));
         Map<String, Path> paths = new LinkedHashMap<>();
         Path file = settings.file();
-        paths.put("configuration", file == null ? new Places(System.getenv()::get).configuration() : file);
+        Path passedOver = settings.passedOver();
+        if (passedOver != null) {
+            paths.put("passed_over", passedOver); // it is for another data directory
+        } else {
+            paths.put("configuration", file == null ? new Places(System.getenv()::get).configuration() : file);
+        }
         paths.put("data_directory", data);
         paths.put("root_key", data.resolve(DataDirectory.ROOT_KEY));
         if (founded) {

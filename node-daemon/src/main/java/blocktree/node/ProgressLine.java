@@ -70,6 +70,15 @@ final class ProgressLine implements AutoCloseable {
         out.flush();
     }
 
+    /** What is being done, where there is nothing to count; at once. */
+    void show(String phase) {
+        if (watched) {
+            shown = true;
+            out.print(CLEAR_LINE + phase);
+            out.flush();
+        }
+    }
+
     private static String timeLeft(double seconds) {
         Duration left = Duration.ofSeconds((long) Math.ceil(seconds));
         return left.toHours() > 0

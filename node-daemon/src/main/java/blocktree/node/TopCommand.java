@@ -70,9 +70,9 @@ final class TopCommand implements Callable<Integer> {
             return activities;
         }
 
-        /** {@code earlier} may be null, or larger after a mount has gone: then all of {@code now} is new. */
+        /** {@code earlier} may be null: then all of {@code now} is new. */
         private static ControlReply.Latency minus(ControlReply.Latency now, ControlReply.@Nullable Latency earlier) {
-            if (earlier == null || earlier.count() > now.count()) {
+            if (earlier == null) {
                 return now;
             }
             return new ControlReply.Latency(
@@ -208,7 +208,7 @@ final class TopCommand implements Callable<Integer> {
         return status.counters().getOrDefault(name, 0L);
     }
 
-    private static String time(long nanos) {
+    static String time(long nanos) {
         if (nanos == Long.MAX_VALUE) {
             return "more";
         } else if (nanos < 1_000_000) {

@@ -8,12 +8,9 @@ import blocktree.testharness.posix.Posix;
 import blocktree.testharness.program.Program;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Base64;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.stream.Stream;
@@ -103,52 +100,7 @@ class ConfidentialityTest {
         }
     }
 
-    @Test
-    void noSecretLeavesTheKeyFile() throws Exception {
-        try (TestNode node = TestNode.started()) {
-            Files.writeString(node.mount().resolve("file"), "content");
-            String passphrase =
-                    Files.readString(node.directory().passphraseFile()).strip();
-            byte[] seeds = seedsOf(node.data().resolve("node.key"));
-            node.requireCleanFsck();
-            Path process = Path.of("/proc", Long.toString(node.process().pid()));
-            List<byte[]> places = new ArrayList<>();
-            places.add(Files.readAllBytes(process.resolve("cmdline")));
-            places.add(Files.readAllBytes(process.resolve("environ")));
-            node.stop();
-            node.requireCleanOfflineFsck();
-            places.add(Files.readAllBytes(node.directory().log()));
-            Files.delete(node.data().resolve("node.key"));
-            places.add(allBytes(node.data()));
-            for (byte[] place : places) {
-                assertTrue(place.length > 0);
-                assertFalse(contains(place, passphrase.getBytes(StandardCharsets.UTF_8)), "the passphrase");
-                for (int half = 0; half < 2; half++) {
-                    byte[] part = Arrays.copyOfRange(seeds, half * 32, half * 32 + 24);
-                    assertFalse(contains(place, part), "a private key");
-                    for (String text : List.of(
-                            HexFormat.of().formatHex(part),
-                            Base64.getEncoder().encodeToString(part),
-                            Base64.getUrlEncoder().encodeToString(part))) {
-                        assertFalse(contains(place, text.getBytes(StandardCharsets.US_ASCII)), "a private key as text");
-                    }
-                }
-            }
-        }
-    }
-
-    /** The 64 bytes of an unprotected key file (docs/format.md, section 2.2). */
-    private static byte[] seedsOf(Path keyFile) throws IOException {
-        String text = Files.readString(keyFile);
-        String body = text.substring(text.indexOf("\n\n") + 2, text.indexOf("-----END"));
-        byte[] encoded = Base64.getMimeDecoder().decode(body);
-        byte[] field = {9 << 3 | 2, 64};
-        int at = indexOf(encoded, field);
-        assertTrue(at > 0, text);
-        return Arrays.copyOfRange(encoded, at + field.length, at + field.length + 64);
-    }
-
-    private static byte[] allBytes(Path directory) throws IOException {
+    static byte[] allBytes(Path directory) throws IOException {
         ByteArrayOutputStream all = new ByteArrayOutputStream();
         try (Stream<Path> files = Files.walk(directory)) {
             for (Path file : files.filter(Files::isRegularFile).toList()) {
@@ -158,11 +110,11 @@ class ConfidentialityTest {
         return all.toByteArray();
     }
 
-    private static boolean contains(byte[] place, byte[] pattern) {
+    static boolean contains(byte[] place, byte[] pattern) {
         return indexOf(place, pattern) >= 0;
     }
 
-    private static int indexOf(byte[] place, byte[] pattern) {
+    static int indexOf(byte[] place, byte[] pattern) {
         for (int i = 0; i + pattern.length <= place.length; i++) {
             if (place[i] == pattern[0] && Arrays.equals(place, i, i + pattern.length, pattern, 0, pattern.length)) {
                 return i;

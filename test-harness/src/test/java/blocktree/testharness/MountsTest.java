@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.btmsg.ControlMount;
 import blocktree.btmsg.ControlReply;
+import blocktree.harness.HarnessException;
 import blocktree.testharness.posix.Errno;
 import blocktree.testharness.posix.Posix;
 import blocktree.testharness.posix.PosixException;
@@ -185,6 +186,26 @@ class MountsTest {
     }
 
     /** One descriptor, one lock, one busy mount: whoever holds a file open keeps the mount, and is told by force. */
+    @Test
+    void whatAMountHasDoneCountsWhenItIsGone() throws Exception {
+        Path other = Files.createDirectory(node.work().resolve("other"));
+        node.process().mount(mount(other, false, "", false));
+        Files.writeString(other.resolve("file"), "content");
+        long before = creations();
+        assertTrue(before > 0);
+        node.process().unmount(other, false);
+        assertEquals(before, creations());
+        Files.writeString(path("another"), "content");
+        assertEquals(before + 1, creations());
+    }
+
+    private long creations() throws HarnessException {
+        return node.process().status().latencies().stream()
+                .filter(latency -> latency.name().equals("fuse.create"))
+                .mapToLong(ControlReply.Latency::count)
+                .sum();
+    }
+
     @Test
     void aBusyMountIsGivenBackWhenItIsFree() throws Exception {
         Path second = Files.createDirectory(node.work().resolve("second"));
