@@ -16,6 +16,16 @@ public record KeyHolders(Authority authority, PrincipalId node) {
         return authority.roots().stream().anyMatch(root -> root.id().equals(principal));
     }
 
+    /** The root principal in force; of several, the first. */
+    public PrincipalId root() {
+        return authority.roots().get(0).id();
+    }
+
+    /** Whether {@code principal} held a capability, as a node that kept the store does, and does not keep it any more. */
+    public boolean isReplacedNode(PrincipalId principal) {
+        return !principal.equals(node) && !authority.chainsOf(principal).isEmpty();
+    }
+
     /** Whether {@code principal} was a root principal and is none any more. */
     public boolean isRetiredRoot(PrincipalId principal) {
         return authority.wasRoot(principal) && !isRoot(principal);
