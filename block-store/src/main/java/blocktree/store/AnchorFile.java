@@ -19,17 +19,20 @@ final class AnchorFile implements AutoCloseable {
     private static final int SLOT_SIZE = 512;
 
     private final Path path;
-    private final SecretBytes key;
+    private final @Nullable SecretBytes key;
     private final FileChannel channel;
 
-    private AnchorFile(Path path, SecretBytes key, FileChannel channel) {
+    private AnchorFile(Path path, @Nullable SecretBytes key, FileChannel channel) {
         this.path = path;
         this.key = key;
         this.channel = channel;
     }
 
-    /** Takes over {@code key}. Creates the file when there is none, unless {@code readOnly}; null then. */
-    static @Nullable AnchorFile open(Path path, SecretBytes key, boolean readOnly) throws StoreException {
+    /**
+     * Takes over {@code key}. Creates the file when there is none, unless {@code readOnly}; null then. Without a key what is there is read unauthenticated, and
+     * only {@link #write(Anchor, SecretBytes)} writes.
+     */
+    static @Nullable AnchorFile open(Path path, @Nullable SecretBytes key, boolean readOnly) throws StoreException {
         try {
             if (readOnly) {
                 return Files.exists(path)
@@ -90,7 +93,15 @@ final class AnchorFile implements AutoCloseable {
 
     /** On the device when it returns. */
     void write(Anchor anchor) throws StoreException {
-        byte[] message = anchor.encode(key);
+        if (key == null) {
+            throw new IllegalStateException("no key to write the anchor with");
+        }
+        write(anchor, key);
+    }
+
+    /** As {@link #write(Anchor)}, for the node that has {@code writerKey}. */
+    void write(Anchor anchor, SecretBytes writerKey) throws StoreException {
+        byte[] message = anchor.encode(writerKey);
         ByteBuffer buffer = ByteBuffer.allocate(SLOT_SIZE);
         buffer.putShort((short) message.length).put(message).rewind();
         buffer.limit(SLOT_SIZE);
@@ -110,7 +121,9 @@ final class AnchorFile implements AutoCloseable {
 
     @Override
     public void close() {
-        key.close();
+        if (key != null) {
+            key.close();
+        }
         try {
             channel.close();
         } catch (IOException e) {

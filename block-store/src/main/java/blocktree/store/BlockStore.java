@@ -7,8 +7,10 @@ import blocktree.crypto.DomainId;
 import blocktree.crypto.DomainKey;
 import blocktree.crypto.Hash;
 import blocktree.crypto.Identity;
+import blocktree.crypto.KeyChange;
 import blocktree.crypto.KeyRing;
 import blocktree.crypto.LocalCipher;
+import blocktree.crypto.PrincipalId;
 import blocktree.crypto.RecordKind;
 import blocktree.crypto.SecretBytes;
 import blocktree.crypto.SectorCipher;
@@ -115,6 +117,45 @@ public final class BlockStore implements AutoCloseable {
         }
     }
 
+    /** Whose keys the store in {@code dir} asks for; a node may have it open. By its records only: opening it shows whether some are missing. */
+    public static KeyHolders keyHolders(Path dir) throws StoreException {
+        if (!Files.isDirectory(dir)) {
+            throw new StoreException(StoreException.Code.NOT_FOUND, "no store in " + dir);
+        }
+        try (Rocks rocks = new Rocks(dir, StoreOptions.defaults(), Rocks.Mode.READ_ONLY)) {
+            return Ledger.keyHolders(rocks);
+        }
+    }
+
+    /**
+     * Makes {@code fresh} the node that keeps the store in {@code dir}, signed for by {@code root}; whole or not at all, whenever it ends
+     * (docs/decisions/0007-keys-change-in-one-batch.md). No other process may have the store open. All identities stay the caller's.
+     *
+     * @param old the node that keeps it now; null when its key is lost: then the anchor is believed only where it says that something is missing, and the local tables are dropped
+     * @throws StoreException DENIED when {@code root} is not a root principal in force, otherwise as {@link #open}
+     */
+    public static void replaceNode(
+            Path dir, StoreOptions options, @Nullable Identity old, Identity root, Identity fresh)
+            throws StoreException {
+        PrincipalId keeper = keyHolders(dir).node();
+        Rocks.Mode mode = options.acceptLoss() ? Rocks.Mode.SALVAGE : Rocks.Mode.WRITE;
+        try (Rocks rocks = new Rocks(dir, options, mode);
+                Ledger ledger = new Ledger(rocks, options, old == null ? root : old, old != null);
+                LocalCipher sealing = new LocalCipher(ledger.tree(), fresh);
+                LocalCipher opening = new LocalCipher(ledger.tree(), old == null ? root : old)) {
+            ledger.handOver(
+                    fresh,
+                    (authority, nowMillis) -> KeyChange.replaceNode(authority, root, keeper, fresh.keys(), nowMillis),
+                    (key, ciphertext) -> {
+                        try {
+                            return sealing.seal(key, opening.open(key, ciphertext));
+                        } catch (CryptoException e) {
+                            return null; // damaged, or of the key that is lost
+                        }
+                    });
+        }
+    }
+
     private BlockStore(Rocks rocks, Ledger ledger, StoreOptions options, Identity node) throws StoreException {
         this.rocks = rocks;
         this.ledger = ledger;
@@ -174,6 +215,19 @@ public final class BlockStore implements AutoCloseable {
     public long appendAuthority(RecordKind kind, byte[] record) throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
             return ledger.appendAuthority(LogKind.of(kind.number()), record);
+        }
+    }
+
+    /**
+     * Puts the root principal {@code fresh} in the place of {@code old}, the only one, with all that rests on it; whole or not at all
+     * (docs/decisions/0007-keys-change-in-one-batch.md). On the device when it returns. DENIED when {@code old} is not in force.
+     *
+     * @param graceMillis how long what {@code old} has granted to others still counts
+     */
+    public void rotateRoot(Identity old, Identity fresh, long graceMillis) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            ledger.appendAll((authority, nowMillis) -> KeyChange.rotateRoot(
+                    authority, old, fresh, nowMillis, graceMillis == 0 ? 0 : nowMillis + graceMillis));
         }
     }
 

@@ -10,8 +10,10 @@ import blocktree.crypto.DomainRecord;
 import blocktree.crypto.Hash;
 import blocktree.crypto.Id;
 import blocktree.crypto.Identity;
+import blocktree.crypto.KeyChange;
 import blocktree.crypto.RecordKind;
 import blocktree.crypto.Rights;
+import blocktree.crypto.SecretBytes;
 import blocktree.crypto.SignatureKind;
 import blocktree.crypto.SignedEnvelope;
 import blocktree.crypto.TaggedHash;
@@ -80,6 +82,7 @@ final class Ledger implements CommitPort, AutoCloseable {
     private final Rocks rocks;
     private final StoreOptions options;
     private final Identity node;
+    private final boolean keeper;
     private final TreeId tree;
     private final Authority authority;
     private final StateMap stateMap;
@@ -166,17 +169,26 @@ final class Ledger implements CommitPort, AutoCloseable {
         }
     }
 
-    private static @Nullable AnchorFile openAnchor(Path dir, StoreOptions options, Identity node)
+    private static @Nullable AnchorFile openAnchor(Path dir, StoreOptions options, @Nullable Identity node)
             throws StoreException {
         Path path = options.anchor() == null ? dir.resolve("anchor") : options.anchor();
-        return AnchorFile.open(path, node.deriveSecret("anchor"), options.readOnly());
+        return AnchorFile.open(path, node == null ? null : node.deriveSecret("anchor"), options.readOnly());
     }
 
     /** Opens and verifies a database; the caller closes {@code rocks} also when this throws. {@code node} stays the caller's. */
     Ledger(Rocks rocks, StoreOptions options, Identity node) throws StoreException {
+        this(rocks, options, node, true);
+    }
+
+    /**
+     * As above; unless {@code keeper}, {@code node} is somebody else than the node that keeps the store, whose key is lost: the anchor is read unauthenticated,
+     * and all that can be done is to {@link #handOver}.
+     */
+    Ledger(Rocks rocks, StoreOptions options, Identity node, boolean keeper) throws StoreException {
         this.rocks = rocks;
         this.options = options;
         this.node = node;
+        this.keeper = keeper;
         byte[] format = rocks.get(Column.META, META_FORMAT);
         byte[] treeBytes = rocks.get(Column.META, META_TREE);
         byte[] nonce = rocks.get(Column.META, META_ROOT_NONCE);
@@ -204,11 +216,11 @@ final class Ledger implements CommitPort, AutoCloseable {
                 options.readOnly() ? null : new SectorFiles(rocks, rocks.dir().resolve("incoming"));
         AnchorFile opened = null;
         try {
-            opened = openAnchor(rocks.dir(), options, node);
+            opened = openAnchor(rocks.dir(), options, keeper ? node : null);
             if (opened != null && !options.readOnly()) {
                 cutAtGap(checkpointBytes, opened.read());
             }
-            List<LogEntry> records = replayAuthority();
+            List<LogEntry> records = replay(rocks, authority);
             checkpoint = verifyCheckpoint(checkpointBytes, records);
             view = new View(new ConcurrentHashMap<>(), Map.of(), checkpoint.root());
             replayLog(records);
@@ -305,8 +317,8 @@ final class Ledger implements CommitPort, AutoCloseable {
         log.atWarn().addKeyValue("position", last[0]).log("log_cut");
     }
 
-    /** All authority records in order, applied; what makes them trustworthy is checked by the caller. */
-    private List<LogEntry> replayAuthority() throws StoreException {
+    /** Applies all authority records in order; that none is missing is for the caller to check. */
+    private static List<LogEntry> replay(Rocks rocks, Authority authority) throws StoreException {
         List<LogEntry> records = new ArrayList<>();
         rocks.scan(Column.AUTHORITY, new byte[0], null, (key, value) -> {
             LogEntry entry = parseStored(value, "authority record");
@@ -325,15 +337,35 @@ final class Ledger implements CommitPort, AutoCloseable {
         return records;
     }
 
+    /** Whose keys count, by the records alone: neither the anchor nor anything else says whether later ones are missing. */
+    static KeyHolders keyHolders(Rocks rocks) throws StoreException {
+        byte[] treeBytes = rocks.get(Column.META, META_TREE);
+        byte[] encoded = rocks.get(Column.META, META_CHECKPOINT);
+        if (treeBytes == null || treeBytes.length != Id.SIZE || encoded == null) {
+            throw StoreException.corrupt("the store in " + rocks.dir() + " has no tree, or its founding is incomplete");
+        }
+        Authority authority = new Authority(TreeId.of(treeBytes));
+        replay(rocks, authority);
+        try {
+            return new KeyHolders(
+                    authority,
+                    Checkpoint.parse(SignedEnvelope.parse(encoded).body()).issuer());
+        } catch (CryptoException e) {
+            throw StoreException.corrupt("the newest checkpoint: " + e.getMessage());
+        }
+    }
+
     private Checkpoint verifyCheckpoint(byte[] encoded, List<LogEntry> records) throws StoreException {
         Checkpoint newest;
         try {
             SignedEnvelope envelope = SignedEnvelope.parse(encoded);
             newest = Checkpoint.parse(envelope.body());
-            if (!newest.issuer().equals(node.id())) {
+            if (keeper && !newest.issuer().equals(node.id())) {
+                boolean known = !authority.chainsOf(node.id()).isEmpty();
                 throw new StoreException(
                         StoreException.Code.WRONG_KEY,
-                        "this store is kept by node " + newest.issuer() + ", the key given is of " + node.id());
+                        "this store is kept by node " + newest.issuer() + ", the key given is of " + node.id()
+                                + (known ? ", which kept it before and was replaced" : ""));
             }
             if (!newest.tree().equals(tree)) {
                 throw StoreException.corrupt("the newest checkpoint is of tree " + newest.tree());
@@ -939,6 +971,158 @@ final class Ledger implements CommitPort, AutoCloseable {
         }
         walSync.await(ticket);
         return entry.position();
+    }
+
+    /**
+     * Appends records of authority, all of them or none, as they follow from {@code maker} at their time in the log. On the device when it returns.
+     *
+     * @throws StoreException DENIED when a signer may not, CONFLICT when one repeats another
+     */
+    void appendAll(KeyChangeMaker maker) throws StoreException {
+        checkWritable();
+        long ticket;
+        commitLock.lock();
+        try (WriteBatch batch = new WriteBatch()) {
+            long time = nowMillis();
+            List<LogEntry> appended =
+                    putAuthority(batch, maker.make(authority, time).entries(), time);
+            ticket = write(batch, appended.get(appended.size() - 1));
+            for (LogEntry entry : appended) {
+                authority.apply(entry.kind().number(), entry.payload(), entry.position(), time);
+                authorityHash = nextAuthorityHash(authorityHash, entry);
+            }
+        } catch (RocksDBException e) {
+            throw rocks.failure("append records of authority", e);
+        } catch (CryptoException e) {
+            throw failure("a change of keys", e);
+        } finally {
+            commitLock.unlock();
+        }
+        walSync.await(ticket);
+    }
+
+    /** Makes the records of a change of keys for a log at this time. */
+    @FunctionalInterface
+    interface KeyChangeMaker {
+        KeyChange make(Authority authority, long nowMillis) throws CryptoException;
+    }
+
+    /** Under commitLock: into the batch, once each has been verified after those before it. */
+    private List<LogEntry> putAuthority(WriteBatch batch, List<TreeFounding.Entry> records, long time)
+            throws StoreException, CryptoException, RocksDBException {
+        Authority trial = new Authority(tree);
+        replay(rocks, trial);
+        List<LogEntry> entries = new ArrayList<>();
+        Hash previous = headHash;
+        for (TreeFounding.Entry record : records) {
+            LogEntry entry = LogEntry.of(
+                    headPosition + 1 + entries.size(),
+                    time,
+                    previous,
+                    LogKind.of(record.kind().number()),
+                    record.payload());
+            trial.apply(record.kind(), record.payload(), entry.position(), time);
+            batch.put(rocks.family(Column.LOG), Keys.log(entry.position()), entry.encoded());
+            batch.put(rocks.family(Column.AUTHORITY), Keys.log(entry.position()), entry.encoded());
+            entries.add(entry);
+            previous = entry.hash();
+        }
+        return entries;
+    }
+
+    /**
+     * Makes {@code successor} the node that keeps this store (docs/decisions/0007-keys-change-in-one-batch.md): records, its first checkpoint and its local tables in one
+     * batch, around which the anchor changes hands. For a ledger that was not started; it only takes {@link #close} afterwards.
+     *
+     * @param reseal gives a row of the local tables to the successor, null to drop it
+     */
+    void handOver(Identity successor, KeyChangeMaker maker, RowChange reseal) throws StoreException {
+        checkWritable();
+        checkpointLock.lock();
+        commitLock.lock();
+        try (WriteBatch batch = new WriteBatch();
+                SecretBytes anchorKey = successor.deriveSecret("anchor")) {
+            long time = nowMillis();
+            KeyChange change = maker.make(authority, time);
+            List<LogEntry> appended = putAuthority(batch, change.entries(), time);
+            LogEntry last = appended.get(appended.size() - 1);
+            Hash authorityAfter = authorityHash;
+            for (LogEntry entry : appended) {
+                authorityAfter = nextAuthorityHash(authorityAfter, entry);
+            }
+            StateRoot root = view.changes.isEmpty()
+                    ? new StateRoot(last.position(), view.root.hash())
+                    : stateMap.apply(
+                            view.root, last.position(), view.changes.values(), batch, rocks.family(Column.GARBAGE));
+            Checkpoint made = new Checkpoint(
+                    tree,
+                    last.position(),
+                    time,
+                    last.hash(),
+                    root.hash(),
+                    successor.id(),
+                    change.chain(),
+                    authorityAfter);
+            byte[] signed =
+                    successor.sign(SignatureKind.CHECKPOINT, made.encode()).toBytes();
+            LogEntry entry = LogEntry.of(last.position() + 1, time, last.hash(), LogKind.CHECKPOINT, signed);
+            batch.put(rocks.family(Column.META), META_CHECKPOINT, signed);
+            batch.deleteRange(
+                    rocks.family(Column.CHANGES), Keys.log(view.root.position()), Keys.log(last.position() + 1));
+            batch.put(rocks.family(Column.LOG), Keys.log(entry.position()), entry.encoded());
+            putLocalAgain(batch, reseal);
+
+            rocks.syncWal();
+            long sequence = anchor.sequence();
+            writeAnchor(
+                    new Anchor(tree, ++sequence, checkpoint.position(), checkpoint.stateRoot(), headPosition, headHash),
+                    anchorKey);
+            rocks.write(batch);
+            rocks.syncWal();
+            for (int slot = 0; slot < 2; slot++) {
+                writeAnchor(
+                        new Anchor(tree, ++sequence, made.position(), made.stateRoot(), entry.position(), entry.hash()),
+                        anchorKey);
+            }
+        } catch (RocksDBException e) {
+            throw rocks.failure("hand the store over", e);
+        } catch (CryptoException e) {
+            throw failure("a change of keys", e);
+        } finally {
+            failure = new StoreException(StoreException.Code.CLOSED, "the store was handed over to another node");
+            commitLock.unlock();
+            checkpointLock.unlock();
+        }
+    }
+
+    private void writeAnchor(Anchor next, SecretBytes key) throws StoreException {
+        if (anchorFile != null) {
+            anchorFile.write(next, key);
+        }
+    }
+
+    /** What becomes of a row of the local tables; null: it goes. */
+    @FunctionalInterface
+    interface RowChange {
+        byte @Nullable [] apply(byte[] key, byte[] sealed);
+    }
+
+    private void putLocalAgain(WriteBatch batch, RowChange change) throws StoreException {
+        rocks.scan(Column.LOCAL, new byte[0], null, (key, value) -> {
+            if (LocalTable.isSealed(key)) {
+                byte[] changed = change.apply(key, value);
+                try {
+                    if (changed == null) {
+                        batch.delete(rocks.family(Column.LOCAL), key);
+                    } else {
+                        batch.put(rocks.family(Column.LOCAL), key, changed);
+                    }
+                } catch (RocksDBException e) {
+                    throw rocks.failure("seal the local tables anew", e);
+                }
+            }
+            return true;
+        });
     }
 
     /** Makes the payload of an entry that rests on the state root of a checkpoint, and adds to the entry's batch. */

@@ -33,6 +33,15 @@ public final class LocalTable {
         return whole;
     }
 
+    /** Whether the row of that whole key is of such a table, not one of the store's own, which lie in the clear. */
+    static boolean isSealed(byte[] whole) {
+        return !startsWith(whole, Scrub.CURSOR) && !startsWith(whole, SectorFiles.ROWS);
+    }
+
+    private static boolean startsWith(byte[] whole, byte[] start) {
+        return whole.length >= start.length && Arrays.equals(whole, 0, start.length, start, 0, start.length);
+    }
+
     private byte[] whole(byte[] key) {
         byte[] whole = Arrays.copyOf(prefix, prefix.length + key.length);
         System.arraycopy(key, 0, whole, prefix.length, key.length);
@@ -42,13 +51,17 @@ public final class LocalTable {
     /** Null when there is none; CORRUPT when it is not what this node put there. */
     public byte @Nullable [] get(byte[] key) throws StoreException {
         byte[] whole = whole(key);
-        byte[] sealed = store.readLocal(whole);
-        return sealed == null ? null : store.openLocal(whole, sealed);
+        try (Gate.Pass pass = store.gate().enter()) {
+            byte[] sealed = store.readLocal(whole);
+            return sealed == null ? null : store.openLocal(whole, sealed);
+        }
     }
 
     public void put(byte[] key, byte[] value) throws StoreException {
         byte[] whole = whole(key);
-        store.writeLocal(whole, store.localCipher().seal(whole, value));
+        try (Gate.Pass pass = store.gate().enter()) {
+            store.writeLocal(whole, store.localCipher().seal(whole, value));
+        }
     }
 
     public void delete(byte[] key) throws StoreException {

@@ -23,7 +23,7 @@ public final class Scrub implements AutoCloseable {
 
     private static final Logger log = LoggerFactory.getLogger(Scrub.class);
 
-    private static final byte[] CURSOR = LocalTable.key("scrub", new byte[] {'c'});
+    static final byte[] CURSOR = LocalTable.key("scrub", new byte[] {'c'});
 
     private final BlockStore store;
     private final ReentrantLock lock = new ReentrantLock(); // guards thread and pace

@@ -48,7 +48,7 @@ final class SectorFiles implements AutoCloseable {
     /** Fewer bytes than this go through the log: a file costs a sync of its own. */
     private static final long BYTES_MIN = 2 << 20;
 
-    private static final byte[] ROWS = "store.incoming\0".getBytes(US_ASCII);
+    static final byte[] ROWS = "store.incoming\0".getBytes(US_ASCII);
 
     private static final int DELETIONS_PER_BATCH = 1_000;
 

@@ -4,6 +4,7 @@ import blocktree.crypto.CryptoException.Denial;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -369,6 +370,9 @@ public final class Authority {
         }
         boolean byRoot = isRoot(signer, position);
         KnownLink link = links.get(record.revoked());
+        if (!byRoot && rootTerms.stream().anyMatch(term -> term.principal.equals(signer))) {
+            throw CryptoException.denied(Denial.NOT_REVOKER, signer + " is a root principal no longer in force");
+        }
         if (!byRoot && (link == null || !link.revokers.contains(signer))) {
             throw CryptoException.denied(
                     Denial.NOT_REVOKER,
@@ -590,6 +594,19 @@ public final class Authority {
                 .toList());
     }
 
+    /** All chains, oldest first, whether or not they still count. */
+    public List<WriteCapabilityChain> chains() {
+        return read(() -> chains.values().stream()
+                .sorted(Comparator.comparingLong(PlacedChain::position))
+                .map(PlacedChain::chain)
+                .toList());
+    }
+
+    /** Whether {@code principal} is or was a root principal. */
+    public boolean wasRoot(PrincipalId principal) {
+        return read(() -> rootTerms.stream().anyMatch(term -> term.principal.equals(principal)));
+    }
+
     /** Position of the first revocation of a capability, by its envelope id, by whomever; 0 when there is none. */
     public long revokedAt(Hash envelopeId) {
         return read(() -> {
@@ -643,6 +660,19 @@ public final class Authority {
     public @Nullable Hash epochCommitment(DomainId domain, int epoch) {
         EpochRecord record = epoch(domain, epoch);
         return record == null ? null : record.commitment();
+    }
+
+    /** Who holds a readcap for the newest epoch of a domain, as far as some record names their keys. */
+    List<PrincipalKeys> readers(DomainId domain) {
+        return read(() -> {
+            int newest = currentEpoch(domain);
+            return readcaps.entrySet().stream()
+                    .filter(entry -> entry.getKey().domain.equals(domain)
+                            && principals.containsKey(entry.getKey().recipient)
+                            && entry.getValue().stream().anyMatch(readcap -> readcap.epoch() == newest))
+                    .map(entry -> keysOf(entry.getKey().recipient))
+                    .toList();
+        });
     }
 
     /** Newest first. */

@@ -27,7 +27,8 @@ public record TreeFounding(
     @SuppressWarnings("ArrayRecordComponent") // read-only by agreement, and never compared
     public record Entry(RecordKind kind, byte[] payload) {}
 
-    private static final Rights NODE_RIGHTS = Rights.WRITE.and(Rights.NODE).and(Rights.REKEY);
+    /** What a node may do in the tree that it keeps. */
+    static final Rights NODE_RIGHTS = Rights.WRITE.and(Rights.NODE).and(Rights.REKEY);
 
     /** Founds a tree of {@code root}, kept on {@code node}, whose log time begins at {@code createdMillis}. */
     public static TreeFounding create(Identity root, Identity node, long createdMillis) {

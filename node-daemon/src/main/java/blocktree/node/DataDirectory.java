@@ -24,7 +24,16 @@ final class DataDirectory {
     private static final String LOCK = "lock";
     /** Everything that a node has there. */
     static final Set<String> NAMES = Set.of(
-            TREE, ROOT_KEY, NODE_KEY, ANCHOR, LOCK, ControlSocket.NAME, ControlSocket.POINTER, NodeSettings.FILE_NAME);
+            TREE,
+            ROOT_KEY,
+            ROOT_KEY + KeyFiles.NEXT,
+            NODE_KEY,
+            NODE_KEY + KeyFiles.NEXT,
+            ANCHOR,
+            LOCK,
+            ControlSocket.NAME,
+            ControlSocket.POINTER,
+            NodeSettings.FILE_NAME);
 
     private final Path path;
     private final NodeSettings settings;

@@ -102,7 +102,7 @@ final class Failures {
                         ExitCode.BAD_KEY_FILE,
                         tried,
                         found,
-                        "use the node key that was made with this data directory",
+                        "use the key of this node: the one made with this data directory, or what btnode key replace-node has put in its place",
                         e);
             case LOCKED ->
                 new NodeException(

@@ -43,6 +43,7 @@ final class FsckCommand implements Callable<Integer> {
     public Integer call() throws NodeException {
         Settings configured = node.settings();
         Path path = configured.dataDirectory();
+        KeyFiles.settleUnlessTaken(DataDirectory.open(path));
         if (passphrase.isGiven()) {
             // The root key is part of what is checked; this also tells a wrong passphrase before a long check.
             try (SecretBytes secret = passphrase.read("of the root key", System.err)) {

@@ -82,10 +82,7 @@ final class InitCommand implements Callable<Integer> {
         value.put("node_key", founded.nodeKey());
         value.put("root_key", founded.rootKey());
         String next = nodeKey == NodeKeyProtection.CREDENTIAL
-                ? "move the node key into systemd's store, then start the service:\n"
-                        + "    systemd-creds encrypt --name=" + NodeKeys.CREDENTIAL_NAME + " " + founded.nodeKey()
-                        + " /etc/credstore.encrypted/" + NodeKeys.CREDENTIAL_NAME + "\n    shred -u "
-                        + founded.nodeKey()
+                ? NodeKeys.intoCredentialStore(founded.nodeKey())
                 : "btnode run --data-dir " + directory + " --mount MOUNTPOINT";
         output.print(value, """
                 Made a tree and a node that keeps it.

@@ -6,13 +6,17 @@ import blocktree.crypto.CryptoException;
 import blocktree.crypto.Fingerprint;
 import blocktree.crypto.Identity;
 import blocktree.crypto.KeyFile;
+import blocktree.crypto.PrincipalId;
 import blocktree.crypto.SecretBytes;
 import blocktree.crypto.TreeId;
+import blocktree.store.KeyHolders;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalDate;
 import java.time.ZoneOffset;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
@@ -25,10 +29,33 @@ record KeyBackup(KeyFile root, KeyFile node) {
 
     /** Both keys opened; closing it closes them. */
     record Opened(Identity root, Identity node) implements AutoCloseable {
+        /** Shows that they decrypt the tree of {@code data}, which a node may have open. */
+        void rehearse(DataDirectory data) throws NodeException {
+            OpenTree.rehearse(data.tree(), root, node);
+        }
+
         @Override
         public void close() {
             root.close();
             node.close();
+        }
+    }
+
+    /** Fails with BAD_KEY_FILE when a key was replaced since. */
+    static void checkCurrent(DataDirectory data, PrincipalId root, PrincipalId node, String tried, String remedy)
+            throws NodeException {
+        KeyHolders holders = OpenTree.keyHolders(data.tree());
+        List<String> found = new ArrayList<>();
+        if (holders.isRetiredRoot(root)) {
+            found.add("its root key, " + Fingerprint.of(root) + ", is retired: btnode key rotate-root has put "
+                    + Fingerprint.of(holders.root()) + " in its place");
+        }
+        if (holders.isReplacedNode(node)) {
+            found.add("its node key, " + Fingerprint.of(node) + ", was replaced by " + Fingerprint.of(holders.node())
+                    + " with btnode key replace-node");
+        }
+        if (!found.isEmpty()) {
+            throw new NodeException(ExitCode.BAD_KEY_FILE, tried, String.join("; ", found), remedy);
         }
     }
 

@@ -1,9 +1,12 @@
 package blocktree.node;
 
 import blocktree.crypto.CryptoException;
+import blocktree.crypto.Fingerprint;
 import blocktree.crypto.Identity;
 import blocktree.crypto.KeyFile;
+import blocktree.crypto.PrincipalId;
 import blocktree.crypto.SecretBytes;
+import blocktree.store.KeyHolders;
 import java.io.PrintStream;
 import java.nio.file.Path;
 
@@ -12,7 +15,34 @@ final class NodeKeys {
     /** The name under which systemd hands over a node key. */
     static final String CREDENTIAL_NAME = "btnode-node-key";
 
+    /** What an option is for that names the node key. */
+    static final String ELSEWHERE = "The node key, where it is not in its place, such as one that systemd hands over.";
+
     private NodeKeys() {}
+
+    /** The root key in {@code path}, which must be the one in force. */
+    static KeyFile readRoot(Path path, KeyHolders holders, String tried) throws NodeException, CryptoException {
+        KeyFile file = KeyFile.read(path);
+        PrincipalId id = file.principal().id();
+        if (holders.isRoot(id)) {
+            return file;
+        }
+        throw new NodeException(
+                ExitCode.BAD_KEY_FILE,
+                tried,
+                holders.isRetiredRoot(id)
+                        ? "the root key in " + path + " is retired: btnode key rotate-root has put "
+                                + Fingerprint.of(holders.root()) + " in its place"
+                        : path + " is no root key of this tree",
+                "name the root key " + Fingerprint.of(holders.root()) + " with --root-key");
+    }
+
+    /** What to do with a node key that was made for systemd to hand over. */
+    static String intoCredentialStore(Path key) {
+        return "move the node key into systemd's store, then start the service:\n    systemd-creds encrypt --name="
+                + CREDENTIAL_NAME + " " + key + " /etc/credstore.encrypted/" + CREDENTIAL_NAME + "\n    shred -u "
+                + key;
+    }
 
     /** The node's identity, for the caller to close. Asks for the passphrase only when the key has one. */
     static Identity unlockNode(DataDirectory directory, PassphraseOptions passphrase, PrintStream err)

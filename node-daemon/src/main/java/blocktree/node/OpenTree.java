@@ -2,6 +2,7 @@ package blocktree.node;
 
 import blocktree.btmsg.ControlMount;
 import blocktree.btmsg.ControlReply;
+import blocktree.crypto.Authority;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.Identity;
 import blocktree.crypto.KeyRing;
@@ -12,6 +13,7 @@ import blocktree.store.BlockStore;
 import blocktree.store.Finding;
 import blocktree.store.FsckOptions;
 import blocktree.store.FsckReport;
+import blocktree.store.KeyHolders;
 import blocktree.store.Retention;
 import blocktree.store.StoreException;
 import blocktree.store.StoreOptions;
@@ -25,6 +27,7 @@ import blocktree.tree.TreeFileSystem;
 import blocktree.tree.TreeFinding;
 import blocktree.tree.TreeOptions;
 import blocktree.tree.ViewOptions;
+import ch.qos.logback.classic.Level;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -39,6 +42,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -282,22 +286,16 @@ final class OpenTree implements AutoCloseable {
         }
     }
 
-    /**
-     * Shows that two keys open a store, which a node may have open: the node's decrypts the root directory, the root's the key of the domain that all is encrypted under. Changes nothing.
-     *
-     * @throws NodeException BAD_KEY_FILE when they are those of another tree or node
-     */
-    static void rehearse(Path directory, KeyBackup.Opened keys) throws NodeException {
-        String tried = "to open the store " + directory + " with the keys of the backup";
+    @FunctionalInterface
+    private interface Look<T> {
+        T at(Path directory) throws StoreException, CryptoException;
+    }
+
+    /** Looks into a store that a node may have open. */
+    private static <T> T look(Path directory, String tried, Look<T> look) throws NodeException {
         for (int attempt = 1; ; attempt++) {
-            // The anchor of a node that runs is ahead of what was there when the store was opened; here it does not
-            // matter.
-            StoreOptions options = StoreOptions.defaults().withReadOnly(true).withAcceptLoss(true);
-            try (BlockStore store = BlockStore.open(directory, options, keys.node());
-                    KeyRing ring = new KeyRing(keys.root(), store.authority())) {
-                ring.currentKey(store.rootDomain());
-                store.read(store.rootBlock()).attributes();
-                return;
+            try {
+                return look.at(directory);
             } catch (CryptoException e) {
                 throw Failures.of(tried, e);
             } catch (StoreException e) {
@@ -307,6 +305,75 @@ final class OpenTree implements AutoCloseable {
                     throw Failures.of(tried, e);
                 }
             }
+        }
+    }
+
+    /** Whose keys a store asks for. */
+    static KeyHolders keyHolders(Path directory) throws NodeException {
+        return look(directory, "to see whose keys the store " + directory + " asks for", BlockStore::keyHolders);
+    }
+
+    /**
+     * Shows that keys open a store, which a node may have open: the node's decrypts the root directory, the root's the key of the domain that all is encrypted under. Null for one that is not
+     * to be shown. Changes nothing.
+     *
+     * @throws NodeException BAD_KEY_FILE when they are those of another tree or node
+     */
+    static void rehearse(Path directory, @Nullable Identity root, @Nullable Identity node) throws NodeException {
+        EventLog.start(EventLog.Format.TEXT, Level.ERROR); // what the store notes while it opens says nothing here
+        look(directory, "to open the store " + directory + " with the keys of the backup", path -> {
+            if (root != null) {
+                Authority authority = BlockStore.keyHolders(path).authority();
+                try (KeyRing ring = new KeyRing(root, authority)) {
+                    ring.currentKey(
+                            Objects.requireNonNull(authority.rootDomain()).domain());
+                }
+            }
+            if (node != null) {
+                // The anchor of a node that runs is ahead of what was there when the store was opened; here it does not
+                // matter.
+                StoreOptions options =
+                        StoreOptions.defaults().withReadOnly(true).withAcceptLoss(true);
+                try (BlockStore store = BlockStore.open(path, options, node)) {
+                    store.read(store.rootBlock()).attributes();
+                }
+            }
+            return true;
+        });
+    }
+
+    /** Puts a new root key in force; on the disk when it returns. */
+    static void rotateRoot(RunSettings settings, Identity node, Identity old, Identity fresh, long graceMillis)
+            throws NodeException {
+        Path directory = settings.directory().tree();
+        try (BlockStore store = BlockStore.open(directory, storeOptions(settings), node)) {
+            store.rotateRoot(old, fresh, graceMillis);
+        } catch (StoreException e) {
+            throw Failures.of("to put the new root key in force in the store " + directory, e);
+        }
+    }
+
+    /**
+     * Makes {@code fresh} the node that keeps the store; on the disk when it returns.
+     *
+     * @param old null when it is lost
+     */
+    static void replaceNode(RunSettings settings, @Nullable Identity old, Identity root, Identity fresh)
+            throws NodeException {
+        Path directory = settings.directory().tree();
+        String tried = "to put the new node key in force in the store " + directory;
+        try {
+            BlockStore.replaceNode(directory, storeOptions(settings), old, root, fresh);
+        } catch (StoreException e) {
+            if (old == null && e.code() == StoreException.Code.LOST_WRITES) {
+                throw new NodeException(
+                        ExitCode.DAMAGED_STORE,
+                        tried,
+                        String.valueOf(e.getMessage()),
+                        "check the disk, put back the anchor or the data directory from a copy, or accept what is there with --accept-loss",
+                        e);
+            }
+            throw Failures.of(tried, e);
         }
     }
 

@@ -158,7 +158,7 @@ final class RunCommand implements Callable<Integer> {
         List<ControlMount> mounts = mountPoints.isEmpty()
                 ? configured.mounts()
                 : mountPoints.stream().map(mountFlags::at).toList();
-        try (DataDirectory.Lock lock = data.lock(settings.readOnly());
+        try (DataDirectory.Lock lock = lock(data, settings.readOnly());
                 Identity identity = NodeKeys.unlockNode(data, passphrase, System.err)) {
             if (lock.isShared() && NodeClient.connect(data.path()).isPresent()) {
                 throw data.taken("");
@@ -178,6 +178,19 @@ final class RunCommand implements Callable<Integer> {
             throw Failures.of(
                     "to run the node of " + data.path(), e, "check the data directory's disk and permissions");
         }
+    }
+
+    /** With what an interrupted change of keys has left settled, as far as it can be: the keys in their places may do. */
+    private static DataDirectory.Lock lock(DataDirectory data, boolean readOnly) throws NodeException {
+        DataDirectory.Lock lock = data.lock(readOnly);
+        try {
+            if (!lock.isShared()) {
+                KeyFiles.settle(data, data.rootKey());
+            }
+        } catch (NodeException e) {
+            log.atWarn().addKeyValue("reason", e.getMessage()).log("key_change_unfinished");
+        }
+        return lock;
     }
 
     private Settings settings() throws NodeException {

@@ -1,0 +1,129 @@
+package blocktree.node;
+
+import blocktree.crypto.CryptoException;
+import blocktree.crypto.KeyFile;
+import blocktree.store.KeyHolders;
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The key files of a data directory while a key changes (docs/decisions/0007-keys-change-in-one-batch.md): the new key waits in {@code FILE.next} until the log says that
+ * it counts.
+ */
+final class KeyFiles {
+    private static final Logger log = LoggerFactory.getLogger(KeyFiles.class);
+    static final String NEXT = ".next";
+
+    private KeyFiles() {}
+
+    /** Where the key waits that is to take the place of {@code file}. */
+    static Path next(Path file) {
+        return file.resolveSibling(file.getFileName() + NEXT);
+    }
+
+    /**
+     * Finishes a change that was interrupted after the log had it. For who holds the directory's lock.
+     *
+     * @param rootKey where the root key is kept
+     */
+    static void settle(DataDirectory data, Path rootKey) throws NodeException {
+        Path nodeKey = data.nodeKey();
+        if (!isThere(next(nodeKey)) && !isThere(next(rootKey))) {
+            return;
+        }
+        String tried = "to finish a change of keys that was interrupted";
+        KeyHolders holders = OpenTree.keyHolders(data.tree());
+        try {
+            if (isThere(next(nodeKey))
+                    && holders.node()
+                            .equals(KeyFile.read(next(nodeKey)).principal().id())) {
+                takePlace(nodeKey, tried);
+                finished("node", nodeKey);
+            }
+            if (isThere(next(rootKey))
+                    && holders.isRoot(KeyFile.read(next(rootKey)).principal().id())) {
+                replaceRoot(rootKey, holders.authority().rotations(), tried);
+                finished("root", rootKey);
+            }
+        } catch (CryptoException e) {
+            throw Failures.of(tried, e);
+        }
+    }
+
+    /** As {@link #settle}, for a command that goes on without the lock: a process that has it has settled already, or is about to. */
+    static void settleUnlessTaken(DataDirectory data) throws NodeException {
+        if (!isThere(next(data.nodeKey())) && !isThere(next(data.rootKey()))) {
+            return;
+        }
+        try (DataDirectory.Lock lock = data.lock(true)) {
+            if (!lock.isShared()) {
+                settle(data, data.rootKey());
+            }
+        } catch (IOException e) {
+            throw Failures.of("to lock the data directory", e, "check its permissions");
+        } catch (NodeException e) {
+            if (e.exitCode() != ExitCode.ALREADY_RUNNING) {
+                throw e;
+            }
+        }
+    }
+
+    private static void finished(String key, Path file) {
+        log.atInfo().addKeyValue("key", key).addKeyValue("file", file).log("key_change_finished");
+    }
+
+    /** The waiting node key takes its place; the one before is gone. */
+    static void takePlace(Path file, String tried) throws NodeException {
+        try {
+            Files.move(next(file), file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+            try (FileChannel directory = FileChannel.open(file.toAbsolutePath().getParent(), StandardOpenOption.READ)) {
+                directory.force(true);
+            }
+        } catch (IOException e) {
+            throw Failures.of(
+                    tried,
+                    e,
+                    "the key in " + next(file) + " counts: give it the name " + file + " when that can be done");
+        }
+    }
+
+    /** The waiting root key takes its place; the one before is kept, where it is said. Null when there was none. */
+    static @Nullable Path replaceRoot(Path file, int rotation, String tried) throws NodeException {
+        Path kept = null;
+        try {
+            if (isThere(file)) {
+                KeyFile before = KeyFile.read(file);
+                kept = retired(file, rotation, before);
+                if (!isThere(kept)) {
+                    before.write(kept, false);
+                }
+            }
+        } catch (CryptoException e) {
+            throw Failures.of(tried, e);
+        }
+        takePlace(file, tried);
+        return kept;
+    }
+
+    /** A name that is free, or that an attempt before has given to the same key. */
+    private static Path retired(Path file, int rotation, KeyFile key) throws CryptoException {
+        String name = file.getFileName() + ".retired-" + rotation;
+        Path path = file.resolveSibling(name);
+        for (int i = 2; isThere(path) && !KeyFile.read(path).principal().equals(key.principal()); i++) {
+            path = file.resolveSibling(name + "-" + i);
+        }
+        return path;
+    }
+
+    private static boolean isThere(Path path) {
+        return Files.exists(path, LinkOption.NOFOLLOW_LINKS);
+    }
+}

@@ -1,0 +1,154 @@
+package blocktree.node;
+
+import blocktree.crypto.CryptoException;
+import blocktree.crypto.Fingerprint;
+import blocktree.crypto.Identity;
+import blocktree.crypto.KeyFile;
+import blocktree.crypto.SecretBytes;
+import blocktree.crypto.TreeId;
+import blocktree.store.KeyHolders;
+import ch.qos.logback.classic.Level;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+@Command(
+        name = "rotate-root",
+        description = {
+            "Give the tree a new root key: when the old one or its passphrase may be known to somebody, or has been in use for long. The node must not run.",
+            "",
+            "The old root key signs for the new one. All that rests on it is issued again, and a new epoch begins: what is written from then on opens for the new "
+                    + "root key and not for the old. The old key signs nothing for this tree any more. With a copy of the data it still reads what was "
+                    + "written before.",
+            "",
+            "It stays in FILE.retired-N under its own passphrase: copies of the data directory from before need it. Backups of the keys hold the old root key: make a "
+                    + "new one."
+        },
+        mixinStandardHelpOptions = true,
+        sortOptions = false)
+final class KeyRotateRootCommand implements Callable<Integer> {
+    @Mixin
+    private NodeOptions node;
+
+    @Mixin
+    private PassphraseOptions passphrase;
+
+    @Option(
+            names = "--new-passphrase-file",
+            paramLabel = "FILE",
+            description = "Read the passphrase of the new root key from FILE. Default: it is asked for, twice.")
+    private @Nullable Path newFile;
+
+    @Option(
+            names = "--root-key",
+            paramLabel = "FILE",
+            description =
+                    "The root key, where it is kept elsewhere; the new one takes its place there. Default: root.key in the data directory.")
+    private @Nullable Path rootKey;
+
+    @Option(names = "--node-key", paramLabel = "KEYFILE", description = NodeKeys.ELSEWHERE)
+    private @Nullable Path nodeKey;
+
+    @Option(
+            names = "--grace",
+            paramLabel = "TIME",
+            defaultValue = "0",
+            description =
+                    "How long (such as 7d) what the old root key has granted to others still counts, for writers that have not seen yet what the new one grants them. "
+                            + "What it has granted to itself ends at once. Default: ${DEFAULT-VALUE}, everything ends at once, which is right for one node.")
+    private String grace = "0";
+
+    @Mixin
+    private Output output;
+
+    @Override
+    public Integer call() throws NodeException {
+        Settings configured = node.settings();
+        DataDirectory data = DataDirectory.open(configured.dataDirectory());
+        RunSettings settings = RunSettings.of(data, configured, false, false);
+        long graceMillis = graceMillis();
+        String tried = "to rotate the root key of " + data.path();
+        Path rootPath = rootKey == null ? data.rootKey() : rootKey;
+        EventLog.start(EventLog.Format.TEXT, Level.ERROR); // what the store notes while it opens says nothing here
+        try (DataDirectory.Lock lock = data.lock(false)) {
+            KeyFiles.settle(data, rootPath);
+            KeyHolders holders = OpenTree.keyHolders(data.tree());
+            KeyFile rootFile = NodeKeys.readRoot(rootPath, holders, tried);
+            Path nodePath = nodeKey == null ? NodeKeys.nodeKeyPath(data) : nodeKey;
+            KeyFile nodeFile = KeyFile.read(nodePath);
+            try (SecretBytes secret = passphrase.read("of the root key", System.err);
+                    Identity old = rootFile.unlock(secret);
+                    Identity identity = nodeFile.unlock(nodeFile.isProtected() ? secret : null);
+                    SecretBytes newSecret = PassphraseOptions.of(newFile).readNew(System.err);
+                    Identity fresh = Identity.generate()) {
+                TreeId tree = holders.authority().tree();
+                KeyFile.protect(fresh, KeyFile.Role.ROOT, tree, newSecret).write(KeyFiles.next(rootPath), true);
+                OpenTree.rotateRoot(settings, identity, old, fresh, graceMillis);
+                Path retired =
+                        KeyFiles.replaceRoot(rootPath, holders.authority().rotations() + 1, tried);
+                boolean nodeToo = nodeFile.isProtected() && !secret.equals(newSecret);
+                if (nodeToo) {
+                    KeyFile.changePassphrase(nodePath, secret, newSecret); // backups hold both keys under one
+                }
+                print(data, rootPath, retired, old, fresh, nodeToo, graceMillis);
+            }
+        } catch (CryptoException e) {
+            throw Failures.of(tried, e);
+        } catch (IOException e) {
+            throw Failures.of(tried, e, "check the disk and the permissions of the data directory");
+        }
+        return ExitCode.OK.code();
+    }
+
+    private long graceMillis() throws NodeException {
+        try {
+            return grace.equals("0") ? 0 : Quantity.parseMillis(grace);
+        } catch (IllegalArgumentException e) {
+            throw new NodeException(
+                    ExitCode.USAGE, "to read --grace", String.valueOf(e.getMessage()), "give a time such as 7d, or 0");
+        }
+    }
+
+    private void print(
+            DataDirectory data,
+            Path rootPath,
+            @Nullable Path retired,
+            Identity old,
+            Identity fresh,
+            boolean nodeToo,
+            long graceMillis) {
+        Map<String, Object> value = new LinkedHashMap<>();
+        value.put("principal", fresh.id().toHex());
+        value.put("fingerprint", Fingerprint.of(fresh.id()));
+        value.put("root_key", rootPath.toAbsolutePath());
+        value.put("retired_principal", old.id().toHex());
+        value.put("retired_key", retired == null ? "" : retired.toAbsolutePath());
+        value.put("grace_millis", graceMillis);
+        value.put("node_key_passphrase_changed", nodeToo);
+        output.print(value, """
+                The tree has a new root key.
+                  fingerprint  %s
+                  root key     %s (encrypted under its passphrase%s)
+                  old one      %s (under its own passphrase)
+                The old root key signs nothing for this tree any more%s. It opens nothing that is written from now on; with a copy of the data
+                it still reads what was written before. Copies of the data directory from before need it; without such copies: shred -u %s
+                Backups of the keys made before hold the old root key. Make a new one now: btnode key backup FILE --data-dir %s""".formatted(
+                        Fingerprint.of(fresh.id()),
+                        rootPath,
+                        nodeToo ? ", which the node key has now too" : "",
+                        retired,
+                        graceMillis == 0
+                                ? ""
+                                : "; what it has granted to others before counts until "
+                                        + Instant.ofEpochMilli(System.currentTimeMillis() + graceMillis),
+                        retired,
+                        data.path()));
+    }
+}
