@@ -24,6 +24,8 @@ import java.util.function.Consumer;
  */
 public final class NodeProcess implements AutoCloseable {
     private static final Duration CALL_TIMEOUT = Duration.ofMinutes(5);
+    /** A check takes as long as what is stored is large. */
+    private static final Duration CHECK_TIMEOUT = Duration.ofDays(7);
     private static final Duration STOP_TIMEOUT = Duration.ofSeconds(90);
     private static final int LOG_TAIL_CHARACTERS = 4000;
 
@@ -204,8 +206,13 @@ public final class NodeProcess implements AutoCloseable {
 
     /** @param parts takes the replies before the last: findings and progress */
     public ControlReply call(ControlRequest request, Consumer<ControlReply> parts) throws HarnessException {
+        return call(request, CALL_TIMEOUT, parts);
+    }
+
+    private ControlReply call(ControlRequest request, Duration timeout, Consumer<ControlReply> parts)
+            throws HarnessException {
         try {
-            ControlReply reply = control.call(request, CALL_TIMEOUT, parts);
+            ControlReply reply = control.call(request, timeout, parts);
             if (reply instanceof ControlReply.Failed failed) {
                 throw new HarnessException(
                         "failed " + failed.tried() + ": " + failed.found() + " (exit code " + failed.exitCode() + ")");
@@ -249,7 +256,7 @@ public final class NodeProcess implements AutoCloseable {
 
     private List<ControlReply.Finding> findings(ControlRequest request) throws HarnessException {
         List<ControlReply.Finding> findings = new ArrayList<>();
-        call(request, part -> {
+        call(request, CHECK_TIMEOUT, part -> {
             if (part instanceof ControlReply.Finding finding) {
                 findings.add(finding);
             }
