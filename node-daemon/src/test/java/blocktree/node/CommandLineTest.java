@@ -398,6 +398,15 @@ class CommandLineTest {
         assertTrue(err.toString().contains("open to others"), err.toString());
     }
 
+    @Test
+    void whoLostAKeyIsToldHowToGetItBack() throws IOException {
+        Path data = temporary.resolve("data");
+        assertEquals(0, init(data), err.toString());
+        Files.delete(data.resolve(DataDirectory.NODE_KEY));
+        assertEquals(ExitCode.BAD_KEY_FILE.code(), Main.execute("fsck", "--data-dir", data.toString()));
+        assertTrue(err.toString().contains("btnode key restore"), err.toString());
+    }
+
     private int init(Path data, String... options) throws IOException {
         List<String> args = new ArrayList<>(List.of("init", "--data-dir", data.toString()));
         args.addAll(List.of("--passphrase-file", passphraseFile("correct horse").toString()));
