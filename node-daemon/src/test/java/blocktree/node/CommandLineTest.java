@@ -81,6 +81,15 @@ class CommandLineTest {
 
     @ParameterizedTest
     @MethodSource("commands")
+    void everyCommandRefusesWhatItDoesNotKnow(String command) {
+        String line = (command + " --no-such-option").strip();
+        assertEquals(2, Main.execute(line.split(" ")));
+        assertEquals("", out.toString());
+        assertTrue(err.toString().contains("see " + ("btnode " + command).strip() + " --help"), err.toString());
+    }
+
+    @ParameterizedTest
+    @MethodSource("commands")
     void everyCommandSaysTheVersion(String command) {
         String line = (command + " --version").strip();
         assertEquals(0, Main.execute(line.split(" ")), err.toString());
