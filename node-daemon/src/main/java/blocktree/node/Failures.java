@@ -78,7 +78,7 @@ final class Failures {
                         tried,
                         found,
                         e.getCause() instanceof NoSuchFileException
-                                ? "put it back, from a copy or from a backup: btnode key restore BACKUP --data-dir DIR"
+                                ? "check the path; a key that is lost comes back with: btnode key restore BACKUP --data-dir DIR"
                                 : "check the path and the permissions of the key file",
                         e);
             case BAD_SIGNATURE, DENIED, OUT_OF_ORDER, CORRUPT, WRONG_KEY, TOO_MANY ->

@@ -81,6 +81,15 @@ class CommandLineTest {
 
     @ParameterizedTest
     @MethodSource("commands")
+    void everyCommandRefusesWhatItDoesNotKnow(String command) {
+        String line = (command + " --no-such-option").strip();
+        assertEquals(2, Main.execute(line.split(" ")));
+        assertEquals("", out.toString());
+        assertTrue(err.toString().contains("see " + ("btnode " + command).strip() + " --help"), err.toString());
+    }
+
+    @ParameterizedTest
+    @MethodSource("commands")
     void everyCommandSaysTheVersion(String command) {
         String line = (command + " --version").strip();
         assertEquals(0, Main.execute(line.split(" ")), err.toString());
@@ -396,6 +405,15 @@ class CommandLineTest {
                 data.resolve(DataDirectory.NODE_KEY), PosixFilePermissions.fromString("rw-r--r--"));
         assertEquals(ExitCode.BAD_KEY_FILE.code(), Main.execute("fsck", "--data-dir", data.toString()));
         assertTrue(err.toString().contains("open to others"), err.toString());
+    }
+
+    @Test
+    void whoLostAKeyIsToldHowToGetItBack() throws IOException {
+        Path data = temporary.resolve("data");
+        assertEquals(0, init(data), err.toString());
+        Files.delete(data.resolve(DataDirectory.NODE_KEY));
+        assertEquals(ExitCode.BAD_KEY_FILE.code(), Main.execute("fsck", "--data-dir", data.toString()));
+        assertTrue(err.toString().contains("btnode key restore"), err.toString());
     }
 
     private int init(Path data, String... options) throws IOException {
