@@ -17,12 +17,11 @@ class TopCommandTest {
     void showsWhatHappenedBetweenTwoLooks() {
         ControlReply.Status before = status(
                 new ControlReply.Latency("fuse.read", 1, 1_000, List.of(10L, 0L, 0L)),
-                new ControlReply.Latency("fuse.write", 0, 50, List.of(5L, 0L, 0L)),
-                new ControlReply.Latency("fuse.open", 0, 70, List.of(7L, 0L, 0L)));
+                new ControlReply.Latency("fuse.write", 0, 50, List.of(5L, 0L, 0L)));
         ControlReply.Status now = status(
                 new ControlReply.Latency("fuse.read", 3, 3_000, List.of(50L, 50L, 10L)),
                 new ControlReply.Latency("fuse.write", 0, 50, List.of(5L, 0L, 0L)),
-                new ControlReply.Latency("fuse.open", 0, 20, List.of(2L, 0L, 0L)),
+                new ControlReply.Latency("fuse.open", 0, 20, List.of(2L, 0L, 0L)), // not seen before
                 new ControlReply.Latency("fuse.flush", 0, 600, List.of(0L, 0L, 6L)));
         assertEquals(
                 List.of(
