@@ -17,6 +17,7 @@ import blocktree.crypto.Identity;
 import blocktree.crypto.KeyRing;
 import blocktree.crypto.RecordKind;
 import blocktree.crypto.Revocation;
+import blocktree.crypto.SecretBytes;
 import blocktree.store.StoreException.Code;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -24,6 +25,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -190,6 +192,35 @@ class KeyChangeTest {
         BlockStore.replaceNode(copy, tree.options.withAcceptLoss(true), null, tree.root, fresh);
         BlockStore.open(copy, tree.options, fresh).close();
         tree.open();
+    }
+
+    /** As it is on the disk when the process ends right before, or right after, the write of the log. */
+    @Test
+    void whicheverKeyOpensTheStoreFindsAnAnchorOfItsOwn() throws Exception {
+        tree.create("a", 1);
+        tree.store.close();
+        Path anchorPath = tree.dir.resolve("anchor");
+        try (AnchorFile file = AnchorFile.open(anchorPath, tree.node.deriveSecret("anchor"), false);
+                SecretBytes freshKey = fresh.deriveSecret("anchor")) {
+            Anchor now = Objects.requireNonNull(Objects.requireNonNull(file).read());
+            file.write(
+                    new Anchor(
+                            now.tree(),
+                            now.sequence() + 1,
+                            now.checkpointPosition(),
+                            now.stateRoot(),
+                            now.acknowledgedPosition(),
+                            now.acknowledgedHash()),
+                    freshKey);
+        }
+        byte[] between = Files.readAllBytes(anchorPath);
+        requireClean(tree.open());
+        tree.store.close();
+        Files.write(anchorPath, between);
+        BlockStore.replaceNode(tree.dir, tree.options, tree.node, tree.root, fresh);
+        Files.write(anchorPath, between);
+        tree.store = BlockStore.open(tree.dir, tree.options, fresh);
+        requireClean(tree.store);
     }
 
     @Test

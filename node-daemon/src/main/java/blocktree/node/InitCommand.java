@@ -1,5 +1,8 @@
 package blocktree.node;
 
+import blocktree.crypto.CryptoException;
+import blocktree.crypto.Identity;
+import blocktree.crypto.KeyFile;
 import blocktree.crypto.SecretBytes;
 import blocktree.node.NodeSettings.NodeKeyProtection;
 import java.nio.file.Path;
@@ -48,6 +51,14 @@ final class InitCommand implements Callable<Integer> {
     private @Nullable Path nodeKeyPath;
 
     @Option(
+            names = "--root-key",
+            paramLabel = "FILE",
+            description =
+                    "Found the tree with this root key, which btnode key create has made, perhaps on another machine; the passphrase is that of the file, which stays as it "
+                            + "is. Default: a new one.")
+    private @Nullable Path rootKey;
+
+    @Option(
             names = "--anchor-path",
             paramLabel = "FILE",
             description =
@@ -71,8 +82,14 @@ final class InitCommand implements Callable<Integer> {
         NodeFounding founding = new NodeFounding(directory, nodeKey, nodeKeyPath, anchorPath);
         founding.check();
         NodeFounding.Founded founded;
-        try (SecretBytes secret = passphrase.readNew(System.err)) {
-            founded = founding.found(secret);
+        KeyFile rootFile = rootKey == null ? null : readRoot(rootKey);
+        try (SecretBytes secret = rootFile == null
+                        ? passphrase.readNew(System.err)
+                        : passphrase.read("of the root key", System.err);
+                Identity root = rootFile == null ? Identity.generate() : rootFile.unlock(secret)) {
+            founded = founding.found(root, secret);
+        } catch (CryptoException e) {
+            throw Failures.of("to unlock the root key " + rootKey, e);
         }
         Map<String, Object> value = new LinkedHashMap<>();
         value.put("tree", founded.tree().toHex());
@@ -93,5 +110,26 @@ final class InitCommand implements Callable<Integer> {
                 Next: %s""".formatted(
                 founded.fingerprint(), directory, founded.rootKey(), founded.nodeKey(), Choice.label(nodeKey), next));
         return ExitCode.OK.code();
+    }
+
+    /** A root key that has founded no tree yet: one key for two trees would be rotated in one of them only. */
+    private static KeyFile readRoot(Path path) throws NodeException {
+        String tried = "to found a tree with the root key " + path;
+        KeyFile file;
+        try {
+            file = KeyFile.read(path);
+        } catch (CryptoException e) {
+            throw Failures.of(tried, e);
+        }
+        if (file.role() != KeyFile.Role.ROOT || file.tree() != null || !file.isProtected()) {
+            throw new NodeException(
+                    ExitCode.BAD_KEY_FILE,
+                    tried,
+                    file.role() != KeyFile.Role.ROOT
+                            ? "a node key"
+                            : file.tree() != null ? "the root key of another tree" : "a root key without passphrase",
+                    "make one with: btnode key create FILE");
+        }
+        return file;
     }
 }

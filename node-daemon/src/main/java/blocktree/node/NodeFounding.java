@@ -195,8 +195,8 @@ final class NodeFounding {
         return name + " " + Files.getAttribute(file, "unix:ino", LinkOption.NOFOLLOW_LINKS);
     }
 
-    /** Makes the keys, the tree and the configuration; leaves nothing behind when it fails. */
-    Founded found(SecretBytes passphrase) throws NodeException {
+    /** Makes the node key, the tree of {@code root} and the configuration; leaves nothing behind when it fails. */
+    Founded found(Identity root, SecretBytes passphrase) throws NodeException {
         check();
         List<Path> made = new ArrayList<>();
         List<Path> directoriesMade = absent(directory);
@@ -214,7 +214,7 @@ final class NodeFounding {
             Files.createDirectory(unfinished);
             made.add(unfinished);
             Files.createFile(unfinished.resolve(MARKER));
-            Founded founded = foundIn(unfinished, passphrase, made);
+            Founded founded = foundIn(unfinished, root, passphrase, made);
             moveUp(unfinished, made);
             return founded;
         } catch (IOException e) {
@@ -235,10 +235,9 @@ final class NodeFounding {
         return absent;
     }
 
-    private Founded foundIn(Path unfinished, SecretBytes passphrase, List<Path> made)
+    private Founded foundIn(Path unfinished, Identity root, SecretBytes passphrase, List<Path> made)
             throws NodeException, IOException {
-        try (Identity root = Identity.generate();
-                Identity node = Identity.generate()) {
+        try (Identity node = Identity.generate()) {
             TreeFounding founding = TreeFounding.create(root, node, System.currentTimeMillis());
             TreeId tree = founding.tree();
             Path nodeKey = nodeKeyPath == null ? unfinished.resolve(DataDirectory.NODE_KEY) : nodeKeyPath;

@@ -1,0 +1,526 @@
+package blocktree.testharness;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import blocktree.harness.CommandResult;
+import blocktree.harness.HarnessException;
+import blocktree.harness.NodeDirectory;
+import blocktree.harness.NodeProgram;
+import blocktree.testharness.program.Program;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Keys that are made and replaced, with the real program. */
+class KeyChangeTest {
+    private static final Logger log = LoggerFactory.getLogger(KeyChangeTest.class);
+    private static final int EXIT_USAGE = 2;
+    private static final int EXIT_WRONG_PASSPHRASE = 3;
+    private static final int EXIT_ALREADY_RUNNING = 5;
+    private static final int EXIT_DAMAGED_STORE = 7;
+    private static final int EXIT_BAD_KEY_FILE = 9;
+
+    // ---- the root's key
+
+    @Test
+    void aRotatedRootKeyCountsAndTheOldOneDoesNot() throws Exception {
+        try (TestNode node = nodeWithAFile()) {
+            Path oldBackup = backup(node, "old.txt");
+            Path fresh = passphrase(node, "fresh", "another one");
+            key(node, "rotate-root", "--new-passphrase-file", fresh.toString()).orThrow();
+            Path retired = node.data().resolve("root.key.retired-1");
+            assertTrue(Files.exists(retired));
+
+            node.start();
+            assertEquals("content", Files.readString(node.mount().resolve("file")));
+            Files.writeString(node.mount().resolve("file"), "changed");
+            Files.writeString(node.mount().resolve("new"), "new");
+            node.requireCleanFsck();
+            node.restart();
+            assertEquals("changed", Files.readString(node.mount().resolve("file")));
+            node.stop();
+            assertEquals(0, fsck(node, fresh).exitCode());
+            assertEquals(EXIT_WRONG_PASSPHRASE, node.directory().fsck().exitCode());
+
+            CommandResult signing = key(
+                    node, "rotate-root", "--root-key", retired.toString(), "--new-passphrase-file", fresh.toString());
+            assertEquals(EXIT_BAD_KEY_FILE, signing.exitCode());
+            assertTrue(signing.errors().contains("is retired"), signing.errors());
+
+            CommandResult old = key(node, "verify-backup", oldBackup.toString());
+            assertEquals(EXIT_BAD_KEY_FILE, old.exitCode());
+            assertTrue(old.errors().contains("its root key") && old.errors().contains("make a new one"), old.errors());
+            Path newBackup = node.work().resolve("new.txt");
+            keyWith(node, fresh, "backup", newBackup.toString()).orThrow();
+            keyWith(node, fresh, "verify-backup", newBackup.toString()).orThrow();
+        }
+    }
+
+    @Test
+    void ofABackupFromBeforeARotationTheNodeKeyIsPutBack() throws Exception {
+        try (TestNode node = nodeWithAFile()) {
+            Path old = backup(node, "old.txt");
+            rotate(node).orThrow();
+            Path nodeKey = node.data().resolve("node.key");
+            byte[] before = Files.readAllBytes(nodeKey);
+            Files.delete(nodeKey);
+            Files.delete(node.data().resolve("root.key"));
+            CommandResult restored = key(node, "restore", old.toString());
+            assertEquals(EXIT_BAD_KEY_FILE, restored.exitCode());
+            assertTrue(restored.errors().contains("its root key"), restored.errors());
+            assertTrue(restored.errors().contains("is put back: " + nodeKey), restored.errors());
+            assertArrayEquals(before, Files.readAllBytes(nodeKey));
+            assertFalse(Files.exists(node.data().resolve("root.key")), "a retired key is not put there");
+            node.start();
+            assertEquals("content", Files.readString(node.mount().resolve("file")));
+        }
+    }
+
+    @Test
+    void aNodeKeyUnderTheRootsPassphraseFollowsIt() throws Exception {
+        try (TestNode node = nodeOf("--node-key=passphrase")) {
+            Path fresh = passphrase(node, "fresh", "another one");
+            key(node, "rotate-root", "--new-passphrase-file", fresh.toString()).orThrow();
+            keyWith(node, fresh, "backup", node.work().resolve("new.txt").toString())
+                    .orThrow();
+            keyWith(node, fresh, "replace-node").orThrow();
+            node.withArguments("--passphrase-file", fresh.toString()).start();
+            assertEquals("content", Files.readString(node.mount().resolve("file")));
+            node.stop();
+            assertTrue(Files.readString(node.data().resolve("node.key")).contains("Protection: passphrase"));
+            assertEquals(0, fsck(node, fresh).exitCode());
+        }
+    }
+
+    // ---- the node's key
+
+    @Test
+    void aReplacedNodeKeyOpensNothingAndTheTreeGoesOn() throws Exception {
+        try (TestNode node = nodeWithAFile()) {
+            Path oldBackup = backup(node, "old.txt");
+            Path nodeKey = node.data().resolve("node.key");
+            Path oldKey = Files.copy(nodeKey, node.work().resolve("old.key"));
+            key(node, "replace-node").orThrow();
+
+            node.start();
+            assertEquals("content", Files.readString(node.mount().resolve("file")));
+            Files.writeString(node.mount().resolve("file"), "changed");
+            node.requireCleanFsck();
+            node.restart();
+            assertEquals("changed", Files.readString(node.mount().resolve("file")));
+            node.stop();
+            node.requireCleanOfflineFsck();
+
+            CommandResult old = key(node, "verify-backup", oldBackup.toString());
+            assertEquals(EXIT_BAD_KEY_FILE, old.exitCode());
+            assertTrue(old.errors().contains("its node key"), old.errors());
+            key(node, "verify-backup", backup(node, "new.txt").toString()).orThrow();
+
+            Path newKey = node.work().resolve("new.key");
+            Files.move(nodeKey, newKey);
+            Files.copy(oldKey, nodeKey);
+            CommandResult refused =
+                    node.directory().command("run", "--mount", node.mount().toString());
+            assertEquals(EXIT_BAD_KEY_FILE, refused.exitCode());
+            assertTrue(refused.errors().contains("was replaced"), refused.errors());
+
+            // The root key of that backup still counts: with it the node key can be replaced.
+            Files.delete(nodeKey);
+            Files.delete(node.data().resolve("root.key"));
+            CommandResult restored = key(node, "restore", oldBackup.toString());
+            assertEquals(EXIT_BAD_KEY_FILE, restored.exitCode());
+            assertTrue(restored.errors().contains("replace-node --lost-node-key"), restored.errors());
+            key(node, "replace-node", "--lost-node-key").orThrow();
+            node.start();
+            assertEquals("changed", Files.readString(node.mount().resolve("file")));
+        }
+    }
+
+    @Test
+    void aLostNodeKeyIsReplacedByTheRootAndWhatTheDiskLacksIsTold() throws Exception {
+        try (TestNode node = nodeWithAFile()) {
+            Path copy = node.work().resolve("copy");
+            Program.shell(node.work(), "cp -a data copy").run();
+            node.start();
+            Files.writeString(node.mount().resolve("later"), "later");
+            node.stop();
+            Files.delete(node.data().resolve("node.key"));
+            assertEquals(EXIT_BAD_KEY_FILE, key(node, "replace-node").exitCode());
+            Program.shell(node.work(), "mv data/tree newest; cp -a copy/tree data/tree")
+                    .run();
+            CommandResult rolledBack = key(node, "replace-node", "--lost-node-key");
+            assertEquals(EXIT_DAMAGED_STORE, rolledBack.exitCode(), rolledBack.errors());
+            assertTrue(rolledBack.errors().contains("--accept-loss"), rolledBack.errors());
+            Program.shell(node.work(), "rm -r data/tree; mv newest data/tree").run();
+            CommandResult done = key(node, "replace-node", "--lost-node-key").orThrow();
+            assertTrue(done.output().contains("anchor that nobody could verify"), done.output());
+            node.start();
+            assertEquals("later", Files.readString(node.mount().resolve("later")));
+            node.requireCleanFsck();
+            assertTrue(Files.exists(copy));
+        }
+    }
+
+    @Test
+    void aKeyForSystemdIsWrittenWhereItIsAskedFor() throws Exception {
+        Path credentials = Files.createTempDirectory("blocktree-credentials");
+        Path handedOver = credentials.resolve("btnode-node-key");
+        NodeProgram program = NodeProgram.find().withPrefix(List.of("env", "CREDENTIALS_DIRECTORY=" + credentials));
+        try (TestNode node = TestNode.initialised(program)) {
+            Path inFile = node.data().resolve("node.key");
+            Files.move(inFile, handedOver);
+            Path settings = node.data().resolve("btnode.conf");
+            Files.writeString(settings, Files.readString(settings).replace("node_key = file", "node_key = credential"));
+            assertEquals(EXIT_USAGE, key(node, "replace-node").exitCode());
+            Path written = node.work().resolve("written.key");
+            CommandResult done = key(node, "replace-node", "--node-key-path", written.toString())
+                    .orThrow();
+            assertTrue(done.output().contains("systemd-creds encrypt"), done.output());
+            // As after a kill that came too late to matter: the key is there and counts.
+            key(node, "replace-node", "--node-key-path", written.toString()).orThrow();
+            assertFalse(Files.exists(inFile));
+            assertEquals(
+                    EXIT_BAD_KEY_FILE,
+                    node.directory()
+                            .command("run", "--mount", node.mount().toString())
+                            .exitCode());
+            Files.move(written, handedOver, StandardCopyOption.REPLACE_EXISTING);
+            node.start();
+            Files.writeString(node.mount().resolve("file"), "content");
+            node.requireCleanFsck();
+        } finally {
+            Files.deleteIfExists(handedOver);
+            Files.delete(credentials);
+        }
+    }
+
+    // ---- both
+
+    @ParameterizedTest
+    @ValueSource(strings = {"rotate-root", "replace-node"})
+    void aChangeThatCannotBeChangesNothing(String command) throws Exception {
+        try (TestNode node = nodeWithAFile()) {
+            byte[] rootKey = Files.readAllBytes(node.data().resolve("root.key"));
+            byte[] nodeKey = Files.readAllBytes(node.data().resolve("node.key"));
+            String[] more = command.equals("rotate-root")
+                    ? new String[] {
+                        "--new-passphrase-file",
+                        node.directory().passphraseFile().toString()
+                    }
+                    : new String[0];
+            node.start();
+            CommandResult running = key(node, command, more);
+            assertEquals(EXIT_ALREADY_RUNNING, running.exitCode());
+            assertTrue(running.errors().contains("btnode stop"), running.errors());
+            node.stop();
+            Path wrong = passphrase(node, "wrong", "not it");
+            assertEquals(
+                    EXIT_WRONG_PASSPHRASE, keyWith(node, wrong, command, more).exitCode());
+            assertArrayEquals(rootKey, Files.readAllBytes(node.data().resolve("root.key")));
+            assertArrayEquals(nodeKey, Files.readAllBytes(node.data().resolve("node.key")));
+            node.start();
+            assertEquals("content", Files.readString(node.mount().resolve("file")));
+        }
+    }
+
+    @Test
+    void everyCommandSpeaksJson() throws Exception {
+        try (TestNode node = nodeWithAFile()) {
+            String rotated = rotate(node, "--json").orThrow().output();
+            assertEquals(1, rotated.lines().count());
+            assertTrue(rotated.contains("\"retired_key\":\"" + node.data() + "/root.key.retired-1\""), rotated);
+            String replaced = key(node, "replace-node", "--json").orThrow().output();
+            assertEquals(1, replaced.lines().count());
+            assertTrue(replaced.contains("\"node_key\":\"" + node.data() + "/node.key\""), replaced);
+            String shown =
+                    node.directory().command("key show", "--json").orThrow().output();
+            for (String made : List.of(rotated, replaced)) {
+                String principal = made.replaceAll(".*?\"principal\":\"([0-9a-f]*)\".*\\n", "$1");
+                assertTrue(shown.contains("\"principal\":\"" + principal + "\""), shown);
+            }
+            CommandResult refused = node.directory()
+                    .command(
+                            "key rotate-root",
+                            "--json",
+                            "--passphrase-file",
+                            passphrase(node, "wrong", "not it").toString());
+            assertEquals(EXIT_WRONG_PASSPHRASE, refused.exitCode());
+            assertTrue(refused.output().contains("\"code\":\"wrong_passphrase\"")
+                    || refused.errors().contains("\"code\":\"wrong_passphrase\""));
+        }
+    }
+
+    @Test
+    void whatAnInterruptedChangeHasLeftIsFinishedWhereItCountsAndLeftAloneWhereNot() throws Exception {
+        try (TestNode node = nodeWithAFile()) {
+            Path rootKey = node.data().resolve("root.key");
+            Path nodeKey = node.data().resolve("node.key");
+            Path oldNode = Files.copy(nodeKey, node.work().resolve("old.key"));
+            rotate(node).orThrow();
+            key(node, "replace-node").orThrow();
+            byte[] newRoot = Files.readAllBytes(rootKey);
+            byte[] newNode = Files.readAllBytes(nodeKey);
+            // As it is between the write of the log and the renames.
+            Files.move(rootKey, node.data().resolve("root.key.next"));
+            Files.move(node.data().resolve("root.key.retired-1"), rootKey);
+            Files.move(nodeKey, node.data().resolve("node.key.next"));
+            Files.copy(oldNode, nodeKey);
+            node.start();
+            node.process().awaitEvent("key_change_finished", Duration.ofSeconds(10));
+            node.stop();
+            assertArrayEquals(newRoot, Files.readAllBytes(rootKey));
+            assertArrayEquals(newNode, Files.readAllBytes(nodeKey));
+            assertTrue(Files.exists(node.data().resolve("root.key.retired-1")));
+
+            // The same, finished by a command.
+            Files.move(rootKey, node.data().resolve("root.key.next"));
+            Files.copy(node.data().resolve("root.key.retired-1"), rootKey);
+            node.requireCleanOfflineFsck();
+            assertArrayEquals(newRoot, Files.readAllBytes(rootKey));
+
+            // As it is before the write of the log: a key that never counted.
+            Path never = node.data().resolve("root.key.next");
+            NodeDirectory elsewhere = NodeDirectory.in(
+                            Files.createDirectory(node.work().resolve("elsewhere")),
+                            node.directory().program())
+                    .init();
+            Files.copy(elsewhere.data().resolve("root.key"), never);
+            Files.copy(elsewhere.data().resolve("node.key"), node.data().resolve("node.key.next"));
+            node.start();
+            assertEquals("content", Files.readString(node.mount().resolve("file")));
+            node.stop();
+            assertArrayEquals(newRoot, Files.readAllBytes(rootKey));
+            assertArrayEquals(newNode, Files.readAllBytes(nodeKey));
+            rotate(node).orThrow();
+            key(node, "replace-node").orThrow();
+            assertNotEquals(Arrays.toString(newRoot), Arrays.toString(Files.readAllBytes(rootKey)));
+            assertFalse(Files.exists(never));
+            node.requireCleanOfflineFsck();
+        }
+    }
+
+    /** System properties as of {@link KillTest}. */
+    @Test
+    @Timeout(3600)
+    void aKillAtAnyMomentLeavesTheOldKeyOrTheNew() throws Exception {
+        int rounds = Integer.getInteger("blocktree.kill.rounds", 12);
+        long seed = Long.getLong("blocktree.kill.seed", System.nanoTime());
+        Random random = new Random(seed);
+        int changed = 0;
+        int kept = 0;
+        try (TestNode node = nodeWithAFile()) {
+            long fullMillis = 3000;
+            for (int round = 1; round <= rounds; round++) {
+                String where = "seed " + seed + " round " + round;
+                boolean root = round % 2 == 0;
+                Path file = node.data().resolve(root ? "root.key" : "node.key");
+                byte[] before = Files.readAllBytes(file);
+                Process command = start(
+                        node,
+                        root
+                                ? List.of(
+                                        "key",
+                                        "rotate-root",
+                                        "--new-passphrase-file",
+                                        node.directory().passphraseFile().toString())
+                                : List.of("key", "replace-node"));
+                if (random.nextInt(4) > 0) {
+                    // Mostly from when the new key is written on: that is where it matters.
+                    Path next = node.data().resolve(file.getFileName() + ".next");
+                    long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+                    while (!Files.exists(next) && command.isAlive() && System.nanoTime() < end) {
+                        Thread.sleep(1);
+                    }
+                    Thread.sleep(random.nextInt(500));
+                } else {
+                    Thread.sleep(random.nextInt((int) fullMillis));
+                }
+                command.destroyForcibly().waitFor();
+                if (random.nextBoolean()) {
+                    node.requireCleanOfflineFsck();
+                }
+                node.start();
+                assertEquals("content", Files.readString(node.mount().resolve("file")), where);
+                Path mark = node.mount().resolve("round" + round);
+                Files.writeString(mark, where);
+                node.restart();
+                assertEquals(where, Files.readString(mark), where);
+                node.stop();
+                // Both keys are those in force: otherwise there is no backup of them.
+                Path backup = backup(node, "backup" + round);
+                assertTrue(Files.exists(backup), where);
+                boolean isNew = !Arrays.equals(before, Files.readAllBytes(file));
+                changed += isNew ? 1 : 0;
+                kept += isNew ? 0 : 1;
+                log.atInfo()
+                        .addKeyValue("round", round)
+                        .addKeyValue("key", root ? "root" : "node")
+                        .addKeyValue("changed", isNew)
+                        .log("key_kill_round");
+            }
+            node.requireCleanOfflineFsck();
+        }
+        assertTrue(rounds < 10 || changed > 0 && kept > 0, changed + " changed, " + kept + " kept, seed " + seed);
+    }
+
+    // ---- a root key from elsewhere
+
+    @Test
+    void aRootKeyFromAnotherMachineFoundsATree() throws Exception {
+        try (TestNode node = TestNode.initialised()) {
+            Path secret = node.directory().passphraseFile();
+            Path made = node.work().resolve("made.key");
+            Process create = start(node, List.of("key", "create", made.toString()), false);
+            assertEquals(0, create.waitFor());
+            byte[] before = Files.readAllBytes(made);
+            assertEquals("rw-------", PosixFilePermissions.toString(Files.getPosixFilePermissions(made)));
+            assertEquals(
+                    EXIT_USAGE,
+                    start(node, List.of("key", "create", made.toString()), false)
+                            .waitFor(),
+                    "nothing is overwritten");
+
+            NodeDirectory elsewhere = new NodeDirectory(
+                    node.directory().program(),
+                    node.work().resolve("elsewhere"),
+                    secret,
+                    node.work().resolve("elsewhere.log"));
+            elsewhere.init("--root-key", made.toString());
+            assertArrayEquals(before, Files.readAllBytes(made));
+            String shown = elsewhere.command("key show").orThrow().output();
+            String principal = Files.readString(made)
+                    .lines()
+                    .filter(line -> line.startsWith("Principal: "))
+                    .findFirst()
+                    .orElseThrow()
+                    .substring("Principal: ".length());
+            assertTrue(shown.contains(principal), shown);
+            assertEquals(0, elsewhere.fsck().exitCode());
+            elsewhere
+                    .command(
+                            "key backup",
+                            node.work().resolve("backup").toString(),
+                            "--passphrase-file",
+                            secret.toString())
+                    .orThrow();
+            // That of a tree founds no other.
+            NodeDirectory second = new NodeDirectory(
+                    node.directory().program(),
+                    node.work().resolve("second"),
+                    secret,
+                    node.work().resolve("second.log"));
+            assertEquals(
+                    EXIT_BAD_KEY_FILE,
+                    second.command(
+                                    "init",
+                                    "--root-key",
+                                    elsewhere.data().resolve("root.key").toString(),
+                                    "--passphrase-file",
+                                    secret.toString())
+                            .exitCode());
+            assertFalse(Files.exists(second.data()));
+        }
+    }
+
+    // ---- helpers
+
+    /** Stopped, with a file in its tree. */
+    private static TestNode nodeWithAFile() throws Exception {
+        TestNode node = TestNode.started();
+        write(node);
+        return node;
+    }
+
+    private static TestNode nodeOf(String... initOptions) throws Exception {
+        TestNode node = TestNode.initialised();
+        Program.shell(node.work(), "rm -r data").run();
+        node.directory().init(initOptions);
+        node.withArguments(
+                        "--passphrase-file", node.directory().passphraseFile().toString())
+                .start();
+        write(node);
+        return node;
+    }
+
+    private static void write(TestNode node) throws IOException, HarnessException {
+        Files.writeString(node.mount().resolve("file"), "content");
+        node.stop();
+    }
+
+    private static Path passphrase(TestNode node, String name, String text) throws IOException {
+        Path file = Files.writeString(node.work().resolve(name), text + "\n");
+        Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rw-------"));
+        return file;
+    }
+
+    private static Path backup(TestNode node, String name) throws HarnessException {
+        Path backup = node.work().resolve(name);
+        key(node, "backup", backup.toString()).orThrow();
+        return backup;
+    }
+
+    private static CommandResult rotate(TestNode node, String... more) throws HarnessException {
+        return key(
+                node,
+                "rotate-root",
+                Stream.concat(
+                                Stream.of(
+                                        "--new-passphrase-file",
+                                        node.directory().passphraseFile().toString()),
+                                Arrays.stream(more))
+                        .toArray(String[]::new));
+    }
+
+    private static CommandResult fsck(TestNode node, Path passphrase) throws HarnessException {
+        return node.directory().command("fsck", "--passphrase-file", passphrase.toString());
+    }
+
+    private static CommandResult key(TestNode node, String command, String... arguments) throws HarnessException {
+        return keyWith(node, node.directory().passphraseFile(), command, arguments);
+    }
+
+    private static CommandResult keyWith(TestNode node, Path passphrase, String command, String... arguments)
+            throws HarnessException {
+        String[] all = Stream.concat(Arrays.stream(arguments), Stream.of("--passphrase-file", passphrase.toString()))
+                .toArray(String[]::new);
+        return node.directory().command("key " + command, all);
+    }
+
+    private static Process start(TestNode node, List<String> command) throws IOException {
+        return start(node, command, true);
+    }
+
+    private static Process start(TestNode node, List<String> command, boolean dataDirectory) throws IOException {
+        List<String> all = new ArrayList<>(node.directory().program().command());
+        all.addAll(command);
+        all.addAll(
+                List.of("--passphrase-file", node.directory().passphraseFile().toString()));
+        if (dataDirectory) {
+            all.addAll(List.of("--data-dir", node.data().toString()));
+        }
+        return new ProcessBuilder(all)
+                .redirectErrorStream(true)
+                .redirectOutput(ProcessBuilder.Redirect.appendTo(
+                        node.work().resolve("commands.log").toFile()))
+                .start();
+    }
+}
