@@ -241,6 +241,42 @@ class SystemdTest {
         }
     }
 
+    @Test
+    void anOrdinaryUserNeedsNeitherRootNorOptions() throws Exception {
+        try (DebianMachine machine = DebianMachine.installed()) {
+            machine.boot(true);
+            install(machine, current);
+            machine.run("useradd --create-home --shell /bin/bash alice");
+            asAlice(machine, """
+                    umask 077
+                    echo correct horse > passphrase
+                    mkdir -p tree second .config/btnode
+                    printf '[[mount]]\\npath = "/home/alice/tree"\\n' > .config/btnode/btnode.toml
+                    btnode config check
+                    btnode init --passphrase-file passphrase
+                    setsid btnode run > log 2>&1 < /dev/null &
+                    for i in $(seq 300); do
+                      ! grep -q event=node_ready log || break
+                      sleep 0.1
+                    done
+                    echo mine > tree/file
+                    btnode mount second
+                    cat second/file
+                    btnode unmount second
+                    btnode status
+                    """);
+            assertEquals("mine\n", machine.run("runuser -u alice -- cat /home/alice/tree/file"));
+            assertNotEquals(0, machine.result("cat /home/alice/tree/file").exitCode(), "not even root looks in");
+            machine.run("test -f /home/alice/.local/state/btnode/btnode.conf; test ! -e /var/lib/btnode/btnode.conf");
+            asAlice(machine, "btnode stop; ! mountpoint -q tree; btnode fsck");
+        }
+    }
+
+    private static void asAlice(DebianMachine machine, String script) throws IOException {
+        Files.writeString(machine.root().resolve("home/alice/script"), script);
+        machine.run("runuser --login alice --command 'bash -euo pipefail script'");
+    }
+
     /** What systemd shows of a start that failed. */
     private static String failedStart(DebianMachine machine) {
         assertNotEquals(0, machine.result("systemctl start btnode").exitCode());
