@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import blocktree.harness.CommandResult;
 import blocktree.harness.HarnessException;
 import blocktree.harness.NodeDirectory;
+import blocktree.harness.NodeOptions;
 import blocktree.harness.NodeProgram;
 import blocktree.testharness.program.Program;
 import java.io.IOException;
@@ -16,7 +17,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -103,7 +103,7 @@ class KeyChangeTest {
             keyWith(node, fresh, "backup", node.work().resolve("new.txt").toString())
                     .orThrow();
             keyWith(node, fresh, "replace-node").orThrow();
-            node.withArguments("--passphrase-file", fresh.toString()).start();
+            runWith(node, fresh);
             assertEquals("content", Files.readString(node.mount().resolve("file")));
             node.stop();
             assertTrue(Files.readString(node.data().resolve("node.key")).contains("Protection: passphrase"));
@@ -285,7 +285,9 @@ class KeyChangeTest {
             Files.move(nodeKey, node.data().resolve("node.key.next"));
             Files.copy(oldNode, nodeKey);
             node.start();
-            node.process().awaitEvent("key_change_finished", Duration.ofSeconds(10));
+            String events = node.process().log(); // it comes before a parent is told of events
+            assertTrue(events.contains("key_change_finished key=node"), events);
+            assertTrue(events.contains("key_change_finished key=root"), events);
             node.stop();
             assertArrayEquals(newRoot, Files.readAllBytes(rootKey));
             assertArrayEquals(newNode, Files.readAllBytes(nodeKey));
@@ -454,11 +456,14 @@ class KeyChangeTest {
         TestNode node = TestNode.initialised();
         Program.shell(node.work(), "rm -r data").run();
         node.directory().init(initOptions);
-        node.withArguments(
-                        "--passphrase-file", node.directory().passphraseFile().toString())
-                .start();
+        runWith(node, node.directory().passphraseFile());
         write(node);
         return node;
+    }
+
+    private static void runWith(TestNode node, Path passphrase) throws HarnessException {
+        node.with(NodeOptions.mountedOn(node.mount()).withArguments("--passphrase-file", passphrase.toString()))
+                .start();
     }
 
     private static void write(TestNode node) throws IOException, HarnessException {
