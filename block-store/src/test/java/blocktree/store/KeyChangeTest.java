@@ -158,7 +158,9 @@ class KeyChangeTest {
         tree.store = BlockStore.open(tree.dir, tree.options, fresh);
         requireClean(tree.store);
 
-        // What was copied before stays what it was: the old key opens it.
+        // What was copied before stays what it was: the old key opens it, and put back in place of the store it does
+        // not pass for it.
+        assertCode(Code.WRONG_KEY, () -> BlockStore.open(copy, tree.options, fresh));
         try (BlockStore before = BlockStore.open(copy, tree.options, tree.node)) {
             requireClean(before);
         }

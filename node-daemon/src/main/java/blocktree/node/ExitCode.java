@@ -20,7 +20,7 @@ enum ExitCode {
     DAMAGED_STORE(7),
     /** The data directory or its configuration is not one that this program can use. */
     BAD_CONFIGURATION(8),
-    /** A key file is missing, damaged, readable by others, or not the one of this tree. */
+    /** A key file is missing, damaged, readable by others, not the one of this tree, or no longer in force. */
     BAD_KEY_FILE(9),
     NO_SPACE(10),
     TIMED_OUT(11);

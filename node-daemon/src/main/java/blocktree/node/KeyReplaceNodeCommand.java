@@ -191,7 +191,7 @@ final class KeyReplaceNodeCommand implements Callable<Integer> {
                         Choice.label(data.settings().nodeKey()),
                         lost
                                 ? "\nWhat is here was verified by its signatures. Whether it is the newest state of the tree rests on an anchor that nobody could verify: look whether your"
-                                        + "\nnewest files are there. Times of access are forgotten; btnode fsck --repair gives back the space of files that were unlinked while open."
+                                        + "\nnewest files are there. Times of access are forgotten; files that were unlinked while open keep their space, and btnode fsck names them."
                                 : "",
                         data.path(),
                         next));

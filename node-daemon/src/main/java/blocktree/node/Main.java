@@ -48,7 +48,7 @@ import picocli.CommandLine.Spec;
             "6:no node runs on the data directory",
             "7:the store is damaged, or acknowledged writes are missing",
             "8:the data directory or its configuration cannot be used",
-            "9:a key file is missing, damaged, open to others, or of another tree",
+            "9:a key file is missing, damaged, open to others, of another tree, or no longer in force",
             "10:no space on the disk",
             "11:not done in time"
         },
