@@ -328,7 +328,7 @@ class KeyChangeTest {
     @Test
     @Timeout(3600)
     void aKillAtAnyMomentLeavesTheOldKeyOrTheNew() throws Exception {
-        int rounds = Integer.getInteger("blocktree.kill.rounds", 10);
+        int rounds = Integer.getInteger("blocktree.kill.rounds", 4);
         long seed = Long.getLong("blocktree.kill.seed", System.nanoTime());
         Random random = new Random(seed);
         int changed = 0;
