@@ -217,7 +217,7 @@ final class Ledger implements CommitPort, AutoCloseable {
         AnchorFile opened = null;
         try {
             opened = openAnchor(rocks.dir(), options, keeper ? node : null);
-            if (opened != null && !options.readOnly()) {
+            if (opened != null && !options.readOnly() && (keeper || options.acceptLoss())) {
                 cutAtGap(checkpointBytes, opened.read());
             }
             List<LogEntry> records = replay(rocks, authority);

@@ -129,7 +129,7 @@ public final class FuseMount {
                     "allow_other needs root, or user_allow_other in " + CONFIGURATION,
                     "mount without it, or put the line user_allow_other into " + CONFIGURATION);
         }
-        if (!privileged && (options.setUserId() || options.devices())) {
+        if (!Privilege.isRoot() && (options.setUserId() || options.devices())) {
             throw new MountException(
                     Code.NOT_PERMITTED, "only root can mount with suid or dev", "mount without, or as root");
         }

@@ -260,7 +260,7 @@ final class MountPoint {
     private static final String WATCHER = """
             trap '' HUP INT TERM
             cat >/dev/null
-            grep -q "^[0-9]* [0-9]* 0:$1 " /proc/self/mountinfo || exit 0
+            [ "$(findmnt -rn -o MAJ:MIN --mountpoint "$2" | tail -n 1)" = "0:$1" ] || exit 0
             fusermount -u -z -- "$2" || umount -l -- "$2"
             """;
 

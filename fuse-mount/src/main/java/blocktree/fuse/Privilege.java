@@ -12,9 +12,13 @@ final class Privilege {
 
     private Privilege() {}
 
+    static boolean isRoot() {
+        return new UnixSystem().getUid() == 0;
+    }
+
     /** Whether it mounts and unmounts by itself, not through the program fusermount: as root, or as a service with CAP_SYS_ADMIN. */
     static boolean mayMount() {
-        return new UnixSystem().getUid() == 0 || isAdministrator();
+        return isRoot() || isAdministrator();
     }
 
     private static boolean isAdministrator() {

@@ -39,6 +39,12 @@ final class KeyBackupCommand implements Callable<Integer> {
     @Mixin
     private PassphraseOptions passphrase;
 
+    @Option(
+            names = "--root-key",
+            paramLabel = "KEYFILE",
+            description = "The root key, where it is kept elsewhere. Default: root.key in the data directory.")
+    private @Nullable Path rootKey;
+
     @Option(names = "--node-key", paramLabel = "KEYFILE", description = NodeKeys.ELSEWHERE)
     private @Nullable Path nodeKey;
 
@@ -59,7 +65,7 @@ final class KeyBackupCommand implements Callable<Integer> {
         }
         KeyFiles.settleUnlessTaken(data);
         try {
-            KeyFile rootFile = KeyFile.read(data.rootKey());
+            KeyFile rootFile = KeyFile.read(rootKey == null ? data.rootKey() : rootKey);
             KeyFile nodeFile = KeyFile.read(nodeKey == null ? NodeKeys.nodeKeyPath(data) : nodeKey);
             try (SecretBytes secret = passphrase.read("of the root key", System.err);
                     Identity root = rootFile.unlock(secret);
@@ -77,9 +83,11 @@ final class KeyBackupCommand implements Callable<Integer> {
                             ExitCode.BAD_KEY_FILE,
                             tried,
                             "the root key and the node key are those of different trees",
-                            "put the root key of this tree to " + data.rootKey());
+                            "put the root key of this tree to " + data.rootKey() + ", or name it with --root-key");
                 }
                 String text = KeyBackup.of(root, identity, tree, secret).toText();
+                // A key that no longer counts is told before there is something that looks like a good backup.
+                KeyBackup.checkCurrent(data, root.id(), identity.id(), tried, "use the keys that are in force");
                 if (print) {
                     output.print(Map.of("text", text), text.stripTrailing());
                     if (System.out.checkError()) {
@@ -88,8 +96,6 @@ final class KeyBackupCommand implements Callable<Integer> {
                     }
                     return ExitCode.OK.code();
                 }
-                // A key that no longer counts is told before there is a file that looks like a good backup.
-                KeyBackup.checkCurrent(data, root.id(), identity.id(), tried, "use the keys that are in force");
                 writeDurably(file, text);
                 try (KeyBackup.Opened keys = KeyBackup.read(file).open(secret, "to open the backup " + file)) {
                     keys.rehearse(data);

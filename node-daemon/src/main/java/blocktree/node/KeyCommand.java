@@ -107,6 +107,13 @@ final class KeyCommand implements Runnable {
                             description = "Read the new passphrase from FILE. Default: it is asked for, twice.")
                     @Nullable
                     Path newFile,
+            @Option(
+                            names = "--root-key",
+                            paramLabel = "KEYFILE",
+                            description =
+                                    "The root key, where it is kept elsewhere. Default: root.key in the data directory.")
+                    @Nullable
+                    Path rootKey,
             @Mixin Output output)
             throws NodeException {
         DataDirectory data = node.open();
@@ -115,14 +122,14 @@ final class KeyCommand implements Runnable {
         String tried = "to change the passphrase of the keys of " + data.path();
         DataDirectory.requireOwner(data.path(), tried);
         try {
-            for (Path path : List.of(data.nodeKey(), data.rootKey())) {
+            for (Path path : List.of(data.nodeKey(), rootKey == null ? data.rootKey() : rootKey)) {
                 if (Files.exists(path) && KeyFile.read(path).isProtected()) {
                     sealed.add(path);
                 }
             }
             if (sealed.isEmpty()) {
                 throw new NodeException(
-                        ExitCode.BAD_KEY_FILE, tried, "no key there has one", "put the root key to " + data.rootKey());
+                        ExitCode.BAD_KEY_FILE, tried, "no key there has one", "name the root key with --root-key");
             }
             try (SecretBytes before = passphrase.read("as it was", System.err);
                     SecretBytes after = PassphraseOptions.of(newFile).readNew(System.err)) {

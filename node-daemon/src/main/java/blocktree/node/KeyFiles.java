@@ -3,6 +3,7 @@ package blocktree.node;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.KeyFile;
 import blocktree.store.KeyHolders;
+import ch.qos.logback.classic.Level;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
@@ -33,15 +34,19 @@ final class KeyFiles {
      * Finishes a change that was interrupted after the log had it. For who holds the directory's lock.
      *
      * @param rootKey where the root key is kept
+     * @return whether that was a rotation of the root key
      */
-    static void settle(DataDirectory data, Path rootKey) throws NodeException {
+    static boolean settle(DataDirectory data, Path rootKey) throws NodeException {
         Path nodeKey = data.nodeKey();
         if (!isThere(next(nodeKey)) && !isThere(next(rootKey))) {
-            return;
+            return false;
         }
         String tried = "to finish a change of keys that was interrupted";
         KeyHolders holders = OpenTree.keyHolders(data.tree());
+        boolean rotated = false;
         try {
+            // What the log says may be in the kernel's cache only.
+            OpenTree.syncLog(data.tree());
             if (isThere(next(nodeKey))
                     && holders.node()
                             .equals(KeyFile.read(next(nodeKey)).principal().id())) {
@@ -52,9 +57,13 @@ final class KeyFiles {
                     && holders.isRoot(KeyFile.read(next(rootKey)).principal().id())) {
                 replaceRoot(rootKey, holders.authority().rotations(), tried);
                 finished("root", rootKey);
+                rotated = true;
             }
+            return rotated;
         } catch (CryptoException e) {
             throw Failures.of(tried, e);
+        } catch (IOException e) {
+            throw Failures.of(tried, e, "check the disk and the permissions of the data directory");
         }
     }
 
@@ -63,6 +72,7 @@ final class KeyFiles {
         if (!isThere(next(data.nodeKey())) && !isThere(next(data.rootKey()))) {
             return;
         }
+        EventLog.start(EventLog.Format.TEXT, Level.ERROR); // nothing but the result goes to standard output
         try (DataDirectory.Lock lock = data.lock(true)) {
             if (!lock.isShared()) {
                 settle(data, data.rootKey());

@@ -24,7 +24,7 @@ import picocli.CommandLine.Option;
         description = {
             "Give the tree a new root key: when the old one or its passphrase may be known to somebody, or has been in use for long. The node must not run.",
             "",
-            "The old root key signs for the new one. All that rests on it is issued again, and a new epoch begins: what is written from then on opens for the new "
+            "The old root key signs for the new one. All that rests on it, for every writer and reader, is issued again, and a new epoch begins: what is written from then on opens for the new "
                     + "root key and not for the old. The old key signs nothing for this tree any more. With a copy of the data it still reads what was "
                     + "written before.",
             "",
@@ -78,7 +78,14 @@ final class KeyRotateRootCommand implements Callable<Integer> {
         Path rootPath = rootKey == null ? data.rootKey() : rootKey;
         EventLog.start(EventLog.Format.TEXT, Level.ERROR); // what the store notes while it opens says nothing here
         try (DataDirectory.Lock lock = data.lock(false)) {
-            KeyFiles.settle(data, rootPath);
+            if (KeyFiles.settle(data, rootPath)) {
+                throw new NodeException(
+                        ExitCode.FAILED,
+                        tried,
+                        "a rotation before was cut off after it counted: it is finished now, and " + rootPath
+                                + " is the new root key",
+                        "make a new backup. If the node key has a passphrase, btnode key passphrase makes it that of the new root key. For yet another root key repeat this");
+            }
             KeyHolders holders = OpenTree.keyHolders(data.tree());
             KeyFile rootFile = NodeKeys.readRoot(rootPath, holders, tried);
             Path nodePath = nodeKey == null ? NodeKeys.nodeKeyPath(data) : nodeKey;

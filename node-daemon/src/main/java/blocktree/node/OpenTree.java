@@ -29,9 +29,12 @@ import blocktree.tree.TreeOptions;
 import blocktree.tree.ViewOptions;
 import ch.qos.logback.classic.Level;
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -303,6 +306,17 @@ final class OpenTree implements AutoCloseable {
                 boolean moving = e.code() == StoreException.Code.IO || e.code() == StoreException.Code.CORRUPT;
                 if (!moving || attempt == REHEARSALS) {
                     throw Failures.of(tried, e);
+                }
+            }
+        }
+    }
+
+    /** What a process that was killed has written to the log is on the disk when it returns. */
+    static void syncLog(Path directory) throws IOException {
+        try (DirectoryStream<Path> logs = Files.newDirectoryStream(directory, "*.log")) {
+            for (Path file : logs) {
+                try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+                    channel.force(true);
                 }
             }
         }

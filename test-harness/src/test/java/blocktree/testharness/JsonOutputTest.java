@@ -13,6 +13,7 @@ import com.networknt.schema.SchemaLocation;
 import com.networknt.schema.SchemaRegistry;
 import com.networknt.schema.SpecificationVersion;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -76,6 +77,10 @@ class JsonOutputTest {
                     passphrase,
                     "--new-passphrase-file",
                     fresh.toString());
+            String secret = fresh.toString();
+            prints(0, data, "key rotate-root", "--passphrase-file", secret, "--new-passphrase-file", secret);
+            prints(0, data, "key replace-node", "--passphrase-file", secret);
+            prints(0, data, "key create", node.work().resolve("root.key").toString(), "--passphrase-file", secret);
 
             Path configuration = Files.writeString(
                     node.work().resolve("btnode.toml"), "data_dir = \"data\"\n[[mount]]\npath = \"" + extra + "\"\n");
@@ -122,12 +127,16 @@ class JsonOutputTest {
 
     private void prints(int exitCode, NodeDirectory data, String command, String... arguments) throws Exception {
         String[] all = Stream.concat(Stream.of(arguments), Stream.of("--json")).toArray(String[]::new);
-        if (command.equals("version")) {
-            // It is about no data directory.
-            List<String> line = Stream.concat(data.program().command().stream(), Stream.of("version", "--json"))
+        if (command.equals("version") || command.equals("key create")) {
+            // They are about no data directory.
+            List<String> line = Stream.of(
+                            data.program().command().stream(), Stream.of(command.split(" ")), Stream.of(all))
+                    .flatMap(part -> part)
                     .toList();
             Process process = new ProcessBuilder(line).start();
-            requireValid("version", new String(process.getInputStream().readAllBytes()).strip());
+            requireValid(
+                    command.replace(' ', '-'),
+                    new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip());
             assertEquals(exitCode, process.waitFor());
             return;
         }

@@ -244,33 +244,6 @@ class KeyChangeTest {
     }
 
     @Test
-    void everyCommandSpeaksJson() throws Exception {
-        try (TestNode node = nodeWithAFile()) {
-            String rotated = rotate(node, "--json").orThrow().output();
-            assertEquals(1, rotated.lines().count());
-            assertTrue(rotated.contains("\"retired_key\":\"" + node.data() + "/root.key.retired-1\""), rotated);
-            String replaced = key(node, "replace-node", "--json").orThrow().output();
-            assertEquals(1, replaced.lines().count());
-            assertTrue(replaced.contains("\"node_key\":\"" + node.data() + "/node.key\""), replaced);
-            String shown =
-                    node.directory().command("key show", "--json").orThrow().output();
-            for (String made : List.of(rotated, replaced)) {
-                String principal = made.replaceAll(".*?\"principal\":\"([0-9a-f]*)\".*\\n", "$1");
-                assertTrue(shown.contains("\"principal\":\"" + principal + "\""), shown);
-            }
-            CommandResult refused = node.directory()
-                    .command(
-                            "key rotate-root",
-                            "--json",
-                            "--passphrase-file",
-                            passphrase(node, "wrong", "not it").toString());
-            assertEquals(EXIT_WRONG_PASSPHRASE, refused.exitCode());
-            assertTrue(refused.output().contains("\"code\":\"wrong_passphrase\"")
-                    || refused.errors().contains("\"code\":\"wrong_passphrase\""));
-        }
-    }
-
-    @Test
     void whatAnInterruptedChangeHasLeftIsFinishedWhereItCountsAndLeftAloneWhereNot() throws Exception {
         try (TestNode node = nodeWithAFile()) {
             Path rootKey = node.data().resolve("root.key");
