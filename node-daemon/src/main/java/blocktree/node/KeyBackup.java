@@ -41,6 +41,18 @@ record KeyBackup(KeyFile root, KeyFile node) {
         }
     }
 
+    /** Fails with BAD_KEY_FILE when {@code data} holds another tree. */
+    void requireTreeOf(DataDirectory data, Path path) throws NodeException {
+        TreeId there = OpenTree.keyHolders(data.tree()).authority().tree();
+        if (!there.equals(tree())) {
+            throw new NodeException(
+                    ExitCode.BAD_KEY_FILE,
+                    "to use the backup " + path + " with " + data.path(),
+                    "it is of the tree " + Fingerprint.of(tree()) + ", and there is " + Fingerprint.of(there),
+                    "take a backup of that tree's keys, or name the data directory of this one with --data-dir");
+        }
+    }
+
     /** Fails with BAD_KEY_FILE when a key was replaced since. */
     static void checkCurrent(DataDirectory data, PrincipalId root, PrincipalId node, String tried, String remedy)
             throws NodeException {

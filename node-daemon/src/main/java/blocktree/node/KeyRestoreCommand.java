@@ -41,6 +41,7 @@ final class KeyRestoreCommand implements Callable<Integer> {
         DataDirectory data = node.open();
         KeyFiles.settleUnlessTaken(data);
         KeyBackup backup = KeyBackup.read(file);
+        backup.requireTreeOf(data, file);
         String tried = "to put back the keys of " + data.path();
         DataDirectory.requireOwner(data.path(), tried);
         List<String> done = new ArrayList<>();

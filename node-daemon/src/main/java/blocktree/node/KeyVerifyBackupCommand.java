@@ -34,6 +34,7 @@ final class KeyVerifyBackupCommand implements Callable<Integer> {
     public Integer call() throws NodeException {
         DataDirectory data = node.open();
         KeyBackup backup = KeyBackup.read(file);
+        backup.requireTreeOf(data, file);
         try (SecretBytes secret = passphrase.read("of the backup", System.err);
                 KeyBackup.Opened keys = backup.open(secret, "to open the backup " + file)) {
             KeyBackup.checkCurrent(

@@ -127,6 +127,7 @@ class OperatorTest {
                     "--passphrase-file",
                     elsewhere.passphraseFile().toString());
             assertEquals(EXIT_BAD_KEY_FILE, refused.exitCode(), refused.errors());
+            assertTrue(refused.errors().contains("it is of the tree"), refused.errors());
         }
     }
 
