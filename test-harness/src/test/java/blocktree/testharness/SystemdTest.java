@@ -163,14 +163,14 @@ class SystemdTest {
             requireService(machine);
             assertEquals("durable\n", machine.run("cat /mnt/tree/durable"));
 
+            // By a user who may not write to the directory below the mount.
             machine.run(
-                    "systemd-run --quiet --unit=load bash -c "
-                            + "'for i in $(seq 100000); do echo $i > /mnt/tree/load.$i || exit 0; dd if=/dev/zero of=/mnt/tree/zeros bs=1M count=5 status=none || exit 0; done'");
+                    "systemd-run --quiet --uid=nobody bash -c "
+                            + "'cd /; for i in $(seq 100000); do echo $i > /mnt/tree/home/load.$i || exit 0; dd if=/dev/zero of=/mnt/tree/home/zeros bs=1M count=5 status=none || exit 0; done'");
             Await.until(
                     RESTART_TIMEOUT,
                     "load",
-                    () -> Files.exists(machine.root().resolve("proc"))
-                            && machine.result("test -e /mnt/tree/load.20").exitCode() == 0);
+                    () -> machine.result("test -e /mnt/tree/home/load.20").exitCode() == 0);
             machine.run("systemctl stop btnode");
             assertEquals(
                     "inactive",
@@ -178,13 +178,13 @@ class SystemdTest {
             assertTrue(machine.run("journalctl -u btnode --no-pager").contains("event=node_stopped clean=true"));
             assertEquals("", machine.run("findmnt -rn -o TARGET -t fuse.blocktree || true"));
             machine.run("systemctl start btnode");
-            assertEquals("20\n", machine.run("cat /mnt/tree/load.20"));
+            assertEquals("20\n", machine.run("cat /mnt/tree/home/load.20"));
             machine.run("systemctl stop btnode");
             machine.run("runuser -u btnode -- btnode fsck");
 
             // The other way to mount it: the node works as the owner of the data, whoever mounts.
             machine.run("mkdir /mnt/other; mount -t btnode -o allow_other /var/lib/btnode /mnt/other");
-            assertEquals("20\n", machine.run("cat /mnt/other/load.20"));
+            assertEquals("20\n", machine.run("cat /mnt/other/home/load.20"));
             assertEquals("btnode", machine.run("ps -o user= -C java").strip());
             machine.run("umount /mnt/other");
             Await.until(
