@@ -13,7 +13,7 @@ public record KeyHolders(Authority authority, PrincipalId node) {
 
     /** Whether {@code principal} is a root principal in force. */
     public boolean isRoot(PrincipalId principal) {
-        return authority.roots().stream().anyMatch(root -> root.id().equals(principal));
+        return authority.isRoot(principal);
     }
 
     /** The root principal in force; of several, the first. */

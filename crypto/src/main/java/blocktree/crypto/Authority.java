@@ -557,6 +557,11 @@ public final class Authority {
                 .toList());
     }
 
+    /** Whether {@code principal} is one of them. */
+    public boolean isRoot(PrincipalId principal) {
+        return roots().stream().anyMatch(root -> root.id().equals(principal));
+    }
+
     private PrincipalKeys keysOf(PrincipalId id) {
         PrincipalKeys keys = principals.get(id);
         if (keys == null) {

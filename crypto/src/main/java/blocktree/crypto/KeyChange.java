@@ -66,7 +66,7 @@ public record KeyChange(Hash chain, List<TreeFounding.Entry> entries) {
     }
 
     private static void checkRoot(Authority authority, Identity root) throws CryptoException {
-        if (authority.roots().stream().noneMatch(r -> r.id().equals(root.id()))) {
+        if (!authority.isRoot(root.id())) {
             throw CryptoException.denied(Denial.NOT_ROOT, root.id() + " is not the root key in force");
         }
     }

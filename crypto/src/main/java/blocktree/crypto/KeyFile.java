@@ -406,17 +406,22 @@ public final class KeyFile {
                     }
                     channel.force(true);
                 }
-                Files.move(temporary, path, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+                rename(temporary, path);
             } finally {
                 Files.deleteIfExists(temporary);
-            }
-            try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
-                channel.force(true);
             }
         } catch (IOException e) {
             throw new CryptoException(CryptoException.Code.IO, "key file " + path + " cannot be written: " + e, e);
         } finally {
             Arrays.fill(text, (byte) 0);
+        }
+    }
+
+    /** Gives a file the name of another in its directory, in whose place it comes; on the disk when this returns. */
+    public static void rename(Path from, Path to) throws IOException {
+        Files.move(from, to, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        try (FileChannel directory = FileChannel.open(to.toAbsolutePath().getParent(), StandardOpenOption.READ)) {
+            directory.force(true);
         }
     }
 

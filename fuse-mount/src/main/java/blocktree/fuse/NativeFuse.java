@@ -25,7 +25,6 @@ import ru.serce.jnrfuse.struct.FuseOperations;
  */
 final class NativeFuse {
     static final String LIBRARY = "libfuse.so.2";
-    private static final String LIBC = "libc.so.6";
     private static final int MNT_DETACH = 2;
     private static final int UMOUNT_NOFOLLOW = 8;
     static final MemoryIO MEMORY = MemoryIO.getInstance();
@@ -173,8 +172,13 @@ final class NativeFuse {
     /** @throws LinkageError when the library is not there */
     static NativeFuse load() {
         return new NativeFuse(
-                LibraryLoader.create(Library.class).failImmediately().load(LIBRARY),
-                LibraryLoader.create(SystemLibrary.class).failImmediately().load(LIBC));
+                LibraryLoader.create(Library.class).failImmediately().load(LIBRARY), SystemLibraryHolder.LOADED);
+    }
+
+    /** Loaded once, when it is first used: each loading makes a class. */
+    private static final class SystemLibraryHolder {
+        static final SystemLibrary LOADED =
+                LibraryLoader.create(SystemLibrary.class).failImmediately().load("libc.so.6");
     }
 
     void free(long address) {
@@ -187,8 +191,7 @@ final class NativeFuse {
      * @return null, or why it could not be done
      */
     static @Nullable String unmount(Path mountPoint, boolean lazy) {
-        SystemLibrary system =
-                LibraryLoader.create(SystemLibrary.class).failImmediately().load(LIBC);
+        SystemLibrary system = SystemLibraryHolder.LOADED;
         int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
         return system.umount2(mountPoint.toString(), flags) == 0
                 ? null

@@ -94,7 +94,7 @@ final class EventLog extends AppenderBase<ILoggingEvent> {
         String line = switch (format) {
             case TEXT -> text(event, level, name, fields);
             case JSON -> json(event, level, name, fields);
-            case JOURNAL -> "<" + priority(event.getLevel()) + ">" + pairs(name, fields);
+            case JOURNAL -> journalPrefix(event.getLevel()) + pairs(name, fields);
         };
         out.println(line);
         out.flush();
@@ -119,6 +119,11 @@ final class EventLog extends AppenderBase<ILoggingEvent> {
         StringBuilder line = new StringBuilder(TIME.format(Instant.ofEpochMilli(event.getTimeStamp())));
         line.append(' ').append(level).append(" ".repeat(6 - level.length())).append(pairs(name, fields));
         return line.toString();
+    }
+
+    /** What systemd takes for the level of a line; see sd-daemon(3). */
+    static String journalPrefix(Level level) {
+        return "<" + priority(level) + ">";
     }
 
     /** Of syslog(3). */

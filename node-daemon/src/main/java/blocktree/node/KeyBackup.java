@@ -41,9 +41,9 @@ record KeyBackup(KeyFile root, KeyFile node) {
         }
     }
 
-    /** Fails with BAD_KEY_FILE when {@code data} holds another tree. */
-    void requireTreeOf(DataDirectory data, Path path) throws NodeException {
-        TreeId there = OpenTree.keyHolders(data.tree()).authority().tree();
+    /** Fails with BAD_KEY_FILE when {@code data}, whose holders are given, holds another tree. */
+    void requireTreeOf(DataDirectory data, KeyHolders holders, Path path) throws NodeException {
+        TreeId there = holders.authority().tree();
         if (!there.equals(tree())) {
             throw new NodeException(
                     ExitCode.BAD_KEY_FILE,
@@ -54,9 +54,8 @@ record KeyBackup(KeyFile root, KeyFile node) {
     }
 
     /** Fails with BAD_KEY_FILE when a key was replaced since. */
-    static void checkCurrent(DataDirectory data, PrincipalId root, PrincipalId node, String tried, String remedy)
+    static void checkCurrent(KeyHolders holders, PrincipalId root, PrincipalId node, String tried, String remedy)
             throws NodeException {
-        KeyHolders holders = OpenTree.keyHolders(data.tree());
         List<String> found = new ArrayList<>();
         if (holders.isRetiredRoot(root)) {
             found.add("its root key, " + Fingerprint.of(root) + ", is retired: btnode key rotate-root has put "

@@ -18,10 +18,8 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 @Command(
@@ -39,14 +37,8 @@ final class KeyBackupCommand implements Callable<Integer> {
     @Mixin
     private PassphraseOptions passphrase;
 
-    @Option(
-            names = "--root-key",
-            paramLabel = "KEYFILE",
-            description = "The root key, where it is kept elsewhere. Default: root.key in the data directory.")
-    private @Nullable Path rootKey;
-
-    @Option(names = "--node-key", paramLabel = "KEYFILE", description = NodeKeys.ELSEWHERE)
-    private @Nullable Path nodeKey;
+    @Mixin
+    private KeyPlaceOptions places;
 
     @Parameters(paramLabel = "FILE", description = "A new file; - for standard output.")
     private Path file = Path.of("");
@@ -65,8 +57,8 @@ final class KeyBackupCommand implements Callable<Integer> {
         }
         KeyFiles.settleUnlessTaken(data);
         try {
-            KeyFile rootFile = KeyFile.read(rootKey == null ? data.rootKey() : rootKey);
-            KeyFile nodeFile = KeyFile.read(nodeKey == null ? NodeKeys.nodeKeyPath(data) : nodeKey);
+            KeyFile rootFile = KeyFile.read(places.rootKey(data));
+            KeyFile nodeFile = KeyFile.read(places.nodeKey(data));
             try (SecretBytes secret = passphrase.read("of the root key", System.err);
                     Identity root = rootFile.unlock(secret);
                     Identity identity = nodeFile.unlock(nodeFile.isProtected() ? secret : null)) {
@@ -87,7 +79,12 @@ final class KeyBackupCommand implements Callable<Integer> {
                 }
                 String text = KeyBackup.of(root, identity, tree, secret).toText();
                 // A key that no longer counts is told before there is something that looks like a good backup.
-                KeyBackup.checkCurrent(data, root.id(), identity.id(), tried, "use the keys that are in force");
+                KeyBackup.checkCurrent(
+                        OpenTree.keyHolders(data.tree()),
+                        root.id(),
+                        identity.id(),
+                        tried,
+                        "use the keys that are in force");
                 if (print) {
                     output.print(Map.of("text", text), text.stripTrailing());
                     if (System.out.checkError()) {

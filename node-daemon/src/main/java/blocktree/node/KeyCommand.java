@@ -107,11 +107,7 @@ final class KeyCommand implements Runnable {
                             description = "Read the new passphrase from FILE. Default: it is asked for, twice.")
                     @Nullable
                     Path newFile,
-            @Option(
-                            names = "--root-key",
-                            paramLabel = "KEYFILE",
-                            description =
-                                    "The root key, where it is kept elsewhere. Default: root.key in the data directory.")
+            @Option(names = "--root-key", paramLabel = "KEYFILE", description = KeyPlaceOptions.ROOT_ELSEWHERE)
                     @Nullable
                     Path rootKey,
             @Mixin Output output)

@@ -5,12 +5,9 @@ import blocktree.crypto.KeyFile;
 import blocktree.store.KeyHolders;
 import ch.qos.logback.classic.Level;
 import java.io.IOException;
-import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -93,10 +90,7 @@ final class KeyFiles {
     /** The waiting node key takes its place; the one before is gone. */
     static void takePlace(Path file, String tried) throws NodeException {
         try {
-            Files.move(next(file), file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-            try (FileChannel directory = FileChannel.open(file.toAbsolutePath().getParent(), StandardOpenOption.READ)) {
-                directory.force(true);
-            }
+            KeyFile.rename(next(file), file);
         } catch (IOException e) {
             throw Failures.of(
                     tried,

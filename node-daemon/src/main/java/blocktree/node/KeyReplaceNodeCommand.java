@@ -41,14 +41,8 @@ final class KeyReplaceNodeCommand implements Callable<Integer> {
     @Mixin
     private PassphraseOptions passphrase;
 
-    @Option(
-            names = "--root-key",
-            paramLabel = "FILE",
-            description = "The root key, where it is kept elsewhere. Default: root.key in the data directory.")
-    private @Nullable Path rootKey;
-
-    @Option(names = "--node-key", paramLabel = "KEYFILE", description = NodeKeys.ELSEWHERE)
-    private @Nullable Path nodeKey;
+    @Mixin
+    private KeyPlaceOptions places;
 
     @Option(
             names = "--node-key-path",
@@ -79,7 +73,7 @@ final class KeyReplaceNodeCommand implements Callable<Integer> {
         DataDirectory data = DataDirectory.open(configured.dataDirectory());
         RunSettings settings = RunSettings.of(data, configured, false, acceptLoss);
         String tried = "to replace the node key of " + data.path();
-        Path rootPath = rootKey == null ? data.rootKey() : rootKey;
+        Path rootPath = places.rootKey(data);
         checkOptions(data, tried);
         EventLog.start(EventLog.Format.TEXT, Level.ERROR); // what the store notes while it opens says nothing here
         try (DataDirectory.Lock lock = data.lock(false)) {
@@ -133,7 +127,7 @@ final class KeyReplaceNodeCommand implements Callable<Integer> {
                     "--node-key-path, and a node whose key is kept in " + data.nodeKey(),
                     "leave it out: the new key takes the old one's place");
         }
-        if (lost && nodeKey != null || acceptLoss && !lost) {
+        if (lost && places.namesNodeKey() || acceptLoss && !lost) {
             throw new NodeException(
                     ExitCode.USAGE,
                     tried,
@@ -148,7 +142,7 @@ final class KeyReplaceNodeCommand implements Callable<Integer> {
         String remedy =
                 "put it back (btnode key restore BACKUP), name it with --node-key, or give --lost-node-key when it is lost";
         try {
-            return KeyFile.read(nodeKey == null ? NodeKeys.nodeKeyPath(data) : nodeKey);
+            return KeyFile.read(places.nodeKey(data));
         } catch (CryptoException e) {
             throw new NodeException(
                     ExitCode.BAD_KEY_FILE, tried, Failures.of(tried, e).found(), remedy, e);

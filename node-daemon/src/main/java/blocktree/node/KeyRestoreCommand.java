@@ -41,11 +41,11 @@ final class KeyRestoreCommand implements Callable<Integer> {
         DataDirectory data = node.open();
         KeyFiles.settleUnlessTaken(data);
         KeyBackup backup = KeyBackup.read(file);
-        backup.requireTreeOf(data, file);
+        KeyHolders holders = OpenTree.keyHolders(data.tree());
+        backup.requireTreeOf(data, holders, file);
         String tried = "to put back the keys of " + data.path();
         DataDirectory.requireOwner(data.path(), tried);
         List<String> done = new ArrayList<>();
-        KeyHolders holders = OpenTree.keyHolders(data.tree());
         boolean rootCounts = !holders.isRetiredRoot(backup.root().principal().id());
         boolean nodeCounts = !holders.isReplacedNode(backup.node().principal().id());
         try (SecretBytes secret = passphrase.read("of the backup", System.err);
@@ -71,7 +71,7 @@ final class KeyRestoreCommand implements Callable<Integer> {
             throw Failures.of(tried, e);
         }
         KeyBackup.checkCurrent(
-                data,
+                holders,
                 backup.root().principal().id(),
                 backup.node().principal().id(),
                 tried,

@@ -28,7 +28,7 @@ import picocli.CommandLine.Option;
                     + "root key and not for the old. The old key signs nothing for this tree any more. With a copy of the data it still reads what was "
                     + "written before.",
             "",
-            "It stays in FILE.retired-N under its own passphrase: copies of the data directory from before need it. Backups of the keys hold the old root key: make a "
+            "The new key takes the place of the old, which stays in FILE.retired-N under its own passphrase: copies of the data directory from before need it. Backups of the keys hold the old root key: make a "
                     + "new one."
         },
         mixinStandardHelpOptions = true,
@@ -46,15 +46,8 @@ final class KeyRotateRootCommand implements Callable<Integer> {
             description = "Read the passphrase of the new root key from FILE. Default: it is asked for, twice.")
     private @Nullable Path newFile;
 
-    @Option(
-            names = "--root-key",
-            paramLabel = "FILE",
-            description =
-                    "The root key, where it is kept elsewhere; the new one takes its place there. Default: root.key in the data directory.")
-    private @Nullable Path rootKey;
-
-    @Option(names = "--node-key", paramLabel = "KEYFILE", description = NodeKeys.ELSEWHERE)
-    private @Nullable Path nodeKey;
+    @Mixin
+    private KeyPlaceOptions places;
 
     @Option(
             names = "--grace",
@@ -75,7 +68,7 @@ final class KeyRotateRootCommand implements Callable<Integer> {
         RunSettings settings = RunSettings.of(data, configured, false, false);
         long graceMillis = graceMillis();
         String tried = "to rotate the root key of " + data.path();
-        Path rootPath = rootKey == null ? data.rootKey() : rootKey;
+        Path rootPath = places.rootKey(data);
         EventLog.start(EventLog.Format.TEXT, Level.ERROR); // what the store notes while it opens says nothing here
         try (DataDirectory.Lock lock = data.lock(false)) {
             if (KeyFiles.settle(data, rootPath)) {
@@ -88,7 +81,7 @@ final class KeyRotateRootCommand implements Callable<Integer> {
             }
             KeyHolders holders = OpenTree.keyHolders(data.tree());
             KeyFile rootFile = NodeKeys.readRoot(rootPath, holders, tried);
-            Path nodePath = nodeKey == null ? NodeKeys.nodeKeyPath(data) : nodeKey;
+            Path nodePath = places.nodeKey(data);
             KeyFile nodeFile = KeyFile.read(nodePath);
             try (SecretBytes secret = passphrase.read("of the root key", System.err);
                     Identity old = rootFile.unlock(secret);

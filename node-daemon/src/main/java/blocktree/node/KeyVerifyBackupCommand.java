@@ -2,6 +2,7 @@ package blocktree.node;
 
 import blocktree.crypto.Fingerprint;
 import blocktree.crypto.SecretBytes;
+import blocktree.store.KeyHolders;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.concurrent.Callable;
@@ -34,11 +35,12 @@ final class KeyVerifyBackupCommand implements Callable<Integer> {
     public Integer call() throws NodeException {
         DataDirectory data = node.open();
         KeyBackup backup = KeyBackup.read(file);
-        backup.requireTreeOf(data, file);
+        KeyHolders holders = OpenTree.keyHolders(data.tree());
+        backup.requireTreeOf(data, holders, file);
         try (SecretBytes secret = passphrase.read("of the backup", System.err);
                 KeyBackup.Opened keys = backup.open(secret, "to open the backup " + file)) {
             KeyBackup.checkCurrent(
-                    data,
+                    holders,
                     keys.root().id(),
                     keys.node().id(),
                     "to show that the backup " + file + " is good",

@@ -1,5 +1,6 @@
 package blocktree.node;
 
+import ch.qos.logback.classic.Level;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -58,9 +59,6 @@ import picocli.CommandLine.Spec;
             "Each command explains itself:  btnode COMMAND --help"
         })
 final class Main implements Runnable {
-    /** What systemd takes for the level of a line; see sd-daemon(3). */
-    private static final String JOURNAL_ERROR = "<3>";
-
     private static final int USAGE_COLUMNS_MAX = 100;
 
     @Spec
@@ -169,7 +167,7 @@ final class Main implements Runnable {
     }
 
     private static void explain(NodeException failure) {
-        String level = Supervisor.isJournal(System.getenv()) ? JOURNAL_ERROR : "";
+        String level = Supervisor.isJournal(System.getenv()) ? EventLog.journalPrefix(Level.ERROR) : "";
         System.err.println(level + "btnode: failed " + failure.tried());
         System.err.println(level + "  found: " + failure.found());
         System.err.println(level + "  do:    " + failure.remedy());

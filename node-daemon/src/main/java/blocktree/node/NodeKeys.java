@@ -15,9 +15,6 @@ final class NodeKeys {
     /** The name under which systemd hands over a node key. */
     static final String CREDENTIAL_NAME = "btnode-node-key";
 
-    /** What an option is for that names the node key. */
-    static final String ELSEWHERE = "The node key, where it is not in its place, such as one that systemd hands over.";
-
     private NodeKeys() {}
 
     /** The root key in {@code path}, which must be the one in force. */

@@ -1,0 +1,32 @@
+package blocktree.node;
+
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+
+/** Where the keys of a node are, for what works on both. */
+final class KeyPlaceOptions {
+    static final String ROOT_ELSEWHERE =
+            "The root key, where it is kept elsewhere. Default: root.key in the data directory.";
+
+    @Option(names = "--root-key", paramLabel = "KEYFILE", description = ROOT_ELSEWHERE)
+    private @Nullable Path rootKey;
+
+    @Option(
+            names = "--node-key",
+            paramLabel = "KEYFILE",
+            description = "The node key, where it is not in its place, such as one that systemd hands over.")
+    private @Nullable Path nodeKey;
+
+    Path rootKey(DataDirectory data) {
+        return rootKey == null ? data.rootKey() : rootKey;
+    }
+
+    Path nodeKey(DataDirectory data) throws NodeException {
+        return nodeKey == null ? NodeKeys.nodeKeyPath(data) : nodeKey;
+    }
+
+    boolean namesNodeKey() {
+        return nodeKey != null;
+    }
+}
