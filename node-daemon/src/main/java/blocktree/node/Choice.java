@@ -15,8 +15,14 @@ final class Choice {
         return constant.name().toLowerCase(Locale.ROOT);
     }
 
-    static <E extends Enum<E>> List<String> labels(Class<E> type) {
-        return Arrays.stream(type.getEnumConstants()).map(Choice::label).toList();
+    /** Of all its constants; none of a type that has no constants. */
+    static List<String> labels(Class<?> type) {
+        Object[] constants = type.getEnumConstants();
+        return constants == null
+                ? List.of()
+                : Arrays.stream(constants)
+                        .map(constant -> label((Enum<?>) constant))
+                        .toList();
     }
 
     /** The constant of that label, in whatever case. IllegalArgumentException, with what there is, for anything else. */

@@ -2,7 +2,6 @@ package blocktree.node;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -223,12 +222,7 @@ final class Completions {
     }
 
     private static List<String> choices(ArgSpec argument) {
-        Object[] constants = elementType(argument).getEnumConstants();
-        return constants == null
-                ? List.of()
-                : Arrays.stream(constants)
-                        .map(constant -> Choice.label((Enum<?>) constant))
-                        .toList();
+        return Choice.labels(elementType(argument));
     }
 
     private static String summary(CommandLine command) {
