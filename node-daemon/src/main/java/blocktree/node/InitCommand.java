@@ -86,6 +86,7 @@ final class InitCommand implements Callable<Integer> {
         try (SecretBytes secret = rootFile == null
                         ? passphrase.readNew(System.err)
                         : passphrase.read("of the root key", System.err);
+                ProgressLine line = ProgressLine.during("making the tree");
                 Identity root = rootFile == null ? Identity.generate() : rootFile.unlock(secret)) {
             founded = founding.found(root, secret);
         } catch (CryptoException e) {

@@ -38,6 +38,7 @@ final class KeyVerifyBackupCommand implements Callable<Integer> {
         KeyHolders holders = OpenTree.keyHolders(data.tree());
         backup.requireTreeOf(data, holders, file);
         try (SecretBytes secret = passphrase.read("of the backup", System.err);
+                ProgressLine line = ProgressLine.during("opening the tree with the backup");
                 KeyBackup.Opened keys = backup.open(secret, "to open the backup " + file)) {
             KeyBackup.checkCurrent(
                     holders,

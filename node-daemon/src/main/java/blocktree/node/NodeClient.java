@@ -94,7 +94,9 @@ final class NodeClient implements AutoCloseable {
     }
 
     ControlReply call(ControlRequest request) throws NodeException {
-        return call(request, ANSWER_TIMEOUT, part -> {});
+        try (ProgressLine line = ProgressLine.during("waiting for the node")) {
+            return call(request, ANSWER_TIMEOUT, part -> {});
+        }
     }
 
     ControlReply check(ControlRequest request, Consumer<ControlReply> parts) throws NodeException {
@@ -116,7 +118,9 @@ final class NodeClient implements AutoCloseable {
 
     /** Whether the node was gone within {@code timeout}. */
     boolean awaitGone(Duration timeout) throws InterruptedException {
-        return client.awaitClosed(timeout);
+        try (ProgressLine line = ProgressLine.during("waiting for the node to end")) {
+            return client.awaitClosed(timeout);
+        }
     }
 
     @Override

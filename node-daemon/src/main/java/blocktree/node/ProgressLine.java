@@ -5,12 +5,16 @@ import java.io.PrintStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Timer;
+import java.util.TimerTask;
 import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
 
-/** How far a long command is, on one line that is written over and over while a person watches it on a terminal; nothing for anybody else, and nothing for what is done within two seconds. */
+/** How far a long command is, on one line that is written over and over while a person watches it on a terminal; nothing for anybody else, and nothing for what is done within two seconds. Thread-safe. */
 final class ProgressLine implements AutoCloseable {
     private static final long QUIET_NANOS = 2_000_000_000L;
     private static final long INTERVAL_NANOS = 200_000_000L;
+    private static final long TICK_MILLIS = 1000;
     private static final String CLEAR_LINE = "\r\033[K";
     private static final double MEBIBYTE = 1 << 20;
 
@@ -20,10 +24,16 @@ final class ProgressLine implements AutoCloseable {
     private final long startNanos;
     private long shownNanos;
     private boolean shown;
+    private @Nullable Timer ticks;
 
     /** On standard error. */
     ProgressLine() {
         this(isTerminal(2), System.err, System::nanoTime);
+    }
+
+    /** Says until it is closed what is being done and for how long by now, where there is nothing to count. Nothing else may print meanwhile. */
+    static ProgressLine during(String phase) {
+        return new ProgressLine().tick(phase);
     }
 
     ProgressLine(boolean watched, PrintStream out, LongSupplier clock) {
@@ -43,8 +53,28 @@ final class ProgressLine implements AutoCloseable {
         }
     }
 
+    synchronized ProgressLine tick(String phase) {
+        if (watched) {
+            ticks = new Timer("progress", true);
+            TimerTask task = new TimerTask() {
+                @Override
+                public void run() {
+                    showTime(phase);
+                }
+            };
+            ticks.schedule(task, QUIET_NANOS / 1_000_000, TICK_MILLIS);
+        }
+        return this;
+    }
+
+    private synchronized void showTime(String phase) {
+        if (ticks != null) { // else it was closed meanwhile
+            show(phase + "  " + (clock.getAsLong() - startNanos) / 1_000_000_000L + " s");
+        }
+    }
+
     /** @param totalBytes about; 0 when it is not known */
-    void show(String phase, long doneBytes, long totalBytes) {
+    synchronized void show(String phase, long doneBytes, long totalBytes) {
         long now = clock.getAsLong();
         if (!watched || now - startNanos < QUIET_NANOS || shown && now - shownNanos < INTERVAL_NANOS) {
             return;
@@ -71,7 +101,7 @@ final class ProgressLine implements AutoCloseable {
     }
 
     /** What is being done, where there is nothing to count; at once. */
-    void show(String phase) {
+    synchronized void show(String phase) {
         if (watched) {
             shown = true;
             out.print(CLEAR_LINE + phase);
@@ -89,7 +119,7 @@ final class ProgressLine implements AutoCloseable {
     }
 
     /** Takes the line away, so that something else can be printed. */
-    void clear() {
+    synchronized void clear() {
         if (shown) {
             out.print(CLEAR_LINE);
             out.flush();
@@ -98,7 +128,11 @@ final class ProgressLine implements AutoCloseable {
     }
 
     @Override
-    public void close() {
+    public synchronized void close() {
+        if (ticks != null) {
+            ticks.cancel();
+            ticks = null;
+        }
         clear();
     }
 }

@@ -44,10 +44,27 @@ class ProgressLineTest {
     }
 
     @Test
-    void isQuietWhereNobodyWatches() {
+    void saysForHowLongSomethingIsBeingDoneUntilItIsDone() throws Exception {
+        ProgressLine line = line(true).tick("waiting");
+        Thread.sleep(1000);
+        assertEquals("", taken(), "within two seconds");
+        now.addAndGet(3 * SECOND);
+        Thread.sleep(1500);
+        assertEquals("\r\033[Kwaiting  3 s", taken());
+        line.close();
+        assertEquals("\r\033[K", taken());
+        Thread.sleep(1200);
+        assertEquals("", taken(), "closed");
+    }
+
+    @Test
+    void isQuietWhereNobodyWatches() throws Exception {
         try (ProgressLine line = line(false)) {
             now.addAndGet(60 * SECOND);
             line.show("checked", MIB, 0);
+            line.show("checked");
+            line.tick("checked");
+            Thread.sleep(2500);
         }
         assertEquals("", taken());
     }
