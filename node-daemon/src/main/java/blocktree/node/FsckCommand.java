@@ -5,7 +5,6 @@ import blocktree.btmsg.ControlRequest;
 import blocktree.crypto.Identity;
 import blocktree.crypto.SecretBytes;
 import blocktree.store.StoreException;
-import ch.qos.logback.classic.Level;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Map;
@@ -60,7 +59,6 @@ final class FsckCommand implements Callable<Integer> {
         }
         DataDirectory data = DataDirectory.open(path);
         passphrase.orFrom(configured.path(Setting.PASSPHRASE_FILE));
-        EventLog.start(EventLog.Format.TEXT, Level.ERROR); // what is damaged is a finding, said once
         try (DataDirectory.Lock lock = data.lock(!repair);
                 Identity identity = NodeKeys.unlockNode(data, passphrase, System.err)) {
             return report.finish(

@@ -3,7 +3,6 @@ package blocktree.node;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.KeyFile;
 import blocktree.store.KeyHolders;
-import ch.qos.logback.classic.Level;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -69,7 +68,6 @@ final class KeyFiles {
         if (!isThere(next(data.nodeKey())) && !isThere(next(data.rootKey()))) {
             return;
         }
-        EventLog.start(EventLog.Format.TEXT, Level.ERROR); // nothing but the result goes to standard output
         try (DataDirectory.Lock lock = data.lock(true)) {
             if (!lock.isShared()) {
                 settle(data, data.rootKey());

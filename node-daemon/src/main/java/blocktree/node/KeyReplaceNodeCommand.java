@@ -9,7 +9,6 @@ import blocktree.crypto.SecretBytes;
 import blocktree.crypto.TreeId;
 import blocktree.node.NodeSettings.NodeKeyProtection;
 import blocktree.store.KeyHolders;
-import ch.qos.logback.classic.Level;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -75,7 +74,6 @@ final class KeyReplaceNodeCommand implements Callable<Integer> {
         String tried = "to replace the node key of " + data.path();
         Path rootPath = places.rootKey(data);
         checkOptions(data, tried);
-        EventLog.start(EventLog.Format.TEXT, Level.ERROR); // what the store notes while it opens says nothing here
         try (DataDirectory.Lock lock = data.lock(false)) {
             KeyFiles.settle(data, rootPath);
             KeyHolders holders = OpenTree.keyHolders(data.tree());

@@ -7,7 +7,6 @@ import blocktree.crypto.KeyFile;
 import blocktree.crypto.SecretBytes;
 import blocktree.crypto.TreeId;
 import blocktree.store.KeyHolders;
-import ch.qos.logback.classic.Level;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -69,7 +68,6 @@ final class KeyRotateRootCommand implements Callable<Integer> {
         long graceMillis = graceMillis();
         String tried = "to rotate the root key of " + data.path();
         Path rootPath = places.rootKey(data);
-        EventLog.start(EventLog.Format.TEXT, Level.ERROR); // what the store notes while it opens says nothing here
         try (DataDirectory.Lock lock = data.lock(false)) {
             if (KeyFiles.settle(data, rootPath)) {
                 throw new NodeException(

@@ -68,6 +68,9 @@ final class Main implements Runnable {
 
     public static void main(String[] args) {
         StandardOutput output = StandardOutput.install();
+        EventLog.start(
+                EventLog.Format.TEXT,
+                Level.ERROR); // what a store notes while it is open says nothing to who gave a command
         int exitCode = execute(args);
         try {
             output.requireWhole();

@@ -27,7 +27,6 @@ import blocktree.tree.TreeFileSystem;
 import blocktree.tree.TreeFinding;
 import blocktree.tree.TreeOptions;
 import blocktree.tree.ViewOptions;
-import ch.qos.logback.classic.Level;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
@@ -334,7 +333,6 @@ final class OpenTree implements AutoCloseable {
      * @throws NodeException BAD_KEY_FILE when they are those of another tree or node
      */
     static void rehearse(Path directory, @Nullable Identity root, @Nullable Identity node) throws NodeException {
-        EventLog.start(EventLog.Format.TEXT, Level.ERROR); // what the store notes while it opens says nothing here
         look(directory, "to open the store " + directory + " with the keys of the backup", path -> {
             if (root != null) {
                 Authority authority = BlockStore.keyHolders(path).authority();
