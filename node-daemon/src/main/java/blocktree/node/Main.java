@@ -68,9 +68,8 @@ final class Main implements Runnable {
 
     public static void main(String[] args) {
         StandardOutput output = StandardOutput.install();
-        EventLog.start(
-                EventLog.Format.TEXT,
-                Level.ERROR); // what a store notes while it is open says nothing to who gave a command
+        // What a store notes while it is open says nothing to whoever gave a command; a node that runs sets its own.
+        EventLog.start(EventLog.Format.TEXT, Level.ERROR);
         int exitCode = execute(args);
         try {
             output.requireWhole();
