@@ -9,6 +9,7 @@ import blocktree.harness.NodeProgram;
 import blocktree.testharness.program.Program;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -75,8 +76,7 @@ class SecretsTest {
         }
         try (TestNode node = TestNode.started()) {
             List<byte[]> secrets = secretsOf(node);
-            Path dump = node.work().resolve("client.hprof");
-            Process client = start(
+            Process top = start(
                     node,
                     node.work().resolve("top"),
                     "top",
@@ -84,20 +84,39 @@ class SecretsTest {
                     node.data().toString());
             try {
                 // After its first round it has talked to the node.
-                Program.shell(node.work(), "timeout 60 sh -c 'until grep -q waiting top; do sleep 0.2; done'")
-                        .run();
-                Program.in(node.work(), JCMD.toString(), Long.toString(client.pid()), "GC.heap_dump", dump.toString())
-                        .run();
+                requireAbsent(secrets, heap(node, top, "grep -q waiting top"), "the heap of top");
             } finally {
-                client.destroy();
-                client.waitFor();
+                top.destroy();
+                top.waitFor();
             }
-            byte[] heap = Files.readAllBytes(dump);
-            assertTrue(
-                    ConfidentialityTest.contains(heap, node.data().toString().getBytes(StandardCharsets.US_ASCII)),
-                    "the search works: the client knows where the node is");
-            requireAbsent(secrets, heap, "the client's heap");
+            Process stop;
+            try (InputStream busy =
+                    Files.newInputStream(Files.createFile(node.mount().resolve("busy")))) {
+                stop = start(
+                        node,
+                        node.work().resolve("stop"),
+                        "stop",
+                        "--data-dir",
+                        node.data().toString());
+                String waits = JCMD + " " + stop.pid() + " Thread.print | grep -q NodeClient.awaitGone";
+                requireAbsent(secrets, heap(node, stop, waits), "the heap of stop");
+            }
+            assertEquals(0, stop.waitFor());
         }
+    }
+
+    /** Of a command of that node, once a condition of the shell holds. */
+    private static byte[] heap(TestNode node, Process command, String condition) throws IOException {
+        Path dump = Files.createTempDirectory(node.work(), "dump").resolve("heap.hprof");
+        Program.shell(node.work(), "timeout 60 sh -c 'until " + condition + "; do sleep 0.2; done'")
+                .run();
+        Program.in(node.work(), JCMD.toString(), Long.toString(command.pid()), "GC.heap_dump", dump.toString())
+                .run();
+        byte[] heap = Files.readAllBytes(dump);
+        assertTrue(
+                ConfidentialityTest.contains(heap, node.data().toString().getBytes(StandardCharsets.US_ASCII)),
+                "the search works: the client knows where the node is");
+        return heap;
     }
 
     @ParameterizedTest
