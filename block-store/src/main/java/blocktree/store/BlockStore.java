@@ -223,10 +223,11 @@ public final class BlockStore implements AutoCloseable {
      * (docs/decisions/0007-keys-change-in-one-batch.md). On the device when it returns. DENIED when {@code old} is not in force.
      *
      * @param graceMillis how long what {@code old} has granted to others still counts
+     * @return what came into force
      */
-    public void rotateRoot(Identity old, Identity fresh, long graceMillis) throws StoreException {
+    public KeyChange rotateRoot(Identity old, Identity fresh, long graceMillis) throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
-            ledger.appendAll((authority, nowMillis) -> KeyChange.rotateRoot(
+            return ledger.appendAll((authority, nowMillis) -> KeyChange.rotateRoot(
                     authority, old, fresh, nowMillis, graceMillis == 0 ? 0 : nowMillis + graceMillis));
         }
     }

@@ -978,14 +978,15 @@ final class Ledger implements CommitPort, AutoCloseable {
      *
      * @throws StoreException DENIED when a signer may not, CONFLICT when one repeats another
      */
-    void appendAll(KeyChangeMaker maker) throws StoreException {
+    KeyChange appendAll(KeyChangeMaker maker) throws StoreException {
         checkWritable();
         long ticket;
+        KeyChange change;
         commitLock.lock();
         try (WriteBatch batch = new WriteBatch()) {
             long time = nowMillis();
-            List<LogEntry> appended =
-                    putAuthority(batch, maker.make(authority, time).entries(), time);
+            change = maker.make(authority, time);
+            List<LogEntry> appended = putAuthority(batch, change.entries(), time);
             ticket = write(batch, appended.get(appended.size() - 1));
             for (LogEntry entry : appended) {
                 authority.apply(entry.kind().number(), entry.payload(), entry.position(), time);
@@ -999,6 +1000,7 @@ final class Ledger implements CommitPort, AutoCloseable {
             commitLock.unlock();
         }
         walSync.await(ticket);
+        return change;
     }
 
     /** Makes the records of a change of keys for a log at this time. */

@@ -2,6 +2,7 @@ package blocktree.crypto;
 
 import blocktree.crypto.CryptoException.Denial;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashSet;
@@ -16,8 +17,11 @@ import org.jspecify.annotations.Nullable;
  * reader goes on. Holds no secret.
  *
  * @param chain the chain through which the new key writes
+ * @param writers others whose chains are issued again
+ * @param readers others who are given the keys of the new epochs
  */
-public record KeyChange(Hash chain, List<TreeFounding.Entry> entries) {
+public record KeyChange(
+        Hash chain, List<TreeFounding.Entry> entries, Set<PrincipalId> writers, Set<PrincipalId> readers) {
 
     /**
      * A new root principal for the tree's only one. Chains that count now are issued again under it.
@@ -45,7 +49,7 @@ public record KeyChange(Hash chain, List<TreeFounding.Entry> entries) {
         maker.issueAgain(old.id());
         maker.revokeAllOf(old.id());
         maker.beginEpochs(old, old.id(), fresh.keys());
-        return new KeyChange(chain, maker.entries);
+        return maker.made(chain, fresh.id());
     }
 
     /**
@@ -62,7 +66,7 @@ public record KeyChange(Hash chain, List<TreeFounding.Entry> entries) {
         Hash chain = maker.grant(fresh, TreeFounding.NODE_RIGHTS);
         maker.revokeAllOf(old);
         maker.beginEpochs(root, old, fresh);
-        return new KeyChange(chain, maker.entries);
+        return maker.made(chain, fresh.id());
     }
 
     private static void checkRoot(Authority authority, Identity root) throws CryptoException {
@@ -87,6 +91,8 @@ public record KeyChange(Hash chain, List<TreeFounding.Entry> entries) {
         private final DomainRecord top;
         private final long nowMillis;
         private final List<TreeFounding.Entry> entries = new ArrayList<>();
+        private final Set<PrincipalId> writers = new LinkedHashSet<>();
+        private final Set<PrincipalId> readers = new LinkedHashSet<>();
 
         Maker(Authority authority, Identity root, long nowMillis) {
             DomainRecord rootDomain = authority.rootDomain();
@@ -97,6 +103,15 @@ public record KeyChange(Hash chain, List<TreeFounding.Entry> entries) {
             this.root = root;
             this.top = rootDomain;
             this.nowMillis = nowMillis;
+        }
+
+        KeyChange made(Hash chain, PrincipalId fresh) {
+            readers.remove(fresh);
+            return new KeyChange(
+                    chain,
+                    List.copyOf(entries),
+                    Collections.unmodifiableSet(writers),
+                    Collections.unmodifiableSet(readers));
         }
 
         void add(RecordKind kind, byte[] payload) {
@@ -139,6 +154,7 @@ public record KeyChange(Hash chain, List<TreeFounding.Entry> entries) {
                                 old.notAfterMillis())));
                 renewed.addAll(links.subList(last + 1, links.size()));
                 add(WriteCapabilityChain.of(renewed));
+                writers.add(chain.subject().id());
             }
         }
 
@@ -197,6 +213,7 @@ public record KeyChange(Hash chain, List<TreeFounding.Entry> entries) {
                         add(
                                 RecordKind.READCAP,
                                 ReadCapability.issue(root, key, recipient).toBytes());
+                        readers.add(recipient.id());
                     }
                 }
             } finally {

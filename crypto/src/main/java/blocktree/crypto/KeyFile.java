@@ -5,7 +5,9 @@ import static java.nio.charset.StandardCharsets.US_ASCII;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -387,33 +389,38 @@ public final class KeyFile {
      * already and {@code replace} is false.
      */
     public void write(Path path, boolean replace) throws CryptoException {
-        Path directory = path.toAbsolutePath().getParent();
-        if (directory == null || path.getFileName() == null) {
-            throw new CryptoException(CryptoException.Code.IO, path + " cannot be a key file");
-        }
         byte[] text = toText();
         try {
-            if (!replace && Files.exists(path)) {
-                throw new CryptoException(CryptoException.Code.IO, "there is a file " + path + " already; it is kept");
-            }
-            Path temporary =
-                    Files.createTempFile(directory, ".key", ".new", PosixFilePermissions.asFileAttribute(OWNER_ONLY));
-            try {
-                try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE)) {
-                    ByteBuffer buffer = ByteBuffer.wrap(text);
-                    while (buffer.hasRemaining()) {
-                        channel.write(buffer);
-                    }
-                    channel.force(true);
-                }
-                rename(temporary, path);
-            } finally {
-                Files.deleteIfExists(temporary);
-            }
+            writeText(path, text, replace);
         } catch (IOException e) {
             throw new CryptoException(CryptoException.Code.IO, "key file " + path + " cannot be written: " + e, e);
         } finally {
             Arrays.fill(text, (byte) 0);
+        }
+    }
+
+    /** Writes any text as {@link #write} does a key file; FileAlreadyExistsException when there is a file and {@code replace} is false. */
+    public static void writeText(Path path, byte[] text, boolean replace) throws IOException {
+        Path directory = path.toAbsolutePath().getParent();
+        if (directory == null) {
+            throw new IOException(path + ": not a file");
+        }
+        if (!replace && Files.exists(path, LinkOption.NOFOLLOW_LINKS)) {
+            throw new FileAlreadyExistsException(path.toString());
+        }
+        Path temporary =
+                Files.createTempFile(directory, ".key", ".new", PosixFilePermissions.asFileAttribute(OWNER_ONLY));
+        try {
+            try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE)) {
+                ByteBuffer buffer = ByteBuffer.wrap(text);
+                while (buffer.hasRemaining()) {
+                    channel.write(buffer);
+                }
+                channel.force(true);
+            }
+            rename(temporary, path);
+        } finally {
+            Files.deleteIfExists(temporary);
         }
     }
 
@@ -422,21 +429,6 @@ public final class KeyFile {
         Files.move(from, to, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
         try (FileChannel directory = FileChannel.open(to.toAbsolutePath().getParent(), StandardOpenOption.READ)) {
             directory.force(true);
-        }
-    }
-
-    /**
-     * Replaces the passphrase of the file at {@code path}; null for either stands for no protection. The old file stays as it is when
-     * this fails.
-     */
-    public static void changePassphrase(Path path, @Nullable SecretBytes before, @Nullable SecretBytes after)
-            throws CryptoException {
-        KeyFile old = read(path);
-        try (Identity identity = old.unlock(before)) {
-            KeyFile changed = after == null
-                    ? unprotected(identity, old.role, old.tree)
-                    : protect(identity, old.role, old.tree, after);
-            changed.write(path, true);
         }
     }
 

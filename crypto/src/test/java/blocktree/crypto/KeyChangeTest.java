@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.crypto.CryptoException.Denial;
 import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 class KeyChangeTest {
@@ -56,7 +57,8 @@ class KeyChangeTest {
         WriteCapability ended = t.grant(root, t.top, carol, Rights.WRITE);
         t.addChain(ended);
         t.revoke(root, ended);
-        rotate(0);
+        KeyChange change = rotate(0);
+        assertEquals(Set.of(alice.id(), bob.id()), change.writers());
 
         assertDenied(Denial.NOT_ROOT, () -> check(alice, ofAlice));
         assertDenied(Denial.NOT_ROOT, () -> check(bob, ofBob));
@@ -95,7 +97,7 @@ class KeyChangeTest {
         t.addReadcap(root, apartKey, root);
         t.addChain(t.grant(root, t.top, alice, Rights.WRITE));
         t.addReadcap(root, t.topKey, alice);
-        rotate(0);
+        assertEquals(Set.of(alice.id()), rotate(0).readers());
 
         for (DomainId domain : List.of(t.top, below, apart)) {
             assertEquals(2, t.authority.currentEpoch(domain));

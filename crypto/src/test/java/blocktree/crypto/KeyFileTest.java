@@ -178,20 +178,6 @@ class KeyFileTest {
     }
 
     @Test
-    void changingThePassphraseKeepsTheKeyAndNeedsTheOldOne() throws Exception {
-        Path path = directory.resolve("root.key");
-        cheaply("old").write(path, false);
-        assertCode(Code.BAD_PASSPHRASE, () -> KeyFile.changePassphrase(path, secret("wrong"), secret("new")));
-        KeyFile.changePassphrase(path, secret("old"), secret("new"));
-        KeyFile changed = KeyFile.read(path);
-        assertCode(Code.BAD_PASSPHRASE, () -> changed.unlock(secret("old")));
-        assertEquals(identity.id(), changed.unlock(secret("new")).id());
-        assertEquals(TREE, changed.tree());
-        KeyFile.changePassphrase(path, secret("new"), null);
-        assertFalse(KeyFile.read(path).isProtected());
-    }
-
-    @Test
     void aMissingFileIsSaidToBeMissing() {
         CryptoException e = assertCode(Code.IO, () -> KeyFile.read(directory.resolve("none.key")));
         assertTrue(String.valueOf(e.getMessage()).contains("there is no key file"), e::toString);

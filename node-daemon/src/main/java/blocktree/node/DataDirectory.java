@@ -169,9 +169,14 @@ final class DataDirectory {
         }
 
         @Override
-        public void close() throws IOException {
-            if (channel != null) {
+        public void close() throws NodeException {
+            if (channel == null) {
+                return;
+            }
+            try {
                 channel.close();
+            } catch (IOException e) {
+                throw Failures.of("to give the data directory back", e, "check its disk");
             }
         }
     }

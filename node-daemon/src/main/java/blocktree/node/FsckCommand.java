@@ -2,14 +2,15 @@ package blocktree.node;
 
 import blocktree.btmsg.ControlReply;
 import blocktree.btmsg.ControlRequest;
+import blocktree.crypto.CryptoException;
 import blocktree.crypto.Identity;
 import blocktree.crypto.SecretBytes;
 import blocktree.store.StoreException;
-import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -30,6 +31,9 @@ final class FsckCommand implements Callable<Integer> {
     @Mixin
     private PassphraseOptions passphrase;
 
+    @Option(names = "--root-key", paramLabel = "KEYFILE", description = KeyPlaceOptions.ROOT_ELSEWHERE)
+    private @Nullable Path rootKey;
+
     @Option(
             names = "--repair",
             description = "Repair what can be repaired without losing anything; everything else is only reported.")
@@ -42,12 +46,11 @@ final class FsckCommand implements Callable<Integer> {
     public Integer call() throws NodeException {
         Settings configured = node.settings();
         Path path = configured.dataDirectory();
-        KeyFiles.settleUnlessTaken(DataDirectory.open(path));
+        DataDirectory data = DataDirectory.open(path);
+        KeyPlaceOptions places = KeyPlaceOptions.of(rootKey);
+        KeyFiles.settleUnlessTaken(data, places);
         if (passphrase.isGiven()) {
-            // The root key is part of what is checked; this also tells a wrong passphrase before a long check.
-            try (SecretBytes secret = passphrase.read("of the root key", System.err)) {
-                NodeKeys.checkRoot(path.resolve(DataDirectory.ROOT_KEY), secret);
-            }
+            checkRootKey(data, places.rootKey(data));
         }
         CheckReport report = new CheckReport(output);
         Optional<NodeClient> running = NodeClient.connect(path);
@@ -57,7 +60,6 @@ final class FsckCommand implements Callable<Integer> {
                         (ControlReply.Checked) client.check(new ControlRequest.Fsck(repair), report::accept));
             }
         }
-        DataDirectory data = DataDirectory.open(path);
         passphrase.orFrom(configured.path(Setting.PASSPHRASE_FILE));
         try (DataDirectory.Lock lock = data.lock(!repair);
                 Identity identity = NodeKeys.unlockNode(data, passphrase, System.err)) {
@@ -66,8 +68,6 @@ final class FsckCommand implements Callable<Integer> {
                         report.accept(part);
                         return true;
                     }));
-        } catch (IOException e) {
-            throw Failures.of("to check " + path, e, "check the disk and the permissions");
         } catch (NodeException e) {
             if (e.exitCode() != ExitCode.DAMAGED_STORE) {
                 throw e;
@@ -80,6 +80,22 @@ final class FsckCommand implements Callable<Integer> {
                     "error", "not_opened", "", e.found() + "; nothing more can be checked: " + remedy, false));
             report.finish(new ControlReply.Checked(Map.of()));
             return ExitCode.DAMAGED_STORE.code();
+        }
+    }
+
+    /** The root key is part of what is checked; this also tells a wrong passphrase before a long check. */
+    private void checkRootKey(DataDirectory data, Path path) throws NodeException {
+        String tried = "to unlock the root key " + path;
+        try (SecretBytes secret = passphrase.read("of the root key", System.err)) {
+            NodeKeys.readRoot(path, OpenTree.keyHolders(data.tree()), tried)
+                    .unlock(secret)
+                    .close();
+        } catch (CryptoException e) {
+            throw Failures.of(tried, e);
+        } catch (NodeException e) {
+            if (e.exitCode() != ExitCode.DAMAGED_STORE) { // else the check says what is damaged
+                throw e;
+            }
         }
     }
 }

@@ -6,17 +6,12 @@ import blocktree.crypto.KeyFile;
 import blocktree.crypto.SecretBytes;
 import blocktree.crypto.TreeId;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Set;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -55,11 +50,13 @@ final class KeyBackupCommand implements Callable<Integer> {
             throw new NodeException(
                     ExitCode.USAGE, tried, file + " exists already", "name a new file, or move that one away");
         }
-        KeyFiles.settleUnlessTaken(data);
+        KeyFiles.settleUnlessTaken(data, places);
+        String text;
         try {
             KeyFile rootFile = KeyFile.read(places.rootKey(data));
             KeyFile nodeFile = KeyFile.read(places.nodeKey(data));
             try (SecretBytes secret = passphrase.read("of the root key", System.err);
+                    ProgressLine line = ProgressLine.during("sealing the keys and trying the backup");
                     Identity root = rootFile.unlock(secret);
                     Identity identity = nodeFile.unlock(nodeFile.isProtected() ? secret : null)) {
                 TreeId tree = rootFile.tree();
@@ -77,7 +74,7 @@ final class KeyBackupCommand implements Callable<Integer> {
                             "the root key and the node key are those of different trees",
                             "put the root key of this tree to " + data.rootKey() + ", or name it with --root-key");
                 }
-                String text = KeyBackup.of(root, identity, tree, secret).toText();
+                text = KeyBackup.of(root, identity, tree, secret).toText();
                 // A key that no longer counts is told before there is something that looks like a good backup.
                 KeyBackup.checkCurrent(
                         OpenTree.keyHolders(data.tree()),
@@ -85,17 +82,11 @@ final class KeyBackupCommand implements Callable<Integer> {
                         identity.id(),
                         tried,
                         "use the keys that are in force");
-                if (print) {
-                    output.print(Map.of("text", text), text.stripTrailing());
-                    if (System.out.checkError()) {
-                        throw new NodeException(
-                                ExitCode.FAILED, tried, "standard output takes no more", "make room where it goes to");
+                if (!print) {
+                    KeyFile.writeText(file, text.getBytes(StandardCharsets.US_ASCII), false);
+                    try (KeyBackup.Opened keys = KeyBackup.read(file).open(secret, "to open the backup " + file)) {
+                        keys.rehearse(data);
                     }
-                    return ExitCode.OK.code();
-                }
-                writeDurably(file, text);
-                try (KeyBackup.Opened keys = KeyBackup.read(file).open(secret, "to open the backup " + file)) {
-                    keys.rehearse(data);
                 }
             }
         } catch (CryptoException e) {
@@ -103,23 +94,18 @@ final class KeyBackupCommand implements Callable<Integer> {
         } catch (IOException e) {
             throw Failures.of(tried, e, "name a file in a directory that this user can write to");
         }
+        if (print) {
+            output.print(Map.of("text", text), text.stripTrailing());
+            if (System.out.checkError()) {
+                throw new NodeException(
+                        ExitCode.FAILED, tried, "standard output takes no more", "make room where it goes to");
+            }
+            return ExitCode.OK.code();
+        }
         output.print(Map.of("backup", file.toAbsolutePath()), """
                 The keys are in %s, encrypted under the passphrase of the root key.
                 Print it, or copy it to another place than this machine; keep the passphrase apart from it.
                 Whether it is good, now and each year: btnode key verify-backup %s --data-dir %s""".formatted(file, file, data.path()));
         return ExitCode.OK.code();
-    }
-
-    private static void writeDurably(Path file, String text) throws IOException {
-        try (FileChannel channel = FileChannel.open(
-                file,
-                Set.of(StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE),
-                PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")))) {
-            ByteBuffer bytes = ByteBuffer.wrap(text.getBytes(StandardCharsets.US_ASCII));
-            while (bytes.hasRemaining()) {
-                channel.write(bytes);
-            }
-            channel.force(true);
-        }
     }
 }

@@ -2,6 +2,7 @@ package blocktree.node;
 
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.Fingerprint;
+import blocktree.crypto.Identity;
 import blocktree.crypto.KeyFile;
 import blocktree.crypto.SecretBytes;
 import java.nio.file.Files;
@@ -55,7 +56,7 @@ final class KeyCommand implements Runnable {
             sortOptions = false)
     int show(@Mixin NodeOptions node, @Mixin Output output) throws NodeException {
         DataDirectory data = node.open();
-        KeyFiles.settleUnlessTaken(data);
+        KeyFiles.settleUnlessTaken(data, new KeyPlaceOptions());
         for (Path path : new Path[] {data.rootKey(), data.nodeKey()}) {
             if (!Files.exists(path)) {
                 continue; // moved to a safe place, or handed over by systemd
@@ -113,12 +114,11 @@ final class KeyCommand implements Runnable {
             @Mixin Output output)
             throws NodeException {
         DataDirectory data = node.open();
-        KeyFiles.settleUnlessTaken(data);
-        List<Path> sealed = new ArrayList<>();
         String tried = "to change the passphrase of the keys of " + data.path();
-        DataDirectory.requireOwner(data.path(), tried);
-        try {
-            for (Path path : List.of(data.nodeKey(), rootKey == null ? data.rootKey() : rootKey)) {
+        KeyPlaceOptions places = KeyPlaceOptions.of(rootKey);
+        List<Path> sealed = new ArrayList<>();
+        try (DataDirectory.Lock lock = KeyFiles.lockBesideNode(data, places)) {
+            for (Path path : List.of(data.nodeKey(), places.rootKey(data))) {
                 if (Files.exists(path) && KeyFile.read(path).isProtected()) {
                     sealed.add(path);
                 }
@@ -128,16 +128,17 @@ final class KeyCommand implements Runnable {
                         ExitCode.BAD_KEY_FILE, tried, "no key there has one", "name the root key with --root-key");
             }
             try (SecretBytes before = passphrase.read("as it was", System.err);
-                    SecretBytes after = PassphraseOptions.of(newFile).readNew(System.err)) {
-                List<Path> unchanged = new ArrayList<>();
+                    SecretBytes after = PassphraseOptions.of(newFile).readNew(System.err);
+                    ProgressLine line = ProgressLine.during("sealing the keys anew")) {
+                Map<Path, KeyFile> anew = new LinkedHashMap<>();
                 for (Path path : sealed) {
-                    if (!opens(path, after)) { // else an attempt before, cut short, has changed it already
-                        KeyFile.read(path).unlock(before).close();
-                        unchanged.add(path);
+                    KeyFile file = KeyFile.read(path);
+                    if (!opens(file, after)) { // else an attempt before, cut short, has changed it already
+                        anew.put(path, sealAnew(file, before, after));
                     }
                 }
-                for (Path path : unchanged) {
-                    KeyFile.changePassphrase(path, before, after);
+                for (Map.Entry<Path, KeyFile> each : anew.entrySet()) {
+                    each.getValue().write(each.getKey(), true);
                 }
             }
         } catch (CryptoException e) {
@@ -152,9 +153,15 @@ final class KeyCommand implements Runnable {
         return ExitCode.OK.code();
     }
 
-    private static boolean opens(Path path, SecretBytes passphrase) throws CryptoException {
+    private static KeyFile sealAnew(KeyFile file, SecretBytes before, SecretBytes after) throws CryptoException {
+        try (Identity identity = file.unlock(before)) {
+            return KeyFile.protect(identity, file.role(), file.tree(), after);
+        }
+    }
+
+    private static boolean opens(KeyFile file, SecretBytes passphrase) throws CryptoException {
         try {
-            KeyFile.read(path).unlock(passphrase).close();
+            file.unlock(passphrase).close();
             return true;
         } catch (CryptoException e) {
             if (e.code() == CryptoException.Code.BAD_PASSPHRASE) {

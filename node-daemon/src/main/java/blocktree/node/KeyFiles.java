@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -29,33 +30,37 @@ final class KeyFiles {
     /**
      * Finishes a change that was interrupted after the log had it. For who holds the directory's lock.
      *
-     * @param rootKey where the root key is kept
      * @return whether that was a rotation of the root key
      */
-    static boolean settle(DataDirectory data, Path rootKey) throws NodeException {
+    static boolean settle(DataDirectory data, KeyPlaceOptions places) throws NodeException {
         Path nodeKey = data.nodeKey();
+        Path rootKey = places.rootKey(data);
         if (!isThere(next(nodeKey)) && !isThere(next(rootKey))) {
             return false;
         }
         String tried = "to finish a change of keys that was interrupted";
         KeyHolders holders = OpenTree.keyHolders(data.tree());
-        boolean rotated = false;
         try {
             // What the log says may be in the kernel's cache only.
             OpenTree.syncLog(data.tree());
-            if (isThere(next(nodeKey))
-                    && holders.node()
-                            .equals(KeyFile.read(next(nodeKey)).principal().id())) {
-                takePlace(nodeKey, tried);
-                finished("node", nodeKey);
+            if (isThere(next(nodeKey))) {
+                KeyFile waiting = KeyFile.read(next(nodeKey));
+                KeyFile before = readOrNull(nodeKey);
+                // The same key sealed anew belongs to a rotation, and counts if that does.
+                boolean another = before == null || !before.principal().equals(waiting.principal());
+                if (another && holders.node().equals(waiting.principal().id())) {
+                    takePlace(nodeKey, tried);
+                    finished("node", nodeKey);
+                }
             }
-            if (isThere(next(rootKey))
-                    && holders.isRoot(KeyFile.read(next(rootKey)).principal().id())) {
-                replaceRoot(rootKey, holders.authority().rotations(), tried);
-                finished("root", rootKey);
-                rotated = true;
+            if (!isThere(next(rootKey))
+                    || !holders.isRoot(KeyFile.read(next(rootKey)).principal().id())) {
+                return false;
             }
-            return rotated;
+            finishRotation(
+                    rootKey, places.nodeKeyFile(data), holders.authority().rotations(), tried);
+            finished("root", rootKey);
+            return true;
         } catch (CryptoException e) {
             throw Failures.of(tried, e);
         } catch (IOException e) {
@@ -64,20 +69,46 @@ final class KeyFiles {
     }
 
     /** As {@link #settle}, for a command that goes on without the lock: a process that has it has settled already, or is about to. */
-    static void settleUnlessTaken(DataDirectory data) throws NodeException {
-        if (!isThere(next(data.nodeKey())) && !isThere(next(data.rootKey()))) {
+    static void settleUnlessTaken(DataDirectory data, KeyPlaceOptions places) throws NodeException {
+        if (!isThere(next(data.nodeKey())) && !isThere(next(places.rootKey(data)))) {
             return;
         }
         try (DataDirectory.Lock lock = data.lock(true)) {
             if (!lock.isShared()) {
-                settle(data, data.rootKey());
+                settle(data, places);
             }
-        } catch (IOException e) {
-            throw Failures.of("to lock the data directory", e, "check its permissions");
         } catch (NodeException e) {
             if (e.exitCode() != ExitCode.ALREADY_RUNNING) {
                 throw e;
             }
+        }
+    }
+
+    /**
+     * The directory's lock for who writes key files, after {@link #settle}. Null when a node that runs has it: its keys are in its memory, and it changes no key file. Whoever else has it may be
+     * changing one: ALREADY_RUNNING.
+     */
+    static DataDirectory.@Nullable Lock lockBesideNode(DataDirectory data, KeyPlaceOptions places)
+            throws NodeException {
+        DataDirectory.Lock lock;
+        try {
+            lock = data.lock(false);
+        } catch (NodeException e) {
+            if (e.exitCode() == ExitCode.ALREADY_RUNNING) {
+                Optional<NodeClient> node = NodeClient.connect(data.path());
+                if (node.isPresent()) {
+                    node.get().close();
+                    return null;
+                }
+            }
+            throw e;
+        }
+        try {
+            settle(data, places);
+            return lock;
+        } catch (NodeException e) {
+            lock.close();
+            throw e;
         }
     }
 
@@ -97,13 +128,24 @@ final class KeyFiles {
         }
     }
 
-    /** The waiting root key takes its place; the one before is kept, where it is said. Null when there was none. */
-    static @Nullable Path replaceRoot(Path file, int rotation, String tried) throws NodeException {
+    /**
+     * The waiting root key takes its place, after a node key that was sealed anew under its passphrase: as long as the root key waits, both are to be done. The root key before is kept, where it is
+     * said; null when there was none.
+     */
+    static @Nullable Path finishRotation(Path rootKey, Path nodeKey, int rotation, String tried) throws NodeException {
         Path kept = null;
         try {
-            if (isThere(file)) {
-                KeyFile before = KeyFile.read(file);
-                kept = retired(file, rotation, before);
+            if (isThere(next(nodeKey))) {
+                KeyFile before = readOrNull(nodeKey);
+                if (before != null
+                        && before.isProtected()
+                        && before.principal().equals(KeyFile.read(next(nodeKey)).principal())) {
+                    takePlace(nodeKey, tried);
+                }
+            }
+            if (isThere(rootKey)) {
+                KeyFile before = KeyFile.read(rootKey);
+                kept = retired(rootKey, rotation, before);
                 if (!isThere(kept)) {
                     before.write(kept, false);
                 }
@@ -111,7 +153,7 @@ final class KeyFiles {
         } catch (CryptoException e) {
             throw Failures.of(tried, e);
         }
-        takePlace(file, tried);
+        takePlace(rootKey, tried);
         return kept;
     }
 
@@ -123,6 +165,15 @@ final class KeyFiles {
             path = file.resolveSibling(name + "-" + i);
         }
         return path;
+    }
+
+    /** Null when it is missing or of no use. */
+    private static @Nullable KeyFile readOrNull(Path path) {
+        try {
+            return KeyFile.read(path);
+        } catch (CryptoException e) {
+            return null;
+        }
     }
 
     private static boolean isThere(Path path) {

@@ -18,12 +18,24 @@ final class KeyPlaceOptions {
             description = "The node key, where it is not in its place, such as one that systemd hands over.")
     private @Nullable Path nodeKey;
 
+    /** As if {@code --root-key} had named that file; null: as if nothing were given. */
+    static KeyPlaceOptions of(@Nullable Path rootKey) {
+        KeyPlaceOptions options = new KeyPlaceOptions();
+        options.rootKey = rootKey;
+        return options;
+    }
+
     Path rootKey(DataDirectory data) {
         return rootKey == null ? data.rootKey() : rootKey;
     }
 
     Path nodeKey(DataDirectory data) throws NodeException {
         return nodeKey == null ? NodeKeys.nodeKeyPath(data) : nodeKey;
+    }
+
+    /** As {@link #nodeKey}, but where it would be in a file of this node's even if systemd hands it over. */
+    Path nodeKeyFile(DataDirectory data) {
+        return nodeKey == null ? data.nodeKey() : nodeKey;
     }
 
     boolean namesNodeKey() {

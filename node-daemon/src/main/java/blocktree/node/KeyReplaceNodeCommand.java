@@ -9,7 +9,6 @@ import blocktree.crypto.SecretBytes;
 import blocktree.crypto.TreeId;
 import blocktree.node.NodeSettings.NodeKeyProtection;
 import blocktree.store.KeyHolders;
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
@@ -75,7 +74,7 @@ final class KeyReplaceNodeCommand implements Callable<Integer> {
         Path rootPath = places.rootKey(data);
         checkOptions(data, tried);
         try (DataDirectory.Lock lock = data.lock(false)) {
-            KeyFiles.settle(data, rootPath);
+            KeyFiles.settle(data, places);
             KeyHolders holders = OpenTree.keyHolders(data.tree());
             if (newPath != null && Files.exists(newPath, LinkOption.NOFOLLOW_LINKS)) {
                 return alreadyThere(data, newPath, holders, tried);
@@ -90,21 +89,21 @@ final class KeyReplaceNodeCommand implements Callable<Integer> {
                 KeyFile key = data.settings().nodeKey() == NodeKeyProtection.PASSPHRASE
                         ? KeyFile.protect(fresh, KeyFile.Role.NODE, tree, secret)
                         : KeyFile.unprotected(fresh, KeyFile.Role.NODE, tree);
-                if (newPath != null) {
-                    key.write(newPath, false);
-                } else {
-                    key.write(KeyFiles.next(data.nodeKey()), true);
-                }
-                OpenTree.replaceNode(settings, old, root, fresh);
-                if (newPath == null) {
-                    KeyFiles.takePlace(data.nodeKey(), tried);
+                try (ProgressLine line = ProgressLine.during("putting the new node key in force")) {
+                    if (newPath != null) {
+                        key.write(newPath, false);
+                    } else {
+                        key.write(KeyFiles.next(data.nodeKey()), true);
+                    }
+                    OpenTree.replaceNode(settings, old, root, fresh);
+                    if (newPath == null) {
+                        KeyFiles.takePlace(data.nodeKey(), tried);
+                    }
                 }
                 print(data, newPath == null ? data.nodeKey() : newPath, holders.node(), fresh.id());
             }
         } catch (CryptoException e) {
             throw Failures.of(tried, e);
-        } catch (IOException e) {
-            throw Failures.of(tried, e, "check the disk and the permissions of the data directory");
         }
         return ExitCode.OK.code();
     }

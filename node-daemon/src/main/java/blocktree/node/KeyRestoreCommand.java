@@ -39,16 +39,21 @@ final class KeyRestoreCommand implements Callable<Integer> {
     @Override
     public Integer call() throws NodeException {
         DataDirectory data = node.open();
-        KeyFiles.settleUnlessTaken(data);
         KeyBackup backup = KeyBackup.read(file);
+        try (DataDirectory.Lock lock = KeyFiles.lockBesideNode(data, new KeyPlaceOptions())) {
+            return restore(data, backup);
+        }
+    }
+
+    private int restore(DataDirectory data, KeyBackup backup) throws NodeException {
+        String tried = "to put back the keys of " + data.path();
         KeyHolders holders = OpenTree.keyHolders(data.tree());
         backup.requireTreeOf(data, holders, file);
-        String tried = "to put back the keys of " + data.path();
-        DataDirectory.requireOwner(data.path(), tried);
         List<String> done = new ArrayList<>();
         boolean rootCounts = !holders.isRetiredRoot(backup.root().principal().id());
         boolean nodeCounts = !holders.isReplacedNode(backup.node().principal().id());
         try (SecretBytes secret = passphrase.read("of the backup", System.err);
+                ProgressLine line = ProgressLine.during("opening the tree with the backup");
                 KeyBackup.Opened keys = backup.open(secret, "to open the backup " + file)) {
             OpenTree.rehearse(data.tree(), rootCounts ? keys.root() : null, nodeCounts ? keys.node() : null);
             if (rootCounts && isMissing(data.rootKey(), backup.root(), tried)) {
@@ -57,6 +62,7 @@ final class KeyRestoreCommand implements Callable<Integer> {
             }
             boolean handedOver = data.settings().nodeKey() == NodeSettings.NodeKeyProtection.CREDENTIAL;
             if (handedOver) {
+                line.clear();
                 System.err.println(
                         "btnode: the node key is handed over by systemd and not written to a disk; where it is lost, replace it:"
                                 + " btnode key replace-node --lost-node-key");

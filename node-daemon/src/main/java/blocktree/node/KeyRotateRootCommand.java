@@ -3,16 +3,19 @@ package blocktree.node;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.Fingerprint;
 import blocktree.crypto.Identity;
+import blocktree.crypto.KeyChange;
 import blocktree.crypto.KeyFile;
+import blocktree.crypto.PrincipalId;
 import blocktree.crypto.SecretBytes;
 import blocktree.crypto.TreeId;
 import blocktree.store.KeyHolders;
-import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -69,13 +72,13 @@ final class KeyRotateRootCommand implements Callable<Integer> {
         String tried = "to rotate the root key of " + data.path();
         Path rootPath = places.rootKey(data);
         try (DataDirectory.Lock lock = data.lock(false)) {
-            if (KeyFiles.settle(data, rootPath)) {
+            if (KeyFiles.settle(data, places)) {
                 throw new NodeException(
                         ExitCode.FAILED,
                         tried,
                         "a rotation before was cut off after it counted: it is finished now, and " + rootPath
                                 + " is the new root key",
-                        "make a new backup. If the node key has a passphrase, btnode key passphrase makes it that of the new root key. For yet another root key repeat this");
+                        "make a new backup; for yet another root key repeat this");
             }
             KeyHolders holders = OpenTree.keyHolders(data.tree());
             KeyFile rootFile = NodeKeys.readRoot(rootPath, holders, tried);
@@ -87,20 +90,23 @@ final class KeyRotateRootCommand implements Callable<Integer> {
                     SecretBytes newSecret = PassphraseOptions.of(newFile).readNew(System.err);
                     Identity fresh = Identity.generate()) {
                 TreeId tree = holders.authority().tree();
-                KeyFile.protect(fresh, KeyFile.Role.ROOT, tree, newSecret).write(KeyFiles.next(rootPath), true);
-                OpenTree.rotateRoot(settings, identity, old, fresh, graceMillis);
-                Path retired =
-                        KeyFiles.replaceRoot(rootPath, holders.authority().rotations() + 1, tried);
-                boolean nodeToo = nodeFile.isProtected() && !secret.equals(newSecret);
-                if (nodeToo) {
-                    KeyFile.changePassphrase(nodePath, secret, newSecret); // backups hold both keys under one
+                KeyChange change;
+                Path retired;
+                try (ProgressLine line = ProgressLine.during("putting the new root key in force")) {
+                    if (nodeFile.isProtected()) { // backups hold both keys under one passphrase
+                        KeyFile.protect(identity, KeyFile.Role.NODE, tree, newSecret)
+                                .write(KeyFiles.next(nodePath), true);
+                    }
+                    KeyFile.protect(fresh, KeyFile.Role.ROOT, tree, newSecret).write(KeyFiles.next(rootPath), true);
+                    change = OpenTree.rotateRoot(settings, identity, old, fresh, graceMillis);
+                    int rotation = holders.authority().rotations() + 1;
+                    retired = KeyFiles.finishRotation(rootPath, nodePath, rotation, tried);
                 }
-                print(data, rootPath, retired, old, fresh, nodeToo, graceMillis);
+                boolean nodeToo = nodeFile.isProtected() && !secret.equals(newSecret);
+                print(data, rootPath, retired, old, fresh, nodeToo, change, holders.node(), graceMillis);
             }
         } catch (CryptoException e) {
             throw Failures.of(tried, e);
-        } catch (IOException e) {
-            throw Failures.of(tried, e, "check the disk and the permissions of the data directory");
         }
         return ExitCode.OK.code();
     }
@@ -121,6 +127,8 @@ final class KeyRotateRootCommand implements Callable<Integer> {
             Identity old,
             Identity fresh,
             boolean nodeToo,
+            KeyChange change,
+            PrincipalId node,
             long graceMillis) {
         Map<String, Object> value = new LinkedHashMap<>();
         value.put("principal", fresh.id().toHex());
@@ -130,11 +138,16 @@ final class KeyRotateRootCommand implements Callable<Integer> {
         value.put("retired_key", retired == null ? "" : retired.toAbsolutePath());
         value.put("grace_millis", graceMillis);
         value.put("node_key_passphrase_changed", nodeToo);
+        value.put("writers", change.writers().stream().map(PrincipalId::toHex).toList());
+        value.put("readers", change.readers().stream().map(PrincipalId::toHex).toList());
         output.print(value, """
                 The tree has a new root key.
                   fingerprint  %s
                   root key     %s (encrypted under its passphrase%s)
                   old one      %s (under its own passphrase)
+                  writers      %s
+                  readers      %s
+                What these writers and readers had of the old root key they have of the new one now.
                 The old root key signs nothing for this tree any more%s. It opens nothing that is written from now on; with a copy of the data
                 it still reads what was written before. Copies of the data directory from before need it; without such copies: shred -u %s
                 Backups of the keys made before hold the old root key. Make a new one now: btnode key backup FILE --data-dir %s""".formatted(
@@ -142,11 +155,19 @@ final class KeyRotateRootCommand implements Callable<Integer> {
                         rootPath,
                         nodeToo ? ", which the node key has now too" : "",
                         retired,
+                        list(change.writers(), node),
+                        list(change.readers(), node),
                         graceMillis == 0
                                 ? ""
                                 : "; what it has granted to others before counts until "
                                         + Instant.ofEpochMilli(System.currentTimeMillis() + graceMillis),
                         retired,
                         data.path()));
+    }
+
+    private static String list(Set<PrincipalId> principals, PrincipalId node) {
+        return principals.stream()
+                .map(each -> Fingerprint.of(each) + (each.equals(node) ? " (this node)" : ""))
+                .collect(Collectors.joining("\n" + " ".repeat(15)));
     }
 }

@@ -66,16 +66,6 @@ final class NodeKeys {
         }
     }
 
-    /** Fails unless {@code secret} opens the root key and that key is the one of this tree. */
-    static void checkRoot(Path rootKey, SecretBytes secret) throws NodeException {
-        String tried = "to unlock the root key " + rootKey;
-        try {
-            KeyFile.read(rootKey).unlock(secret).close();
-        } catch (CryptoException e) {
-            throw Failures.of(tried, e);
-        }
-    }
-
     static Path nodeKeyPath(DataDirectory directory) throws NodeException {
         if (directory.settings().nodeKey() != NodeSettings.NodeKeyProtection.CREDENTIAL) {
             return directory.nodeKey();

@@ -5,6 +5,7 @@ import blocktree.btmsg.ControlReply;
 import blocktree.crypto.Authority;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.Identity;
+import blocktree.crypto.KeyChange;
 import blocktree.crypto.KeyRing;
 import blocktree.crypto.PrincipalId;
 import blocktree.crypto.TreeFounding;
@@ -354,12 +355,12 @@ final class OpenTree implements AutoCloseable {
         });
     }
 
-    /** Puts a new root key in force; on the disk when it returns. */
-    static void rotateRoot(RunSettings settings, Identity node, Identity old, Identity fresh, long graceMillis)
+    /** Puts a new root key in force; on the disk when it returns. Returns what came into force. */
+    static KeyChange rotateRoot(RunSettings settings, Identity node, Identity old, Identity fresh, long graceMillis)
             throws NodeException {
         Path directory = settings.directory().tree();
         try (BlockStore store = BlockStore.open(directory, storeOptions(settings), node)) {
-            store.rotateRoot(old, fresh, graceMillis);
+            return store.rotateRoot(old, fresh, graceMillis);
         } catch (StoreException e) {
             throw Failures.of("to put the new root key in force in the store " + directory, e);
         }

@@ -185,7 +185,7 @@ final class RunCommand implements Callable<Integer> {
         DataDirectory.Lock lock = data.lock(readOnly);
         try {
             if (!lock.isShared()) {
-                KeyFiles.settle(data, data.rootKey());
+                KeyFiles.settle(data, new KeyPlaceOptions());
             }
         } catch (NodeException e) {
             log.atWarn().addKeyValue("reason", e.getMessage()).log("key_change_unfinished");

@@ -47,7 +47,13 @@ class KeyChangeTest {
         try (TestNode node = nodeWithAFile()) {
             Path oldBackup = backup(node, "old.txt");
             Path fresh = passphrase(node, "fresh", "another one");
-            key(node, "rotate-root", "--new-passphrase-file", fresh.toString()).orThrow();
+            String printed = key(node, "rotate-root", "--new-passphrase-file", fresh.toString())
+                    .orThrow()
+                    .output();
+            String nodesKey = Files.readString(node.data().resolve("node.key"));
+            for (String renewed : List.of("writers", "readers")) {
+                assertTrue(printed.contains(renewed + "      " + principal(nodesKey) + " (this node)\n"), printed);
+            }
             Path retired = node.data().resolve("root.key.retired-1");
             assertTrue(Files.exists(retired));
 
@@ -66,6 +72,15 @@ class KeyChangeTest {
                     node, "rotate-root", "--root-key", retired.toString(), "--new-passphrase-file", fresh.toString());
             assertEquals(EXIT_BAD_KEY_FILE, signing.exitCode());
             assertTrue(signing.errors().contains("is retired"), signing.errors());
+            CommandResult checking = node.directory()
+                    .command(
+                            "fsck",
+                            "--root-key",
+                            retired.toString(),
+                            "--passphrase-file",
+                            node.directory().passphraseFile().toString());
+            assertEquals(EXIT_BAD_KEY_FILE, checking.exitCode());
+            assertTrue(checking.errors().contains("is retired"), checking.errors());
 
             CommandResult old = key(node, "verify-backup", oldBackup.toString());
             assertEquals(EXIT_BAD_KEY_FILE, old.exitCode());
@@ -109,6 +124,124 @@ class KeyChangeTest {
             node.stop();
             assertTrue(Files.readString(node.data().resolve("node.key")).contains("Protection: passphrase"));
             assertEquals(0, fsck(node, fresh).exitCode());
+        }
+    }
+
+    @Test
+    void aCutOffRotationIsFinishedWithBothKeysUnderOnePassphrase() throws Exception {
+        try (TestNode node = nodeOf("--node-key=passphrase")) {
+            Path rootKey = node.data().resolve("root.key");
+            Path nodeKey = node.data().resolve("node.key");
+            Path nextNode = node.data().resolve("node.key.next");
+            Path first = node.directory().passphraseFile();
+            Path second = passphrase(node, "second", "another one");
+            byte[] underFirst = Files.readAllBytes(nodeKey);
+            Program.shell(node.work(), "cp -a data before").run();
+            key(node, "rotate-root", "--new-passphrase-file", second.toString()).orThrow();
+            byte[] underSecond = Files.readAllBytes(nodeKey);
+
+            // As it is between the write of the log and the renames, and between these.
+            for (boolean nodesHasItsPlace : new boolean[] {false, true}) {
+                Files.move(rootKey, node.data().resolve("root.key.next"));
+                Files.copy(node.data().resolve("root.key.retired-1"), rootKey);
+                if (!nodesHasItsPlace) {
+                    Files.move(nodeKey, nextNode);
+                    Files.write(nodeKey, underFirst);
+                }
+                runWith(node, second);
+                assertEquals("content", Files.readString(node.mount().resolve("file")));
+                node.stop();
+                assertArrayEquals(underSecond, Files.readAllBytes(nodeKey));
+                assertFalse(Files.exists(nextNode));
+                keyWith(
+                                node,
+                                second,
+                                "backup",
+                                node.work().resolve("backup" + nodesHasItsPlace).toString())
+                        .orThrow();
+            }
+
+            // As it is before the write of the log: nothing has changed, and nothing of it comes back later.
+            Program.shell(
+                            node.work(),
+                            "cp data/root.key before/root.key.next; cp data/node.key before/node.key.next; rm -r data; mv before data")
+                    .run();
+            runWith(node, first);
+            node.stop();
+            assertArrayEquals(underFirst, Files.readAllBytes(nodeKey));
+            assertTrue(Files.exists(nextNode));
+            key(node, "rotate-root", "--new-passphrase-file", first.toString()).orThrow();
+            runWith(node, first);
+            node.stop();
+            key(node, "backup", node.work().resolve("last").toString()).orThrow();
+        }
+    }
+
+    /** Kills around the renames of a rotation; the same command again, or another one, finishes it. System properties as of {@link KillTest}. */
+    @Test
+    @Timeout(3600)
+    void aKillOfARotationLeavesBothKeysUnderOnePassphrase() throws Exception {
+        int rounds = Integer.getInteger("blocktree.kill.rounds", 4);
+        long seed = Long.getLong("blocktree.kill.seed", System.nanoTime());
+        Random random = new Random(seed);
+        try (TestNode node = nodeOf("--node-key=passphrase")) {
+            Path inForce = node.directory().passphraseFile();
+            Path other = passphrase(node, "other", "another one");
+            Path rootKey = node.data().resolve("root.key");
+            int rotations = 0;
+            for (int round = 0; round < rounds; round++) {
+                String where = "seed " + seed + " round " + round;
+                byte[] before = Files.readAllBytes(rootKey);
+                // The log is written within a second after the new key, and the renames follow within milliseconds.
+                boolean early = round % 2 == 0;
+                Path mark = node.data().resolve(early ? "root.key.next" : "root.key.retired-" + (rotations + 1));
+                if (early) {
+                    Files.deleteIfExists(mark); // of a round before, which did not count
+                }
+                Process command = start(node, inForce, "key", "rotate-root", "--new-passphrase-file", other.toString());
+                Await.until(Duration.ofMinutes(1), "it comes so far", () -> Files.exists(mark) || !command.isAlive());
+                Thread.sleep(random.nextInt(early ? 1000 : 3));
+                command.destroyForcibly().waitFor();
+                String left = String.join(" ", names(node.data()));
+
+                boolean again = random.nextBoolean();
+                int exitCode = again
+                        ? keyWith(node, inForce, "rotate-root", "--new-passphrase-file", other.toString())
+                                .exitCode()
+                        : node.directory().command("key show").orThrow().exitCode();
+                boolean changed = !Arrays.equals(before, Files.readAllBytes(rootKey));
+                log.atInfo()
+                        .addKeyValue("round", round)
+                        .addKeyValue("left", left)
+                        .addKeyValue("again", again)
+                        .addKeyValue("exit", exitCode)
+                        .addKeyValue("changed", changed)
+                        .log("rotation_kill_round");
+                assertTrue(changed || !again, where);
+                if (changed) {
+                    rotations = (int) names(node.data()).stream()
+                            .filter(name -> name.startsWith("root.key.retired-"))
+                            .count();
+                    Path former = inForce;
+                    inForce = other;
+                    other = former;
+                }
+                runWith(node, inForce);
+                assertEquals("content", Files.readString(node.mount().resolve("file")), where);
+                node.stop();
+                keyWith(
+                                node,
+                                inForce,
+                                "backup",
+                                node.work().resolve("backup" + round).toString())
+                        .orThrow();
+            }
+        }
+    }
+
+    private static List<String> names(Path directory) throws IOException {
+        try (Stream<Path> files = Files.list(directory)) {
+            return files.map(file -> file.getFileName().toString()).sorted().toList();
         }
     }
 
@@ -356,7 +489,7 @@ class KeyChangeTest {
         }
         Path next = keyFile(node, root).resolveSibling(keyFile(node, root).getFileName() + ".next");
         Files.deleteIfExists(next); // of a round before, which did not count
-        Process command = start(node, words);
+        Process command = start(node, node.directory().passphraseFile(), words.toArray(String[]::new));
         Await.until(Duration.ofMinutes(1), "a new key is written", () -> Files.exists(next) || !command.isAlive());
         long written = System.nanoTime();
         command.waitFor(killAfterMillis, TimeUnit.MILLISECONDS);
@@ -371,13 +504,13 @@ class KeyChangeTest {
         try (TestNode node = TestNode.initialised()) {
             Path secret = node.directory().passphraseFile();
             Path made = node.work().resolve("made.key");
-            Process create = start(node, List.of("key", "create", made.toString()), false);
+            Process create = startAnywhere(node, secret, "key", "create", made.toString());
             assertEquals(0, create.waitFor());
             byte[] before = Files.readAllBytes(made);
             assertEquals("rw-------", PosixFilePermissions.toString(Files.getPosixFilePermissions(made)));
             assertEquals(
                     EXIT_USAGE,
-                    start(node, List.of("key", "create", made.toString()), false)
+                    startAnywhere(node, secret, "key", "create", made.toString())
                             .waitFor(),
                     "nothing is overwritten");
 
@@ -389,13 +522,7 @@ class KeyChangeTest {
             elsewhere.init("--root-key", made.toString());
             assertArrayEquals(before, Files.readAllBytes(made));
             String shown = elsewhere.command("key show").orThrow().output();
-            String principal = Files.readString(made)
-                    .lines()
-                    .filter(line -> line.startsWith("Principal: "))
-                    .findFirst()
-                    .orElseThrow()
-                    .substring("Principal: ".length());
-            assertTrue(shown.contains(principal), shown);
+            assertTrue(shown.contains(principal(Files.readString(made))), shown);
             assertEquals(0, elsewhere.fsck().exitCode());
             elsewhere
                     .command(
@@ -424,6 +551,15 @@ class KeyChangeTest {
     }
 
     // ---- helpers
+
+    /** The fingerprint that a key file names. */
+    private static String principal(String keyFile) {
+        return keyFile.lines()
+                .filter(line -> line.startsWith("Principal: "))
+                .findFirst()
+                .orElseThrow()
+                .substring("Principal: ".length());
+    }
 
     /** Stopped, with a file in its tree. */
     private static TestNode nodeWithAFile() throws Exception {
@@ -490,18 +626,18 @@ class KeyChangeTest {
         return node.directory().command("key " + command, all);
     }
 
-    private static Process start(TestNode node, List<String> command) throws IOException {
-        return start(node, command, true);
+    private static Process start(TestNode node, Path passphrase, String... command) throws IOException {
+        String[] all = Stream.concat(
+                        Arrays.stream(command),
+                        Stream.of("--data-dir", node.data().toString()))
+                .toArray(String[]::new);
+        return startAnywhere(node, passphrase, all);
     }
 
-    private static Process start(TestNode node, List<String> command, boolean dataDirectory) throws IOException {
+    private static Process startAnywhere(TestNode node, Path passphrase, String... command) throws IOException {
         List<String> all = new ArrayList<>(node.directory().program().command());
-        all.addAll(command);
-        all.addAll(
-                List.of("--passphrase-file", node.directory().passphraseFile().toString()));
-        if (dataDirectory) {
-            all.addAll(List.of("--data-dir", node.data().toString()));
-        }
+        all.addAll(List.of(command));
+        all.addAll(List.of("--passphrase-file", passphrase.toString()));
         return new ProcessBuilder(all)
                 .redirectErrorStream(true)
                 .redirectOutput(ProcessBuilder.Redirect.appendTo(

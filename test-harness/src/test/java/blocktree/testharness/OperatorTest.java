@@ -3,6 +3,7 @@ package blocktree.testharness;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.harness.CommandResult;
@@ -17,8 +18,10 @@ import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.Arrays;
@@ -31,6 +34,7 @@ import org.junit.jupiter.api.Test;
 class OperatorTest {
     private static final int EXIT_FAILED = 1;
     private static final int EXIT_WRONG_PASSPHRASE = 3;
+    private static final int EXIT_ALREADY_RUNNING = 5;
     private static final int EXIT_BAD_CONFIGURATION = 8;
     private static final int EXIT_BAD_KEY_FILE = 9;
 
@@ -145,6 +149,29 @@ class OperatorTest {
                             .command("fsck", "--passphrase-file", fresh.toString())
                             .exitCode());
             key(node, "verify-backup", old.toString()).orThrow(); // as it was made
+        }
+    }
+
+    /** A node has read its keys when it started; a rotation, which would be undone by whoever writes the old key again, has the directory for itself. */
+    @Test
+    void keyFilesAreWrittenBesideANodeAndNotBesideAnybodyElse() throws Exception {
+        try (TestNode node = TestNode.started()) {
+            String backup = backup(node).toString();
+            Path rootKey = node.data().resolve("root.key");
+            Files.delete(rootKey);
+            key(node, "restore", backup).orThrow();
+            assertTrue(Files.exists(rootKey));
+            String same = node.directory().passphraseFile().toString();
+            key(node, "passphrase", "--new-passphrase-file", same).orThrow();
+            node.stop();
+            try (FileChannel lock = FileChannel.open(node.data().resolve("lock"), StandardOpenOption.WRITE)) {
+                assertNotNull(lock.tryLock());
+                for (CommandResult refused :
+                        List.of(key(node, "restore", backup), key(node, "passphrase", "--new-passphrase-file", same))) {
+                    assertEquals(EXIT_ALREADY_RUNNING, refused.exitCode(), refused.errors());
+                }
+            }
+            key(node, "passphrase", "--new-passphrase-file", same).orThrow();
         }
     }
 
@@ -351,6 +378,26 @@ class OperatorTest {
             Program.Result closed = Program.shell(node.work(), paths + " >&-").result();
             assertEquals(EXIT_FAILED, closed.exitCode(), closed.output());
             assertEquals("", Program.shell(node.work(), paths + " | true").run(), "a reader may end when it likes");
+        }
+    }
+
+    @Test
+    void whoWatchesIsToldWhatIsWaitedFor() throws Exception {
+        try (TestNode node = TestNode.initialised()) {
+            node.withArguments("--stop-timeout", "12s").start();
+            String program = String.join(" ", node.directory().program().command());
+            String unmount = program + " unmount mount --data-dir data";
+            String stop = program + " stop --data-dir data";
+            Files.createFile(node.mount().resolve("busy"));
+            String seen = Program.shell(
+                            node.work(),
+                            "exec 3< mount/busy; (" + unmount + " > quiet 2>&1; true) & script -qc '" + unmount
+                                    + "' /dev/null || true; wait; script -qc '" + stop + "' /dev/null")
+                    .run();
+            assertTrue(seen.contains("\r\033[Kwaiting for the node  2 s\r\033[K"), seen);
+            assertTrue(seen.contains("\r\033[Kwaiting for the node to end  2 s\r\033[K"), seen);
+            String quiet = Files.readString(node.work().resolve("quiet"));
+            assertTrue(quiet.contains("found:") && !quiet.contains("waiting for the node"), quiet);
         }
     }
 
