@@ -39,8 +39,15 @@ public final class ControlServer implements AutoCloseable {
     static final int CONNECTIONS_MAX = 32;
     private static final int WORKERS_MAX = 16;
     private static final long HELLO_TIMEOUT_MILLIS = 10_000;
+    private static final long LAST_REPLIES_MILLIS = 500;
     /** How long a client may leave what was sent to it unread. */
     private static final long UNREAD_MILLIS_MAX = 120_000;
+
+    static {
+        // Tells channels of different machines apart, and there is one machine: without it Netty looks for a network
+        // card, and complains where there is none.
+        System.setProperty("io.netty.machineId", "00:00:00:00:00:00:00:00");
+    }
 
     private static final Logger log = LoggerFactory.getLogger(ControlServer.class);
 

@@ -3,6 +3,7 @@ package blocktree.crypto;
 import static java.nio.charset.StandardCharsets.US_ASCII;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.FileAlreadyExistsException;
@@ -193,14 +194,20 @@ public final class KeyFile {
         KeyFile file;
         Set<PosixFilePermission> permissions;
         try {
-            if (Files.size(path) > TEXT_SIZE_MAX) {
-                throw damaged(path + " is too large for a key file", null);
-            }
             permissions = EnumSet.noneOf(PosixFilePermission.class);
             permissions.addAll(Files.getPosixFilePermissions(path));
-            byte[] text = Files.readAllBytes(path);
-            file = parse(text);
-            Arrays.fill(text, (byte) 0);
+            byte[] buffer = new byte[TEXT_SIZE_MAX + 1]; // no more: it may be a device without an end
+            byte[] text = {};
+            try (InputStream in = Files.newInputStream(path)) {
+                text = Arrays.copyOf(buffer, in.readNBytes(buffer, 0, buffer.length));
+                if (text.length > TEXT_SIZE_MAX) {
+                    throw damaged(path + " is too large for a key file", null);
+                }
+                file = parse(text);
+            } finally {
+                Arrays.fill(text, (byte) 0);
+                Arrays.fill(buffer, (byte) 0);
+            }
         } catch (NoSuchFileException e) {
             throw new CryptoException(CryptoException.Code.IO, "there is no key file " + path, e);
         } catch (IOException e) {

@@ -100,7 +100,7 @@ final class ConfigCommand implements Runnable {
                             .map(near -> "did you mean " + near + "? If not, unset it")
                             .orElse("unset it; there are " + String.join(", ", variables())));
         }
-        OpenTree.requireHeap(settings.sizeBytes(Setting.DIRTY_LIMIT));
+        MemoryLimits.require(settings);
         Path file = settings.file();
         Path passedOver = settings.passedOver();
         Map<String, Object> json = new LinkedHashMap<>();

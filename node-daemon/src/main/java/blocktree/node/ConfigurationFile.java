@@ -1,8 +1,10 @@
 package blocktree.node;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import blocktree.btmsg.ControlMount;
 import java.io.IOException;
-import java.nio.file.Files;
+import java.nio.ByteBuffer;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -25,11 +27,13 @@ import org.tomlj.TomlTable;
  * The file {@code btnode.toml}: settings by their keys, and a table {@code [[mount]]} for each mount. Every mistake in it is found, with its
  * line and column, before anything of it counts.
  *
- * @param lines of each setting that is given, from 1
+ * @param positions of each setting that is given
  */
 record ConfigurationFile(
-        Path path, Map<Setting, String> values, Map<Setting, Integer> lines, List<ControlMount> mounts) {
+        Path path, Map<Setting, String> values, Map<Setting, Position> positions, List<ControlMount> mounts) {
     static final String NAME = "btnode.toml";
+    private static final int SIZE_BYTES_MAX = 1 << 20;
+    private static final String BYTE_ORDER_MARK = "\ufeff";
     private static final String MOUNT = "mount";
     private static final String MOUNTS_ARE_TABLES = "mounts are tables: [[mount]], then path = \"/mnt/tree\"";
     static final String MOUNT_PATH = "path";
@@ -39,15 +43,35 @@ record ConfigurationFile(
     static final List<String> MOUNT_KEYS = Stream.concat(Stream.of(MOUNT_PATH, MOUNT_SUBTREE), MOUNT_FLAGS.stream())
             .toList();
 
-    /** One thing that is wrong in a file; lines and columns from 1. */
-    record Mistake(int line, int column, String text) {}
+    /** Lines and columns from 1. */
+    record Position(int line, int column) implements Comparable<Position> {
+        private static final Comparator<Position> ORDER =
+                Comparator.comparingInt(Position::line).thenComparingInt(Position::column);
+
+        static Position of(@Nullable TomlPosition position) {
+            return position == null ? new Position(1, 1) : new Position(position.line(), position.column());
+        }
+
+        @Override
+        public int compareTo(Position other) {
+            return ORDER.compare(this, other);
+        }
+
+        @Override
+        public String toString() {
+            return "line " + line + ", column " + column;
+        }
+    }
+
+    /** One thing that is wrong in a file. */
+    record Mistake(Position position, String text) {}
 
     /** BAD_CONFIGURATION with all mistakes, or when the file cannot be read. */
     static ConfigurationFile read(Path path) throws NodeException {
         String tried = "to read the configuration " + path;
         TomlParseResult parsed;
         try {
-            parsed = Toml.parse(Files.readString(path));
+            parsed = Toml.parse(text(path));
         } catch (NoSuchFileException e) {
             throw new NodeException(
                     ExitCode.BAD_CONFIGURATION, tried, "no such file", "check --config and BTNODE_CONFIG", e);
@@ -68,21 +92,27 @@ record ConfigurationFile(
                     String.join(
                             "\n         ",
                             reading.mistakes.stream()
-                                    .sorted(Comparator.comparingInt(Mistake::line)
-                                            .thenComparingInt(Mistake::column))
-                                    .map(each ->
-                                            "line " + each.line() + ", column " + each.column() + ": " + each.text())
+                                    .sorted(Comparator.comparing(Mistake::position))
+                                    .map(each -> each.position() + ": " + each.text())
                                     .toList()),
-                    "correct the file, then try it with: btnode config check --config " + path);
+                    "correct the file, then try it with: btnode config check --config " + Shell.word(path));
         }
-        return new ConfigurationFile(path, reading.values, reading.lines, List.copyOf(reading.mounts));
+        return new ConfigurationFile(path, reading.values, reading.positions, List.copyOf(reading.mounts));
+    }
+
+    /** Without the mark with which some editors begin a file. */
+    private static String text(Path path) throws IOException {
+        String text = UTF_8.newDecoder()
+                .decode(ByteBuffer.wrap(BoundedFile.read(path, SIZE_BYTES_MAX)))
+                .toString();
+        return text.startsWith(BYTE_ORDER_MARK) ? text.substring(BYTE_ORDER_MARK.length()) : text;
     }
 
     /** A file while it is read. */
     private static final class Reading {
         private final Path path;
         private final Map<Setting, String> values = new EnumMap<>(Setting.class);
-        private final Map<Setting, Integer> lines = new EnumMap<>(Setting.class);
+        private final Map<Setting, Position> positions = new EnumMap<>(Setting.class);
         private final List<ControlMount> mounts = new ArrayList<>();
         private final List<Mistake> mistakes = new ArrayList<>();
 
@@ -91,8 +121,7 @@ record ConfigurationFile(
         }
 
         void mistake(@Nullable TomlPosition position, String text) {
-            mistakes.add(new Mistake(
-                    position == null ? 1 : position.line(), position == null ? 1 : position.column(), text));
+            mistakes.add(new Mistake(Position.of(position), text));
         }
 
         void readAll(TomlTable file) {
@@ -124,7 +153,7 @@ record ConfigurationFile(
             try {
                 setting.check(text);
                 values.put(setting, setting.isPath() ? absolute(text) : text);
-                lines.put(setting, position == null ? 1 : position.line());
+                positions.put(setting, Position.of(position));
             } catch (IllegalArgumentException e) {
                 mistake(position, setting.key() + ": " + e.getMessage());
             }

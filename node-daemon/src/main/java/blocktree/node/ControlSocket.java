@@ -56,7 +56,7 @@ final class ControlSocket implements AutoCloseable {
     }
 
     /** Chooses its place and makes what is needed there; called by the node that holds the lock, which takes it away again at its end. */
-    static ControlSocket prepare(Path dataDirectory) throws IOException {
+    static ControlSocket prepare(Path dataDirectory) throws IOException, NodeException {
         boolean writable = Files.isWritable(dataDirectory);
         Path inside = dataDirectory.resolve(NAME);
         Path pointer = dataDirectory.resolve(POINTER);
@@ -75,7 +75,7 @@ final class ControlSocket implements AutoCloseable {
             Files.createDirectory(
                     directory, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
         } catch (FileAlreadyExistsException e) {
-            requireOwn(directory);
+            requireOwn(directory, writable);
         }
         if (!writable) {
             return new ControlSocket(directory.resolve(NAME), List.of(directory));
@@ -94,10 +94,19 @@ final class ControlSocket implements AutoCloseable {
         }
     }
 
-    /** Others may write to /tmp: a directory there is used only when it is closed to them and ours. */
-    private static void requireOwn(Path directory) throws IOException {
+    /**
+     * Others may write to /tmp: a directory there is used only when it is closed to them and ours.
+     *
+     * @param isFree whether another place may be chosen for it
+     */
+    private static void requireOwn(Path directory, boolean isFree) throws IOException, NodeException {
         if (!Files.isDirectory(directory, LinkOption.NOFOLLOW_LINKS) || owner(directory) != new UnixSystem().getUid()) {
-            throw new IOException(directory + " belongs to somebody else");
+            throw new NodeException(
+                    ExitCode.FAILED,
+                    "to make a directory for the node's control socket, for which the data directory "
+                            + (isFree ? "has too long a path" : "cannot be written"),
+                    directory + " is there, and not a directory of this user's",
+                    "remove it" + (isFree ? ", or set XDG_RUNTIME_DIR to a directory of this user's" : ""));
         }
         Files.setPosixFilePermissions(directory, PosixFilePermissions.fromString("rwx------"));
     }

@@ -84,7 +84,7 @@ final class DataDirectory {
                         "the directory belongs to the user %s, whose node could not read what root writes there"
                                 .formatted(owner),
                         "do it as that user (runuser -u %s -- btnode …), or make it root's: chown -R root %s"
-                                .formatted(owner, directory));
+                                .formatted(owner, Shell.word(directory)));
             }
         } catch (NoSuchFileException e) {
             // it will be made
@@ -149,8 +149,8 @@ final class DataDirectory {
                 ExitCode.ALREADY_RUNNING,
                 "to take the data directory " + path,
                 pid.isEmpty() ? "another process has it" : "process " + pid + " has it",
-                "use the node that runs (btnode status --data-dir " + path
-                        + "), or stop it first: btnode stop --data-dir " + path);
+                "use the node that runs (btnode status --data-dir " + Shell.word(path)
+                        + "), or stop it first: btnode stop --data-dir " + Shell.word(path));
     }
 
     /** Held by the process that uses the directory; the kernel lets it go when the process ends, however it ends. */

@@ -101,7 +101,7 @@ final class InitCommand implements Callable<Integer> {
         value.put("root_key", founded.rootKey());
         String next = nodeKey == NodeKeyProtection.CREDENTIAL
                 ? NodeKeys.intoCredentialStore(founded.nodeKey())
-                : "btnode run --data-dir " + directory + " --mount MOUNTPOINT";
+                : "btnode run --data-dir " + Shell.word(directory) + " --mount MOUNTPOINT";
         output.print(value, """
                 Made a tree and a node that keeps it.
                   tree      %s

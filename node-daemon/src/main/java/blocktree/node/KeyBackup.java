@@ -11,7 +11,6 @@ import blocktree.crypto.SecretBytes;
 import blocktree.crypto.TreeId;
 import blocktree.store.KeyHolders;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalDate;
 import java.time.ZoneOffset;
@@ -80,10 +79,7 @@ record KeyBackup(KeyFile root, KeyFile node) {
     static KeyBackup read(Path path) throws NodeException {
         String tried = "to read the backup " + path;
         try {
-            if (Files.size(path) > SIZE_BYTES_MAX) {
-                throw notOne(tried, "a file too large for one", null);
-            }
-            String text = new String(Files.readAllBytes(path), US_ASCII);
+            String text = new String(BoundedFile.read(path, SIZE_BYTES_MAX), US_ASCII);
             KeyFile root = null;
             KeyFile node = null;
             int from = 0;

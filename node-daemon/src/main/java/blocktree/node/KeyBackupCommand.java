@@ -105,7 +105,8 @@ final class KeyBackupCommand implements Callable<Integer> {
         output.print(Map.of("backup", file.toAbsolutePath()), """
                 The keys are in %s, encrypted under the passphrase of the root key.
                 Print it, or copy it to another place than this machine; keep the passphrase apart from it.
-                Whether it is good, now and each year: btnode key verify-backup %s --data-dir %s""".formatted(file, file, data.path()));
+                Whether it is good, now and each year: btnode key verify-backup %s --data-dir %s""".formatted(
+                        file, Shell.word(file), Shell.word(data.path())));
         return ExitCode.OK.code();
     }
 }

@@ -131,7 +131,8 @@ final class KeyReplaceNodeCommand implements Callable<Integer> {
                     lost ? "both --node-key and --lost-node-key" : "--accept-loss without --lost-node-key",
                     lost
                             ? "leave out --lost-node-key when you have the key"
-                            : "with the key, accept a loss first: btnode run --accept-loss --data-dir " + data.path());
+                            : "with the key, accept a loss first: btnode run --accept-loss --data-dir "
+                                    + Shell.word(data.path()));
         }
     }
 
@@ -167,7 +168,7 @@ final class KeyReplaceNodeCommand implements Callable<Integer> {
         value.put("replaced_principal", old == null ? "" : old.toHex());
         value.put("old_key_lost", lost);
         String next = newPath == null
-                ? "btnode run --data-dir " + data.path() + " --mount MOUNTPOINT"
+                ? "btnode run --data-dir " + Shell.word(data.path()) + " --mount MOUNTPOINT"
                 : NodeKeys.intoCredentialStore(path);
         output.print(value, """
                 This node has a new key.
@@ -184,7 +185,7 @@ final class KeyReplaceNodeCommand implements Callable<Integer> {
                                 ? "\nWhat is here was verified by its signatures. Whether it is the newest state of the tree rests on an anchor that nobody could verify: look whether your"
                                         + "\nnewest files are there. Times of access are forgotten; files that were unlinked while open keep their space, and btnode fsck names them."
                                 : "",
-                        data.path(),
+                        Shell.word(data.path()),
                         next));
     }
 }

@@ -162,7 +162,7 @@ final class KeyRotateRootCommand implements Callable<Integer> {
                                 : "; what it has granted to others before counts until "
                                         + Instant.ofEpochMilli(System.currentTimeMillis() + graceMillis),
                         retired,
-                        data.path()));
+                        Shell.word(data.path())));
     }
 
     private static String list(Set<PrincipalId> principals, PrincipalId node) {

@@ -45,7 +45,7 @@ final class KeyVerifyBackupCommand implements Callable<Integer> {
                     keys.root().id(),
                     keys.node().id(),
                     "to show that the backup " + file + " is good",
-                    "make a new one: btnode key backup FILE --data-dir " + data.path()
+                    "make a new one: btnode key backup FILE --data-dir " + Shell.word(data.path())
                             + "; keep the old one as long as you keep copies of the data directory from its time");
             keys.rehearse(data);
         }

@@ -103,7 +103,8 @@ record NodeSettings(NodeKeyProtection nodeKey, String nodeKeyPath, String anchor
                 "to open the data directory " + dataDirectory,
                 exists ? "a directory that holds no node (no " + FILE_NAME + ")" : "no such directory",
                 isVacant(dataDirectory)
-                        ? "check --data-dir, or make a node there with: btnode init --data-dir " + dataDirectory
+                        ? "check --data-dir, or make a node there with: btnode init --data-dir "
+                                + Shell.word(dataDirectory)
                         : "name the data directory of a node with --data-dir; to make one, name an empty directory: btnode init --data-dir DIR");
     }
 

@@ -57,10 +57,6 @@ final class OpenTree implements AutoCloseable {
     private static final long STATE_CACHE_BYTES = 16 << 20;
     private static final int BLOCK_KEYS_MAX = 16_384;
 
-    /** The most that everything but data waiting to be written takes on the heap: the tree's caches 64 MiB, the store's 40, a commit under way 24, the rest of the program. */
-    private static final long HEAP_BESIDES_DIRTY_BYTES = 160L << 20;
-
-    private static final long DIRTY_BYTES_MIN = 1 << 20;
     /** Attempts to look into a store that a node writes to at the same time. */
     private static final int REHEARSALS = 5;
 
@@ -103,7 +99,6 @@ final class OpenTree implements AutoCloseable {
     static OpenTree open(RunSettings settings, Identity node) throws NodeException {
         DataDirectory directory = settings.directory();
         String tried = "to open the store " + directory.tree();
-        requireHeap(settings.dirtyBytesMax());
         TreeOptions treeOptions = TreeOptions.defaults();
         treeOptions = treeOptions.withCaches(
                 settings.dirtyBytesMax(), treeOptions.cleanBytesMax(), treeOptions.inodeBytesMax());
@@ -129,21 +124,6 @@ final class OpenTree implements AutoCloseable {
                 .withAcceptLoss(settings.acceptLoss())
                 .withRetention(retention)
                 .withCaches(settings.cacheBytes(), NODE_CACHE_BYTES, STATE_CACHE_BYTES, BLOCK_KEYS_MAX);
-    }
-
-    /** BAD_CONFIGURATION when the heap of this process has no room for so much that waits to be written. */
-    static void requireHeap(long dirtyBytesMax) throws NodeException {
-        long heapBytes = Runtime.getRuntime().maxMemory();
-        if (dirtyBytesMax < DIRTY_BYTES_MIN || dirtyBytesMax > heapBytes - HEAP_BESIDES_DIRTY_BYTES) {
-            throw new NodeException(
-                    ExitCode.BAD_CONFIGURATION,
-                    "to set aside memory for data waiting to be written",
-                    "a dirty limit of %s and a heap of %dM".formatted(Quantity.ofBytes(dirtyBytesMax), heapBytes >> 20),
-                    "set dirty_limit to between 1M and %dM, or give the node a larger heap, such as BTNODE_JAVA_OPTS=-Xmx%dm"
-                            .formatted(
-                                    Math.max(1, heapBytes - HEAP_BESIDES_DIRTY_BYTES >> 20),
-                                    (dirtyBytesMax + HEAP_BESIDES_DIRTY_BYTES >> 20) + 32));
-        }
     }
 
     private static void closeAfter(BlockStore store, FileSystemException cause) {

@@ -35,6 +35,9 @@ final class PassphraseOptions {
             description = "Read the passphrase from descriptor N, which the caller has opened.")
     private @Nullable Integer descriptor;
 
+    /** Whether the command takes it from the configuration too. */
+    private boolean configurable;
+
     /** As if {@code --passphrase-file} had named that file; null: as if nothing were given. */
     static PassphraseOptions of(@Nullable Path file) {
         PassphraseOptions options = new PassphraseOptions();
@@ -48,6 +51,7 @@ final class PassphraseOptions {
 
     /** Takes it from there when no option says otherwise. */
     void orFrom(@Nullable Path configured) {
+        configurable = true;
         if (!isGiven()) {
             file = configured;
         }
@@ -116,7 +120,8 @@ final class PassphraseOptions {
             if (file != null
                     && Files.isRegularFile(source)
                     && Files.getPosixFilePermissions(source).stream().anyMatch(READABLE_BY_OTHERS::contains)) {
-                err.println("btnode: warning: " + source + " can be read by other users; do: chmod 600 " + source);
+                err.println("btnode: warning: " + source + " can be read by other users; do: chmod 600 "
+                        + Shell.word(source));
             }
             int size = in.readNBytes(bytes, 0, bytes.length);
             if (size > 0 && bytes[size - 1] == '\n') {
@@ -127,7 +132,7 @@ final class PassphraseOptions {
             }
             if (size == 0 || size > SIZE_BYTES_MAX) {
                 throw new NodeException(
-                        ExitCode.USAGE,
+                        size == 0 ? ExitCode.WRONG_PASSPHRASE : ExitCode.USAGE,
                         tried,
                         size == 0 ? "nothing in it" : "more than " + SIZE_BYTES_MAX + " bytes",
                         "put the passphrase into it, on one line");
@@ -135,13 +140,13 @@ final class PassphraseOptions {
             return SecretBytes.takeOver(Arrays.copyOf(bytes, size));
         } catch (IOException e) {
             throw new NodeException(
-                    ExitCode.USAGE, tried, Failures.reason(e), "name a file that this user can read", e);
+                    ExitCode.WRONG_PASSPHRASE, tried, Failures.reason(e), "name a file that this user can read", e);
         } finally {
             Arrays.fill(bytes, (byte) 0);
         }
     }
 
-    private static SecretBytes prompt(String text) throws NodeException {
+    private SecretBytes prompt(String text) throws NodeException {
         Console console = System.console();
         char[] typed = console == null ? null : console.readPassword("%s", text);
         if (typed == null || typed.length == 0) {
@@ -149,7 +154,10 @@ final class PassphraseOptions {
                     ExitCode.WRONG_PASSPHRASE,
                     "to ask for a passphrase",
                     console == null ? "no terminal" : "nothing typed",
-                    "type one on a terminal, or give it with --passphrase-file FILE or --passphrase-fd N");
+                    "type one on a terminal, or give it with --passphrase-file FILE or --passphrase-fd N"
+                            + (configurable
+                                    ? ", or name its file as passphrase_file in " + ConfigurationFile.NAME
+                                    : ""));
         }
         ByteBuffer encoded = StandardCharsets.UTF_8.encode(CharBuffer.wrap(typed));
         byte[] bytes = new byte[encoded.remaining()];

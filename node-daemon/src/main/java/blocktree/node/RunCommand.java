@@ -138,6 +138,7 @@ final class RunCommand implements Callable<Integer> {
     public Integer call() throws NodeException {
         Settings configured = settings();
         DataDirectory data = DataDirectory.open(configured.dataDirectory());
+        MemoryLimits.require(configured.withOlder(data));
         RunSettings settings = RunSettings.of(data, configured, mountFlags.isReadOnly(), acceptLoss);
         EventLog events = EventLog.start(
                 configured.isDefault(Setting.LOG_FORMAT) && Supervisor.isJournal(System.getenv())

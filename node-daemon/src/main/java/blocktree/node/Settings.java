@@ -67,13 +67,14 @@ final class Settings {
             }
         }
         if (file != null) {
-            for (Map.Entry<Setting, String> entry : file.values().entrySet()) {
+            for (Map.Entry<Setting, ConfigurationFile.Position> entry :
+                    file.positions().entrySet()) {
                 Setting setting = entry.getKey();
                 values.put(
                         setting,
                         new Value(
-                                entry.getValue(),
-                                file.path() + ":" + file.lines().get(setting)));
+                                file.values().getOrDefault(setting, ""),
+                                file.path() + ":" + entry.getValue().line()));
             }
         }
         for (Setting setting : Setting.values()) {
@@ -160,6 +161,16 @@ final class Settings {
 
     Value value(Setting setting) {
         return values.getOrDefault(setting, new Value("", DEFAULT));
+    }
+
+    /** Where its value comes from, for who is to correct it. */
+    String place(Setting setting) {
+        String source = value(setting).source();
+        ConfigurationFile.Position position =
+                file == null ? null : file.positions().get(setting);
+        return file != null && position != null && source.equals(file.path() + ":" + position.line())
+                ? position + " of " + file.path()
+                : source;
     }
 
     /** Whether nobody has set it. */

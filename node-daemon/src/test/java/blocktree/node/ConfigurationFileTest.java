@@ -43,7 +43,7 @@ class ConfigurationFileTest {
                         Setting.DATA_DIR, directory.resolve("data").toString()),
                 file.values(),
                 "paths are relative to the file");
-        assertEquals(2, file.lines().get(Setting.RETENTION));
+        assertEquals(new ConfigurationFile.Position(2, 1), file.positions().get(Setting.RETENTION));
         assertEquals(
                 List.of(
                         new ControlMount("/mnt/tree", false, true, "", false),
@@ -81,6 +81,18 @@ class ConfigurationFileTest {
     void namesAllMistakesAtOnce() {
         NodeException e = assertThrows(NodeException.class, () -> read("a = 1\nretention = \"x\"\n[[mount]]\nb = 2\n"));
         assertEquals(4, e.found().lines().count(), e.found());
+    }
+
+    @Test
+    void mayBeginWithAByteOrderMark() throws Exception {
+        assertEquals("7d", read("\ufeffretention = \"7d\"\n").values().get(Setting.RETENTION));
+    }
+
+    @Test
+    void isNotReadWithoutEnd() {
+        NodeException e = assertThrows(NodeException.class, () -> ConfigurationFile.read(Path.of("/dev/zero")));
+        assertEquals(ExitCode.BAD_CONFIGURATION, e.exitCode());
+        assertEquals("larger than 1048576 bytes", e.found());
     }
 
     @Test

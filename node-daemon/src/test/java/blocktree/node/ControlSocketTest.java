@@ -2,6 +2,7 @@ package blocktree.node;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Files;
@@ -36,5 +37,14 @@ class ControlSocketTest {
         }
         assertFalse(Files.exists(directory));
         assertFalse(Files.exists(deep.resolve("control.path")));
+
+        Files.createSymbolicLink(directory, temporary); // as somebody else might
+        try {
+            NodeException squatted = assertThrows(NodeException.class, () -> ControlSocket.prepare(deep));
+            assertTrue(squatted.found().startsWith(directory + " is there"), squatted.found());
+            assertTrue(squatted.remedy().contains("XDG_RUNTIME_DIR"), squatted.remedy());
+        } finally {
+            Files.delete(directory);
+        }
     }
 }

@@ -92,14 +92,14 @@ class PassphraseOptionsTest {
     @Test
     void refusesWhatIsEmptyTooLongMissingOrGivenTwice() throws IOException {
         assertEquals(
-                ExitCode.USAGE,
+                ExitCode.WRONG_PASSPHRASE,
                 failure("--passphrase-file", file("\n", "rw-------").toString()).exitCode());
         assertEquals(
                 ExitCode.USAGE,
                 failure("--passphrase-file", file("x".repeat(5000), "rw-------").toString())
                         .exitCode());
         assertEquals(
-                ExitCode.USAGE,
+                ExitCode.WRONG_PASSPHRASE,
                 failure("--passphrase-file", directory.resolve("none").toString())
                         .exitCode());
         assertEquals(
