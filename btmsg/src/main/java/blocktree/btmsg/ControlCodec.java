@@ -54,8 +54,10 @@ final class ControlCodec {
             message.setSync(Empty.getDefaultInstance());
         } else if (request instanceof ControlRequest.Key) {
             message.setKey(Empty.getDefaultInstance());
+        } else if (request instanceof ControlRequest.Stop stop) {
+            message.setStop(ControlProto.Stop.newBuilder().setForce(stop.force()));
         } else {
-            message.setStop(Empty.getDefaultInstance());
+            throw new IllegalArgumentException("no message for " + request);
         }
         return frame(message.build());
     }
@@ -84,7 +86,7 @@ final class ControlCodec {
             case SCRUB -> new ControlRequest.Scrub();
             case SYNC -> new ControlRequest.Sync();
             case KEY -> new ControlRequest.Key();
-            case STOP -> new ControlRequest.Stop();
+            case STOP -> new ControlRequest.Stop(message.getStop().getForce());
             case REQUEST_NOT_SET -> throw malformed();
         };
         return new Request(message.getId(), request);

@@ -34,6 +34,9 @@ public sealed interface ControlRequest {
     /** Answered by {@link ControlReply.Key}. */
     record Key() implements ControlRequest {}
 
-    /** Answered at once; the connection closes when the node has flushed and unmounted. */
-    record Stop() implements ControlRequest {}
+    /**
+     * Answered by {@link ControlReply.Done} once everything is on the disk and unmounted, shortly before the connection closes. By {@link ControlReply.Failed} where the node could not write
+     * everything: without {@code force} it goes on then, unless its store has stopped writing anyway.
+     */
+    record Stop(boolean force) implements ControlRequest {}
 }

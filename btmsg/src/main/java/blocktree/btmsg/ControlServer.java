@@ -94,6 +94,17 @@ public final class ControlServer implements AutoCloseable {
         return workers;
     }
 
+    /** Who waits for the node's end is just being answered; what takes longer is cut off. */
+    static void endWorkers(ExecutorService workers) {
+        workers.shutdown();
+        try {
+            workers.awaitTermination(LAST_REPLIES_MILLIS, TimeUnit.MILLISECONDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+        workers.shutdownNow();
+    }
+
     private void listen() throws IOException {
         ServerBootstrap bootstrap = new ServerBootstrap()
                 .group(loop)
@@ -127,10 +138,10 @@ public final class ControlServer implements AutoCloseable {
         channel.pipeline().addLast(new Connection(channel));
     }
 
-    /** Ends all connections and takes the socket away. */
+    /** Ends all connections, after replies that are on their way, and takes the socket away. */
     @Override
     public void close() throws IOException {
-        workers.shutdownNow();
+        endWorkers(workers);
         connections.close().awaitUninterruptibly(1, TimeUnit.SECONDS);
         loop.shutdownGracefully(0, 1, TimeUnit.SECONDS).awaitUninterruptibly(2, TimeUnit.SECONDS);
         Files.deleteIfExists(socket);

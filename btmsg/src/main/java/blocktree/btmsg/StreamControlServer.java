@@ -106,7 +106,7 @@ public final class StreamControlServer implements AutoCloseable, ControlSession.
     /** Sends the events that wait, unless the parent does not read them within a second. */
     @Override
     public void close() {
-        workers.shutdownNow();
+        ControlServer.endWorkers(workers);
         try {
             if (events.offer(Optional.empty(), 1, TimeUnit.SECONDS)) {
                 eventWriter.join(1_000);

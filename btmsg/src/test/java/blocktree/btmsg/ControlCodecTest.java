@@ -34,7 +34,7 @@ class ControlCodecTest {
                 new ControlRequest.Scrub(),
                 new ControlRequest.Sync(),
                 new ControlRequest.Key(),
-                new ControlRequest.Stop());
+                new ControlRequest.Stop(true));
     }
 
     static List<ControlReply> replies() {

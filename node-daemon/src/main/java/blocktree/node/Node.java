@@ -14,8 +14,10 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
@@ -58,6 +60,9 @@ final class Node {
     private volatile Mounts mounts = new Mounts(List.of(), MountStatistics.NONE);
 
     private final CountDownLatch stopRequested = new CountDownLatch(1);
+    /** What failed on the way. */
+    private final CompletableFuture<Set<String>> stopped = new CompletableFuture<>();
+
     private volatile String state = "starting";
     private volatile boolean stopWithLastMount;
 
@@ -168,7 +173,7 @@ final class Node {
                     ExitCode.MOUNT_POINT,
                     tried,
                     "this node has no mount there",
-                    "see its mounts: btnode status --data-dir " + directory.path());
+                    "see its mounts: btnode status --data-dir " + Shell.word(directory.path()));
         }
         try {
             if (force) {
@@ -276,19 +281,65 @@ final class Node {
     }
 
     /**
+     * Stops the node for a client, and returns when it has.
+     *
+     * @param force also when not everything can be written to the disk, and what is not there is lost
+     * @throws NodeException NO_SPACE or another code when it could not be written: the node goes on, and nothing is lost; FAILED when the node has stopped and something is
+     */
+    void stopFor(boolean force) throws NodeException {
+        if (!force) {
+            requireWritten();
+        }
+        requestStop("control");
+        Set<String> failures;
+        try {
+            failures = stopped.get();
+        } catch (InterruptedException | ExecutionException e) {
+            throw new IllegalStateException("the node ends without having stopped", e);
+        }
+        if (!failures.isEmpty()) {
+            throw new NodeException(
+                    ExitCode.FAILED,
+                    "to stop the node of " + directory.path() + " with everything on its disk",
+                    "it has stopped, but " + String.join("; ", failures),
+                    "look at its log for the events store_stopped, flush_failed and unmount_failed, check the disk, start it again");
+        }
+    }
+
+    /** A store that has stopped writing by itself can be helped by a new start only. */
+    private void requireWritten() throws NodeException {
+        try {
+            tree.sync();
+        } catch (NodeException e) {
+            if (isStopRequested() || tree.hasStoppedWriting()) {
+                return;
+            }
+            throw new NodeException(
+                    e.exitCode(),
+                    "to stop the node of " + directory.path() + " with everything on its disk",
+                    e.found() + "; the node goes on, and nothing is lost yet",
+                    (e.exitCode() == ExitCode.NO_SPACE
+                                    ? "make room on the disk, then stop it again"
+                                    : "look at its log for what is wrong with the disk, then stop it again")
+                            + "; with --force it stops all the same, and what is not on the disk by then is lost",
+                    e);
+        }
+    }
+
+    /**
      * Flushes, unmounts, closes. Goes through to the end whatever fails on the way.
      *
      * @param patience how long open files may hold up the unmounting
-     * @return whether everything written is on the disk
+     * @return what failed; empty when everything written is on the disk and no mount is left
      */
-    boolean stop(Duration patience) {
+    Set<String> stop(Duration patience) {
         state = "stopping";
-        boolean clean = true;
+        Set<String> failures = new LinkedHashSet<>();
         try {
             tree.sync();
         } catch (NodeException e) {
             log.atError().setCause(e).log("flush_failed");
-            clean = false;
+            failures.add(lost(e));
         }
         List<Mount> open;
         synchronized (this) {
@@ -305,16 +356,24 @@ final class Node {
                         .addKeyValue("mount", mount.description.mountPoint())
                         .setCause(e)
                         .log("unmount_failed");
-                clean = false;
+                failures.add("its mount on " + mount.description.mountPoint() + " may be left");
             }
         }
         try {
             tree.close();
         } catch (NodeException e) {
             log.atError().setCause(e).log("flush_failed");
-            clean = false;
+            failures.add(lost(e));
         }
-        // After its store has stopped, nobody knows what was still to be written.
-        return clean && !tree.hasStoppedWriting();
+        if (tree.hasStoppedWriting()) {
+            // Nobody knows what was still to be written.
+            failures.add("its store had stopped writing before, and what was written after that is lost");
+        }
+        stopped.complete(failures);
+        return failures;
+    }
+
+    private static String lost(NodeException e) {
+        return "what waited to be written is lost: " + e.found();
     }
 }

@@ -14,11 +14,13 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /** The command line as a client of a running node. */
 final class NodeClient implements AutoCloseable {
     private static final Duration GREETING_TIMEOUT = Duration.ofSeconds(5);
     private static final Duration ANSWER_TIMEOUT = Duration.ofMinutes(2);
+    private static final Duration STOP_TIMEOUT = Duration.ofMinutes(2);
     /** A check of a large store takes long and reports progress meanwhile. */
     private static final Duration CHECK_TIMEOUT = Duration.ofDays(7);
 
@@ -64,7 +66,7 @@ final class NodeClient implements AutoCloseable {
                     ExitCode.NOT_RUNNING,
                     "to reach the node of " + directory,
                     "no node runs on it",
-                    "start it: btnode run --data-dir " + directory + " --mount DIRECTORY");
+                    "start it: btnode run --data-dir " + Shell.word(directory) + " --mount DIRECTORY");
         }
         return client.get();
     }
@@ -116,11 +118,40 @@ final class NodeClient implements AutoCloseable {
         }
     }
 
-    /** Whether the node was gone within {@code timeout}. */
-    boolean awaitGone(Duration timeout) throws InterruptedException {
+    /** Stops the node, and returns when it is gone. See {@link Node#stopFor}. */
+    void stop(boolean force) throws NodeException {
+        String tried = "to stop the node of " + directory;
         try (ProgressLine line = ProgressLine.during("waiting for the node to end")) {
-            return client.awaitClosed(timeout);
+            ControlReply reply = client.call(new ControlRequest.Stop(force), STOP_TIMEOUT);
+            boolean ends = force || !(reply instanceof ControlReply.Failed);
+            if (ends && !client.awaitClosed(STOP_TIMEOUT)) {
+                throw stillStopping(tried, null);
+            }
+            if (reply instanceof ControlReply.Failed failure) {
+                throw Failures.of(failure);
+            }
+        } catch (ControlException e) {
+            throw e.code() == ControlException.Code.TIMED_OUT
+                    ? stillStopping(tried, e)
+                    : new NodeException(
+                            ExitCode.FAILED,
+                            tried + " with everything on its disk",
+                            "it has ended without saying that everything is there: " + Failures.reason(e),
+                            "look at the end of its log",
+                            e);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new NodeException(ExitCode.FAILED, tried, "interrupted", "see whether it runs: btnode status", e);
         }
+    }
+
+    private static NodeException stillStopping(String tried, @Nullable ControlException cause) {
+        return new NodeException(
+                ExitCode.TIMED_OUT,
+                tried,
+                "it is still writing, or stopping, after " + STOP_TIMEOUT.toSeconds() + " s",
+                "wait for it, or look at its log for what holds it up; with --force it gives up after its stop_timeout",
+                cause);
     }
 
     @Override

@@ -51,8 +51,8 @@ final class NodeControl implements ControlHandler {
             node.tree().deleteSnapshot(delete.name());
         } else if (request instanceof ControlRequest.Sync) {
             node.tree().sync();
-        } else if (request instanceof ControlRequest.Stop) {
-            node.requestStop("control");
+        } else if (request instanceof ControlRequest.Stop stop) {
+            node.stopFor(stop.force());
         } else {
             throw new IllegalStateException("not a request for the node: " + request);
         }

@@ -247,7 +247,7 @@ final class RunCommand implements Callable<Integer> {
                 supervisor.stopping();
                 log.atInfo().log("node_stopping");
                 endBy(settings.stopTimeout());
-                clean = node.stop(settings.stopTimeout().dividedBy(2));
+                clean = node.stop(settings.stopTimeout().dividedBy(2)).isEmpty();
             }
             log.atInfo().addKeyValue("clean", clean).log("node_stopped");
         }

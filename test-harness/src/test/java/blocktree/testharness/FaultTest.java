@@ -117,6 +117,43 @@ class FaultTest {
     }
 
     @Test
+    void aStopThatWouldLoseWhatWasAcceptedIsRefusedUnlessItIsForced() throws Exception {
+        try (TestNode node = nodeOn("mount -t tmpfs -o size=320m,mode=700 tmpfs .")) {
+            node.start();
+            byte[] piece = new byte[8 * MIB];
+            new Random(10).nextBytes(piece);
+            Path accepted = node.mount().resolve("accepted");
+            Files.write(accepted, piece);
+            Path filler = node.data().resolve("filler");
+            Program.shell(node.data(), "cat /dev/zero > filler").result();
+            CommandResult refused = node.directory().command("stop");
+            assertEquals(EXIT_NO_SPACE, refused.exitCode(), refused.errors());
+            assertTrue(refused.errors().contains("the node goes on, and nothing is lost yet"), refused.errors());
+            assertTrue(
+                    refused.errors().contains("make room") && refused.errors().contains("--force"), refused.errors());
+            assertArrayEquals(piece, Files.readAllBytes(accepted));
+
+            Files.delete(filler);
+            CommandResult stopped = node.directory().command("stop");
+            assertEquals(0, stopped.exitCode(), stopped.errors());
+            assertEquals(0, node.process().awaitExit(Duration.ofSeconds(10)));
+            node.start();
+            assertArrayEquals(piece, Files.readAllBytes(accepted));
+
+            Files.write(node.mount().resolve("given up"), piece);
+            Program.shell(node.data(), "cat /dev/zero > filler").result();
+            CommandResult forced = node.directory().command("stop", "--force");
+            assertEquals(EXIT_FAILED, forced.exitCode(), forced.errors());
+            assertTrue(forced.errors().contains("what waited to be written is lost"), forced.errors());
+            assertEquals(EXIT_FAILED, node.process().awaitExit(Duration.ofSeconds(10)));
+            Files.delete(filler);
+            node.start();
+            assertArrayEquals(piece, Files.readAllBytes(accepted));
+            node.requireCleanFsck();
+        }
+    }
+
+    @Test
     void aSecondNodeOnTheSameDataIsRefused() throws Exception {
         try (TestNode node = TestNode.started()) {
             Path other = Files.createDirectory(node.work().resolve("other"));
