@@ -10,18 +10,21 @@ import blocktree.crypto.TreeFounding;
 import blocktree.crypto.TreeId;
 import blocktree.node.NodeSettings.NodeKeyProtection;
 import java.io.IOException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.function.Predicate;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -46,6 +49,9 @@ final class NodeFounding {
             NodeSettings.FILE_NAME);
     /** A key file that was being written. */
     private static final Pattern KEY_UNDER_WAY = Pattern.compile("\\.key\\d+\\.new");
+
+    private static final Set<PosixFilePermission> CLOSED = PosixFilePermissions.fromString("rwx------");
+    private static final Set<PosixFilePermission> OWNER_ONLY = PosixFilePermissions.fromString("rw-------");
 
     private final Path directory;
     private final NodeKeyProtection protection;
@@ -78,6 +84,18 @@ final class NodeFounding {
     /** Fails when there is something that must not be touched; before the passphrase is asked for. */
     void check() throws NodeException {
         DataDirectory.requireOwner(directory, tried());
+        try {
+            if (FoundingLock.isThere(directory)) {
+                FoundingLock.take(directory, tried()).close();
+            }
+        } catch (IOException e) {
+            throw unusable(e);
+        }
+        check(entry -> false);
+    }
+
+    /** @param own what may lie in the directory */
+    private void check(Predicate<Path> own) throws NodeException {
         checkPath("--node-key-path", nodeKeyPath);
         checkPath("--anchor-path", anchorPath);
         if (nodeKeyPath != null && anchorPath != null && resolved(nodeKeyPath).equals(resolved(anchorPath))) {
@@ -86,13 +104,14 @@ final class NodeFounding {
         try {
             Set<Path> leftovers = new HashSet<>(leftovers());
             for (Path entry : list(directory)) {
-                if (!leftovers.contains(entry) && !entry.endsWith("lost+found")) {
+                if (!leftovers.contains(entry) && !entry.endsWith("lost+found") && !own.test(entry)) {
                     throw new NodeException(
                             ExitCode.BAD_CONFIGURATION,
                             tried(),
                             "the directory is not empty: it holds " + entry.getFileName(),
                             Files.exists(directory.resolve(NodeSettings.FILE_NAME))
-                                    ? "use the node that is there: btnode run --data-dir " + directory
+                                    ? "use the node that is there: btnode run --data-dir "
+                                            + Shell.word(directory)
                                             + " --mount MOUNTPOINT; or name another directory"
                                     : "name a directory that is empty or does not exist");
                 }
@@ -198,15 +217,33 @@ final class NodeFounding {
     /** Makes the node key, the tree of {@code root} and the configuration; leaves nothing behind when it fails. */
     Founded found(Identity root, SecretBytes passphrase) throws NodeException {
         check();
-        List<Path> made = new ArrayList<>();
         List<Path> directoriesMade = absent(directory);
         if (anchorPath != null) {
             directoriesMade.addAll(absent(anchorPath.getParent()));
         }
+        boolean done = false;
         try {
-            Files.createDirectories(
-                    directory, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-            Files.setPosixFilePermissions(directory, PosixFilePermissions.fromString("rwx------"));
+            Files.createDirectories(directory, PosixFilePermissions.asFileAttribute(CLOSED));
+            Files.setPosixFilePermissions(directory, CLOSED);
+            try (FoundingLock lock = FoundingLock.take(directory, tried())) {
+                check(lock::isFile); // once more: another init may have come first
+                Founded founded = foundAlone(root, passphrase);
+                done = true;
+                return founded;
+            }
+        } catch (IOException e) {
+            throw unusable(e);
+        } finally {
+            if (!done) {
+                removeEmpty(directoriesMade);
+            }
+        }
+    }
+
+    private Founded foundAlone(Identity root, SecretBytes passphrase) throws NodeException, IOException {
+        List<Path> made = new ArrayList<>();
+        boolean done = false;
+        try {
             for (Path leftover : leftovers()) {
                 deleteAll(leftover);
             }
@@ -216,13 +253,12 @@ final class NodeFounding {
             Files.createFile(unfinished.resolve(MARKER));
             Founded founded = foundIn(unfinished, root, passphrase, made);
             moveUp(unfinished, made);
+            done = true;
             return founded;
-        } catch (IOException e) {
-            remove(made, directoriesMade);
-            throw unusable(e);
-        } catch (NodeException | RuntimeException e) {
-            remove(made, directoriesMade);
-            throw e;
+        } finally {
+            if (!done) {
+                remove(made);
+            }
         }
     }
 
@@ -244,11 +280,17 @@ final class NodeFounding {
             Path anchor = anchorPath == null ? unfinished.resolve(DataDirectory.ANCHOR) : anchorPath;
             KeyFile.protect(root, KeyFile.Role.ROOT, tree, passphrase)
                     .write(unfinished.resolve(DataDirectory.ROOT_KEY), false);
+            // An init of another directory may have been given the same paths: what it has made there is not this
+            // one's.
+            Files.createFile(nodeKey, PosixFilePermissions.asFileAttribute(OWNER_ONLY));
             made.add(nodeKey);
             (protection == NodeKeyProtection.PASSPHRASE
                             ? KeyFile.protect(node, KeyFile.Role.NODE, tree, passphrase)
                             : KeyFile.unprotected(node, KeyFile.Role.NODE, tree))
-                    .write(nodeKey, false);
+                    .write(nodeKey, true);
+            if (Files.exists(anchor, LinkOption.NOFOLLOW_LINKS)) {
+                throw new FileAlreadyExistsException(anchor.toString());
+            }
             made.add(anchor);
             OpenTree.create(unfinished.resolve(DataDirectory.TREE), anchor, founding, node);
             NodeSettings settings = new NodeSettings(
@@ -286,16 +328,23 @@ final class NodeFounding {
         deleteAll(unfinished);
     }
 
-    private static void remove(List<Path> made, List<Path> directoriesMade) {
+    private static void remove(List<Path> made) {
         try {
             for (Path path : made) {
                 deleteAll(path);
             }
-            for (Path path : directoriesMade) {
+        } catch (IOException e) {
+            // the first failure is the one to report
+        }
+    }
+
+    private static void removeEmpty(List<Path> directories) {
+        try {
+            for (Path path : directories) {
                 Files.deleteIfExists(path);
             }
         } catch (IOException e) {
-            // the first failure is the one to report
+            // another init uses it, or the first failure is the one to report
         }
     }
 

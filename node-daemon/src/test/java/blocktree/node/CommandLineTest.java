@@ -7,9 +7,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
@@ -306,6 +309,29 @@ class CommandLineTest {
     }
 
     @Test
+    void initKeepsAwayFromADirectoryWhereAnotherIsAtWork() throws IOException {
+        Path data = Files.createDirectories(temporary.resolve("data"));
+        Path lock = data.resolve(".init.lock");
+        try (FileChannel other = FileChannel.open(lock, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+                FileLock held = other.lock()) {
+            Files.createDirectories(data.resolve(".init"));
+            Files.createFile(data.resolve("tree"));
+            assertEquals(ExitCode.ALREADY_RUNNING.code(), init(data), err.toString());
+            assertTrue(err.toString().contains("another btnode init is at work"), err.toString());
+            assertEquals(List.of(".init", ".init.lock", "tree"), list(data));
+        }
+        // That one was killed.
+        Files.delete(data.resolve("tree"));
+        assertEquals(0, init(data), err.toString());
+        assertEquals(List.of("anchor", "btnode.conf", "node.key", "root.key", "tree"), list(data));
+
+        Path foreign = Files.createDirectories(temporary.resolve("foreign"));
+        Files.writeString(foreign.resolve(".init.lock"), "mine");
+        assertEquals(ExitCode.BAD_CONFIGURATION.code(), init(foreign));
+        assertEquals("mine", Files.readString(foreign.resolve(".init.lock")));
+    }
+
+    @Test
     void initDeletesNothingThatItDidNotMake() throws IOException {
         Path data = Files.createDirectories(temporary.resolve("data"));
         Path tree = Files.createDirectories(data.resolve("tree"));
@@ -367,6 +393,36 @@ class CommandLineTest {
         Path usual = data.resolve(DataDirectory.NODE_KEY);
         assertEquals(0, init(data, "--node-key-path", usual.toString()), err.toString());
         assertTrue(Files.exists(usual));
+    }
+
+    @Test
+    void filesWithoutAnEndAreRefused() throws IOException {
+        Path data = temporary.resolve("da ta");
+        assertEquals(0, init(data), err.toString());
+        assertTrue(out.toString().contains("Next: btnode run --data-dir '" + data + "' --mount"), out.toString());
+        for (String command : List.of("verify-backup", "restore")) {
+            assertEquals(9, Main.execute("key", command, "--data-dir", data.toString(), "/dev/zero"), err.toString());
+        }
+        assertEquals(
+                9,
+                Main.execute("key", "rotate-root", "--data-dir", data.toString(), "--root-key", "/dev/zero"),
+                err.toString());
+    }
+
+    @Test
+    void memoryThatTheMachineHasNotIsAMistakeOfTheConfiguration() throws IOException {
+        Path file = temporary.resolve("btnode.toml");
+        Files.writeString(file, "# mine\n  cache_size = \"100T\"\n");
+        assertEquals(8, Main.execute("config", "check", "--config", file.toString()));
+        assertTrue(err.toString().contains("line 2, column 3 of " + file + ": cache_size is 100T"), err.toString());
+        err.reset();
+        Files.writeString(file, "dirty_limit = \"1234567T\"\n");
+        assertEquals(8, Main.execute("config", "check", "--config", file.toString()));
+        assertTrue(err.toString().contains("line 1, column 1 of " + file + ": dirty_limit"), err.toString());
+        err.reset();
+        Files.writeString(file, "dirty_limit = 1001\n");
+        assertEquals(8, Main.execute("config", "check", "--config", file.toString()));
+        assertTrue(err.toString().contains("dirty_limit is 1001 bytes, and a heap of"), err.toString());
     }
 
     @Test

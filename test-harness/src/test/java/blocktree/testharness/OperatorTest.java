@@ -358,6 +358,31 @@ class OperatorTest {
     }
 
     @Test
+    void ofSeveralInitsAtOnceOneMakesTheNodeAndTheOthersTouchNothing() throws Exception {
+        try (TestNode node = TestNode.initialised()) {
+            String init = String.join(" ", node.directory().program().command())
+                    + " init --data-dir fresh/data --passphrase-file <(echo correct horse)";
+            for (int round = 0; round < 3; round++) {
+                String codes = Program.shell(
+                                node.work(),
+                                "for i in 1 2 3; do (" + init + " > said.$i 2>&1 && echo 0 || echo $?) & done; wait")
+                        .run();
+                List<String> each = codes.lines().sorted().toList();
+                assertEquals("0", each.get(0), codes);
+                assertTrue(each.subList(1, 3).stream().allMatch(code -> code.matches("[58]")), codes);
+                assertEquals(
+                        "anchor btnode.conf node.key root.key tree",
+                        Program.shell(node.work(), "echo $(ls -A fresh/data)")
+                                .run()
+                                .strip());
+                String fsck = String.join(" ", node.directory().program().command())
+                        + " fsck --data-dir fresh/data --passphrase-file <(echo correct horse); rm -r fresh";
+                Program.shell(node.work(), fsck).run();
+            }
+        }
+    }
+
+    @Test
     void pathsNamesWhereEverythingIs() throws Exception {
         try (TestNode node = TestNode.initialised()) {
             String text = node.directory().command("paths").orThrow().output();
