@@ -8,10 +8,12 @@ import blocktree.crypto.SecretBytes;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.StringJoiner;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -117,6 +119,7 @@ final class KeyCommand implements Runnable {
         String tried = "to change the passphrase of the keys of " + data.path();
         KeyPlaceOptions places = KeyPlaceOptions.of(rootKey);
         List<Path> sealed = new ArrayList<>();
+        Map<Path, KeyFile> anew = new LinkedHashMap<>();
         try (DataDirectory.Lock lock = KeyFiles.lockBesideNode(data, places)) {
             for (Path path : List.of(data.nodeKey(), places.rootKey(data))) {
                 if (Files.exists(path) && KeyFile.read(path).isProtected()) {
@@ -130,7 +133,6 @@ final class KeyCommand implements Runnable {
             try (SecretBytes before = passphrase.read("as it was", System.err);
                     SecretBytes after = PassphraseOptions.of(newFile).readNew(System.err);
                     ProgressLine line = ProgressLine.during("sealing the keys anew")) {
-                Map<Path, KeyFile> anew = new LinkedHashMap<>();
                 for (Path path : sealed) {
                     KeyFile file = KeyFile.read(path);
                     if (!opens(file, after)) { // else an attempt before, cut short, has changed it already
@@ -144,13 +146,23 @@ final class KeyCommand implements Runnable {
         } catch (CryptoException e) {
             throw Failures.of(tried, e);
         }
-        output.print(
-                Map.of("changed", sealed),
-                "changed the passphrase of "
-                        + String.join(
-                                " and ", sealed.stream().map(Path::toString).toList())
-                        + "\nmake a new backup: btnode key backup FILE --data-dir " + data.path());
+        sealed.removeAll(anew.keySet());
+        StringJoiner text = new StringJoiner("\n");
+        if (!anew.isEmpty()) {
+            text.add("changed the passphrase of " + joined(anew.keySet()));
+        }
+        if (!sealed.isEmpty()) {
+            text.add("not changed, because the new passphrase opens it already: " + joined(sealed));
+        }
+        if (!anew.isEmpty()) {
+            text.add("make a new backup: btnode key backup FILE --data-dir " + Shell.word(data.path()));
+        }
+        output.print(Map.of("changed", List.copyOf(anew.keySet())), text.toString());
         return ExitCode.OK.code();
+    }
+
+    private static String joined(Collection<Path> paths) {
+        return String.join(" and ", paths.stream().map(Path::toString).toList());
     }
 
     private static KeyFile sealAnew(KeyFile file, SecretBytes before, SecretBytes after) throws CryptoException {

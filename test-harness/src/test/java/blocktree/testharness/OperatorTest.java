@@ -162,7 +162,10 @@ class OperatorTest {
             key(node, "restore", backup).orThrow();
             assertTrue(Files.exists(rootKey));
             String same = node.directory().passphraseFile().toString();
-            key(node, "passphrase", "--new-passphrase-file", same).orThrow();
+            String unchanged = key(node, "passphrase", "--new-passphrase-file", same, "--json")
+                    .orThrow()
+                    .output();
+            assertEquals("{\"changed\":[]}", unchanged.strip());
             node.stop();
             try (FileChannel lock = FileChannel.open(node.data().resolve("lock"), StandardOpenOption.WRITE)) {
                 assertNotNull(lock.tryLock());
