@@ -30,7 +30,10 @@ final class KeyPlaceOptions {
     }
 
     Path nodeKey(DataDirectory data) throws NodeException {
-        return nodeKey == null ? NodeKeys.nodeKeyPath(data) : nodeKey;
+        if (nodeKey == null && NodeKeys.isHandedOver(data)) {
+            throw NodeKeys.notHandedOver();
+        }
+        return nodeKeyFile(data);
     }
 
     /** As {@link #nodeKey}, but where it would be in a file of this node's even if systemd hands it over. */

@@ -8,12 +8,16 @@ import blocktree.crypto.PrincipalId;
 import blocktree.crypto.SecretBytes;
 import blocktree.store.KeyHolders;
 import java.io.PrintStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
 
 /** Unlocks the keys of a data directory. */
 final class NodeKeys {
     /** The name under which systemd hands over a node key. */
     static final String CREDENTIAL_NAME = "btnode-node-key";
+
+    /** Where systemd looks for it. */
+    private static final String STORED = "/etc/credstore.encrypted/" + CREDENTIAL_NAME;
 
     private NodeKeys() {}
 
@@ -36,9 +40,8 @@ final class NodeKeys {
 
     /** What to do with a node key that was made for systemd to hand over. */
     static String intoCredentialStore(Path key) {
-        return "move the node key into systemd's store, then start the service:\n    systemd-creds encrypt --name="
-                + CREDENTIAL_NAME + " " + key + " /etc/credstore.encrypted/" + CREDENTIAL_NAME + "\n    shred -u "
-                + key;
+        return "move the node key into systemd's store, then start the service:\n    install -d -m 700 /etc/credstore.encrypted\n    systemd-creds encrypt --name="
+                + CREDENTIAL_NAME + " " + Shell.word(key) + " " + STORED + "\n    shred -u " + Shell.word(key);
     }
 
     /** The node's identity, for the caller to close. Asks for the passphrase only when the key has one. */
@@ -66,19 +69,44 @@ final class NodeKeys {
         }
     }
 
-    static Path nodeKeyPath(DataDirectory directory) throws NodeException {
-        if (directory.settings().nodeKey() != NodeSettings.NodeKeyProtection.CREDENTIAL) {
+    private static Path nodeKeyPath(DataDirectory directory) throws NodeException {
+        if (!isHandedOver(directory)) {
             return directory.nodeKey();
         }
+        String tried = "to take the node key from the service manager";
         String credentials = System.getenv("CREDENTIALS_DIRECTORY");
         if (credentials == null || credentials.isEmpty()) {
             throw new NodeException(
                     ExitCode.BAD_KEY_FILE,
-                    "to take the node key from the service manager",
+                    tried,
                     "CREDENTIALS_DIRECTORY is not set",
                     "start the node as a systemd service with LoadCredentialEncrypted=" + CREDENTIAL_NAME
                             + " (docs/operations.md), or set node_key and node_key_path in btnode.conf");
         }
-        return Path.of(credentials, CREDENTIAL_NAME);
+        Path path = Path.of(credentials, CREDENTIAL_NAME);
+        if (Files.notExists(path)) {
+            throw new NodeException(
+                    ExitCode.BAD_KEY_FILE,
+                    tried,
+                    "it has handed over no " + CREDENTIAL_NAME,
+                    "see that " + STORED
+                            + " is there (systemd-creds encrypt puts a key there, docs/operations.md says how), and that the unit has LoadCredentialEncrypted="
+                            + CREDENTIAL_NAME + " (systemctl cat btnode)");
+        }
+        return path;
+    }
+
+    static boolean isHandedOver(DataDirectory directory) {
+        return directory.settings().nodeKey() == NodeSettings.NodeKeyProtection.CREDENTIAL;
+    }
+
+    /** For a command, to which systemd hands over nothing. */
+    static NodeException notHandedOver() {
+        return new NodeException(
+                ExitCode.BAD_KEY_FILE,
+                "to read the node key",
+                "systemd hands it over to the service only",
+                "name a copy of it with --node-key KEYFILE; this makes one, on a memory file system:\n    systemd-creds decrypt --name="
+                        + CREDENTIAL_NAME + " " + STORED + " /dev/shm/node.key");
     }
 }

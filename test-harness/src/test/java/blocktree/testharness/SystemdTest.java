@@ -145,6 +145,7 @@ class SystemdTest {
                 assertTrue(event.matches(".*\"PRIORITY\":\"[3-7]\".*"), event);
             }
             assertTrue(journal.contains("event=node_ready"), journal);
+            assertFalse(journal.contains("library_message"), journal);
 
             machine.powerOff();
             machine.boot(true);
@@ -162,6 +163,8 @@ class SystemdTest {
                                     .equals("active\n"));
             requireService(machine);
             assertEquals("durable\n", machine.run("cat /mnt/tree/durable"));
+            String afterwards = machine.run("journalctl -u btnode --no-pager");
+            assertFalse(afterwards.contains("cannot stat"), afterwards);
 
             // By a user who may not write to the directory below the mount.
             machine.run(
@@ -238,6 +241,57 @@ class SystemdTest {
             String noFuse =
                     machine.result("systemctl status --no-pager --full btnode").output();
             assertTrue(noFuse.contains("/dev/fuse does not exist") && noFuse.contains("modprobe fuse"), noFuse);
+        }
+    }
+
+    @Test
+    void systemdHandsOverTheNodeKeyAndThePassphrase() throws Exception {
+        try (DebianMachine machine = DebianMachine.installed()) {
+            machine.boot(true);
+            install(machine, current);
+            machine.run(
+                    "install -m 600 -o btnode <(echo correct horse) /tmp/passphrase; "
+                            + "runuser -u btnode -- btnode init --passphrase-file /tmp/passphrase --node-key=credential --node-key-path /dev/shm/node.key");
+
+            // As long as nobody has put it there.
+            String none = failedStart(machine);
+            assertTrue(none.contains("it has handed over no btnode-node-key"), none);
+            assertTrue(
+                    none.contains("/etc/credstore.encrypted/btnode-node-key")
+                            && none.contains("LoadCredentialEncrypted=btnode-node-key"),
+                    none);
+            assertTrue(none.contains("status=9"), none);
+
+            // As docs/operations.md says.
+            machine.run("install -d -m 700 /etc/credstore.encrypted; "
+                    + "systemd-creds encrypt --name=btnode-node-key /dev/shm/node.key /etc/credstore.encrypted/btnode-node-key; "
+                    + "shred -u /dev/shm/node.key");
+            machine.run("systemctl start btnode");
+            requireService(machine);
+            machine.run("echo kept > /mnt/tree/file; systemctl restart btnode");
+            assertEquals("kept\n", machine.run("cat /mnt/tree/file"));
+
+            String backup =
+                    "runuser -u btnode -- btnode key backup /var/lib/btnode/keys.txt --passphrase-file /tmp/passphrase";
+            Program.Result refused = machine.result(backup);
+            assertEquals(9, refused.exitCode(), refused.output());
+            assertTrue(refused.output().contains("--node-key KEYFILE"), refused.output());
+            machine.run(
+                    "systemd-creds decrypt --name=btnode-node-key /etc/credstore.encrypted/btnode-node-key /dev/shm/node.key; "
+                            + "chmod 600 /dev/shm/node.key; chown btnode /dev/shm/node.key; "
+                            + backup + " --node-key /dev/shm/node.key");
+
+            // A node key under a passphrase, which systemd hands over.
+            machine.run("systemctl stop btnode; rm -r /var/lib/btnode/* /dev/shm/node.key; "
+                    + "runuser -u btnode -- btnode init --passphrase-file /tmp/passphrase --node-key=passphrase");
+            String typed = failedStart(machine);
+            assertTrue(typed.contains("passphrase_file") && typed.contains("status=3"), typed);
+            machine.run("systemd-creds encrypt --name=pass /tmp/passphrase /etc/credstore.encrypted/pass; "
+                    + "mkdir -p /etc/systemd/system/btnode.service.d; "
+                    + "printf '[Service]\\nLoadCredentialEncrypted=pass\\n' > /etc/systemd/system/btnode.service.d/passphrase.conf; "
+                    + "sed -i '1i passphrase_file = \"/run/credentials/btnode.service/pass\"' /etc/btnode/btnode.toml; "
+                    + "systemctl daemon-reload; systemctl start btnode");
+            requireService(machine);
         }
     }
 
