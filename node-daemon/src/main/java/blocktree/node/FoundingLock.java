@@ -52,7 +52,11 @@ final class FoundingLock implements AutoCloseable {
         } catch (NoSuchFileException e) {
             // taken away just now: whoever was at work there may have ended, or not
         }
-        throw new NodeException(
+        throw taken(tried);
+    }
+
+    static NodeException taken(String tried) {
+        return new NodeException(
                 ExitCode.ALREADY_RUNNING,
                 tried,
                 "another btnode init is at work there",

@@ -24,7 +24,6 @@ import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
-import java.util.function.Predicate;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -91,11 +90,11 @@ final class NodeFounding {
         } catch (IOException e) {
             throw unusable(e);
         }
-        check(entry -> false);
+        check(null);
     }
 
-    /** @param own what may lie in the directory */
-    private void check(Predicate<Path> own) throws NodeException {
+    /** @param held null when there may be other inits at work */
+    private void check(@Nullable FoundingLock held) throws NodeException {
         checkPath("--node-key-path", nodeKeyPath);
         checkPath("--anchor-path", anchorPath);
         if (nodeKeyPath != null && anchorPath != null && resolved(nodeKeyPath).equals(resolved(anchorPath))) {
@@ -104,7 +103,12 @@ final class NodeFounding {
         try {
             Set<Path> leftovers = new HashSet<>(leftovers());
             for (Path entry : list(directory)) {
-                if (!leftovers.contains(entry) && !entry.endsWith("lost+found") && !own.test(entry)) {
+                if (!leftovers.contains(entry)
+                        && !entry.endsWith("lost+found")
+                        && (held == null || !held.isFile(entry))) {
+                    if (held == null && FoundingLock.isThere(directory)) {
+                        throw FoundingLock.taken(tried()); // it has begun since
+                    }
                     throw new NodeException(
                             ExitCode.BAD_CONFIGURATION,
                             tried(),
@@ -226,7 +230,7 @@ final class NodeFounding {
             Files.createDirectories(directory, PosixFilePermissions.asFileAttribute(CLOSED));
             Files.setPosixFilePermissions(directory, CLOSED);
             try (FoundingLock lock = FoundingLock.take(directory, tried())) {
-                check(lock::isFile); // once more: another init may have come first
+                check(lock); // once more: another init may have come first
                 Founded founded = foundAlone(root, passphrase);
                 done = true;
                 return founded;

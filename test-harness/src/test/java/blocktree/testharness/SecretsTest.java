@@ -98,7 +98,7 @@ class SecretsTest {
                         "stop",
                         "--data-dir",
                         node.data().toString());
-                String waits = JCMD + " " + stop.pid() + " Thread.print | grep -q NodeClient.awaitGone";
+                String waits = JCMD + " " + stop.pid() + " Thread.print | grep -q NodeClient.stop";
                 requireAbsent(secrets, heap(node, stop, waits), "the heap of stop");
             }
             assertEquals(0, stop.waitFor());
