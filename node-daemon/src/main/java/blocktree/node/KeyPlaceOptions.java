@@ -30,10 +30,7 @@ final class KeyPlaceOptions {
     }
 
     Path nodeKey(DataDirectory data) throws NodeException {
-        if (nodeKey == null && NodeKeys.isHandedOver(data)) {
-            throw NodeKeys.notHandedOver();
-        }
-        return nodeKeyFile(data);
+        return nodeKey == null ? NodeKeys.nodeKeyPath(data, NodeKeys.NAME_A_COPY) : nodeKey;
     }
 
     /** As {@link #nodeKey}, but where it would be in a file of this node's even if systemd hands it over. */

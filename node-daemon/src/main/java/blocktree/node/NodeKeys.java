@@ -19,6 +19,14 @@ final class NodeKeys {
     /** Where systemd looks for it. */
     private static final String STORED = "/etc/credstore.encrypted/" + CREDENTIAL_NAME;
 
+    private static final String START_THE_SERVICE = "start the node as a systemd service with LoadCredentialEncrypted="
+            + CREDENTIAL_NAME + " (docs/operations.md), or set node_key and node_key_path in btnode.conf";
+
+    /** For commands that can be given the key in another way. */
+    static final String NAME_A_COPY =
+            "name a copy of it with --node-key KEYFILE; this makes one, on a memory file system:\n    systemd-creds decrypt --name="
+                    + CREDENTIAL_NAME + " " + STORED + " /dev/shm/node.key";
+
     private NodeKeys() {}
 
     /** The root key in {@code path}, which must be the one in force. */
@@ -47,7 +55,7 @@ final class NodeKeys {
     /** The node's identity, for the caller to close. Asks for the passphrase only when the key has one. */
     static Identity unlockNode(DataDirectory directory, PassphraseOptions passphrase, PrintStream err)
             throws NodeException {
-        Path path = nodeKeyPath(directory);
+        Path path = nodeKeyPath(directory, START_THE_SERVICE);
         String tried = "to unlock the node key " + path;
         try {
             KeyFile file = KeyFile.read(path);
@@ -69,8 +77,9 @@ final class NodeKeys {
         }
     }
 
-    private static Path nodeKeyPath(DataDirectory directory) throws NodeException {
-        if (!isHandedOver(directory)) {
+    /** @param unlessHandedOver what to do where systemd has started something else than this process */
+    static Path nodeKeyPath(DataDirectory directory, String unlessHandedOver) throws NodeException {
+        if (directory.settings().nodeKey() != NodeSettings.NodeKeyProtection.CREDENTIAL) {
             return directory.nodeKey();
         }
         String tried = "to take the node key from the service manager";
@@ -79,9 +88,8 @@ final class NodeKeys {
             throw new NodeException(
                     ExitCode.BAD_KEY_FILE,
                     tried,
-                    "CREDENTIALS_DIRECTORY is not set",
-                    "start the node as a systemd service with LoadCredentialEncrypted=" + CREDENTIAL_NAME
-                            + " (docs/operations.md), or set node_key and node_key_path in btnode.conf");
+                    "CREDENTIALS_DIRECTORY is not set: systemd hands it over to its service only",
+                    unlessHandedOver);
         }
         Path path = Path.of(credentials, CREDENTIAL_NAME);
         if (Files.notExists(path)) {
@@ -94,19 +102,5 @@ final class NodeKeys {
                             + CREDENTIAL_NAME + " (systemctl cat btnode)");
         }
         return path;
-    }
-
-    static boolean isHandedOver(DataDirectory directory) {
-        return directory.settings().nodeKey() == NodeSettings.NodeKeyProtection.CREDENTIAL;
-    }
-
-    /** For a command, to which systemd hands over nothing. */
-    static NodeException notHandedOver() {
-        return new NodeException(
-                ExitCode.BAD_KEY_FILE,
-                "to read the node key",
-                "systemd hands it over to the service only",
-                "name a copy of it with --node-key KEYFILE; this makes one, on a memory file system:\n    systemd-creds decrypt --name="
-                        + CREDENTIAL_NAME + " " + STORED + " /dev/shm/node.key");
     }
 }

@@ -278,7 +278,7 @@ class SystemdTest {
             assertTrue(refused.output().contains("--node-key KEYFILE"), refused.output());
             machine.run(
                     "systemd-creds decrypt --name=btnode-node-key /etc/credstore.encrypted/btnode-node-key /dev/shm/node.key; "
-                            + "chmod 600 /dev/shm/node.key; chown btnode /dev/shm/node.key; "
+                            + "chown btnode /dev/shm/node.key; "
                             + backup + " --node-key /dev/shm/node.key");
 
             // A node key under a passphrase, which systemd hands over.
