@@ -24,8 +24,8 @@ final class NodeKeys {
 
     /** For commands that can be given the key in another way. */
     static final String NAME_A_COPY =
-            "name a copy of it with --node-key KEYFILE; this makes one, on a memory file system:\n    systemd-creds decrypt --name="
-                    + CREDENTIAL_NAME + " " + STORED + " /dev/shm/node.key";
+            "name a copy of it with --node-key KEYFILE; this makes one, on a memory file system:\n    (umask 077; systemd-creds decrypt --name="
+                    + CREDENTIAL_NAME + " " + STORED + " /dev/shm/node.key)";
 
     private NodeKeys() {}
 

@@ -277,7 +277,7 @@ class SystemdTest {
             assertEquals(9, refused.exitCode(), refused.output());
             assertTrue(refused.output().contains("--node-key KEYFILE"), refused.output());
             machine.run(
-                    "systemd-creds decrypt --name=btnode-node-key /etc/credstore.encrypted/btnode-node-key /dev/shm/node.key; "
+                    "(umask 077; systemd-creds decrypt --name=btnode-node-key /etc/credstore.encrypted/btnode-node-key /dev/shm/node.key); "
                             + "chown btnode /dev/shm/node.key; "
                             + backup + " --node-key /dev/shm/node.key");
 
