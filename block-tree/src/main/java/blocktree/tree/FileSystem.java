@@ -17,6 +17,7 @@ import java.nio.ByteBuffer;
 public interface FileSystem extends AutoCloseable {
     long ROOT_INODE = 1;
     int NAME_SIZE_MAX = 255;
+    int COPY_BUFFER_SIZE_BYTES = 1 << 20;
 
     /** The entry {@code name} of directory {@code parent}; NOT_FOUND when there is none. "." and ".." are not looked up here. */
     Attributes lookup(long parent, Name name) throws FileSystemException;
@@ -89,6 +90,26 @@ public interface FileSystem extends AutoCloseable {
     /** fallocate(2): {@code mode} 0, KEEP_SIZE (1), PUNCH_HOLE|KEEP_SIZE (3), ZERO_RANGE (16, 17); others NOT_SUPPORTED. */
     void allocate(Caller caller, long handle, int mode, long offset, long sizeBytes) throws FileSystemException;
 
+    /**
+     * Copies up to {@code sizeBytes} from one handle to another, or within one, as copy_file_range(2) does.
+     *
+     * @return bytes copied: fewer at the end of the source
+     */
+    default long copy(Caller caller, long source, long sourceOffset, long target, long targetOffset, long sizeBytes)
+            throws FileSystemException {
+        ByteBuffer buffer = ByteBuffer.allocate((int) Math.min(sizeBytes, COPY_BUFFER_SIZE_BYTES));
+        long copied = 0;
+        while (copied < sizeBytes) {
+            buffer.clear().limit((int) Math.min(buffer.capacity(), sizeBytes - copied));
+            int read = read(source, sourceOffset + copied, buffer);
+            if (read == 0) {
+                break;
+            }
+            copied += write(caller, target, targetOffset + copied, buffer.flip());
+        }
+        return copied;
+    }
+
     /** lseek(2) for data ({@code hole} false) or a hole; NO_DATA behind the end. */
     long seek(long handle, long offset, boolean hole) throws FileSystemException;
 
@@ -111,6 +132,14 @@ public interface FileSystem extends AutoCloseable {
     Name[] listExtendedAttributes(long inode) throws FileSystemException;
 
     void removeExtendedAttribute(long inode, Name name) throws FileSystemException;
+
+    /** Where to hear of changes, whoever makes them. */
+    Changes changes();
+
+    /** The number that {@link #changes} has for the root. */
+    default long rootNumber() {
+        return ROOT_INODE;
+    }
 
     Statistics statistics() throws FileSystemException;
 

@@ -99,6 +99,7 @@ final class Flusher {
     private final Cache cache;
     private final InodeTable table;
     private final AccessTimes accessTimes;
+    private final Changes changes;
     private final TreeOptions options;
     private final long startNanos = System.nanoTime() - 1;
 
@@ -128,11 +129,18 @@ final class Flusher {
     private final Thread thread;
     private final ThreadPoolExecutor sealers;
 
-    Flusher(BlockStore store, Cache cache, InodeTable table, AccessTimes accessTimes, TreeOptions options) {
+    Flusher(
+            BlockStore store,
+            Cache cache,
+            InodeTable table,
+            AccessTimes accessTimes,
+            Changes changes,
+            TreeOptions options) {
         this.store = store;
         this.cache = cache;
         this.table = table;
         this.accessTimes = accessTimes;
+        this.changes = changes;
         this.options = options;
         thread = new Thread(this::run, "tree-flusher");
         thread.setDaemon(true);
@@ -174,6 +182,11 @@ final class Flusher {
 
     /** Takes note of a change, with the inode's exclusive lock held (or before anybody else knows the inode). CLOSED when the last commit has been made. */
     void contentChanged(Inode inode) throws FileSystemException {
+        enlistChanged(inode);
+        changes.contentChanged(inode.number);
+    }
+
+    private void enlistChanged(Inode inode) throws FileSystemException {
         if (inode.dirtySinceNanos == 0) {
             synchronized (monitor) {
                 if (ended) {
@@ -187,8 +200,9 @@ final class Flusher {
 
     void attributesChanged(Inode inode) throws FileSystemException {
         inode.attributesDirty = true;
-        contentChanged(inode);
+        enlistChanged(inode);
         account(inode, inode.weightBytes());
+        changes.attributesChanged(inode.number);
     }
 
     /** With the inode's lock held: its share of {@link #dirtyInodeBytes}. Inline content may grow without being asked again, so it is counted in full. */

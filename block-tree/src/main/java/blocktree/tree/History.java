@@ -180,6 +180,11 @@ final class History {
         }
     }
 
+    /** The number of the directory that lists the snapshots. */
+    long snapshotsNumber() {
+        return table.number(Origin.live(store.rootBlock(), store.rootDomain()).as(Origin.Kind.SNAPSHOTS));
+    }
+
     /** The directory above a virtual one, or above the root of a tree; pinned. */
     Inode parent(Inode directory) throws FileSystemException {
         Origin origin = directory.origin;

@@ -42,6 +42,7 @@ public final class MemoryFileSystem implements FileSystem {
     private final Object namespace = new Object();
     private final Map<Long, Inode> inodes = new ConcurrentHashMap<>();
     private final Map<Long, Handle> handles = new ConcurrentHashMap<>();
+    private final Changes changes = new Changes();
     private final AtomicLong lastInode = new AtomicLong(ROOT_INODE);
     private final AtomicLong lastHandle = new AtomicLong();
     private final AtomicLong lastCookie = new AtomicLong();
@@ -73,7 +74,7 @@ public final class MemoryFileSystem implements FileSystem {
 
     // ------------------------------------------------------------------------------------------------ inodes
 
-    private abstract static class Inode {
+    private abstract class Inode {
         final long number;
         final int type;
 
@@ -128,6 +129,7 @@ public final class MemoryFileSystem implements FileSystem {
 
         synchronized void touchChanged() {
             changeTimeNanos = now();
+            changes.attributesChanged(number);
         }
 
         /** As relatime does: only when no read since the last change has done so, or a day ago. */
@@ -141,6 +143,7 @@ public final class MemoryFileSystem implements FileSystem {
 
         synchronized void touchModified() {
             modifyTimeNanos = changeTimeNanos = now();
+            changes.contentChanged(number);
         }
 
         synchronized void written(Caller caller) {
@@ -150,7 +153,7 @@ public final class MemoryFileSystem implements FileSystem {
 
         synchronized void addLinks(int count) {
             linkCount += count;
-            changeTimeNanos = now();
+            touchChanged();
         }
     }
 
@@ -167,7 +170,7 @@ public final class MemoryFileSystem implements FileSystem {
         }
     }
 
-    private static final class Directory extends Inode {
+    private final class Directory extends Inode {
         // both written under the namespace lock
         final Map<Name, Entry> entries = new ConcurrentHashMap<>();
         final ConcurrentNavigableMap<Long, Entry> listing = new ConcurrentSkipListMap<>();
@@ -200,7 +203,7 @@ public final class MemoryFileSystem implements FileSystem {
         }
     }
 
-    private static final class Symlink extends Inode {
+    private final class Symlink extends Inode {
         final byte[] target;
 
         Symlink(long number, int uid, int gid, byte[] target) {
@@ -215,7 +218,7 @@ public final class MemoryFileSystem implements FileSystem {
     }
 
     /** A fifo, socket or device node. */
-    private static final class Special extends Inode {
+    private final class Special extends Inode {
         final long device;
 
         Special(long number, int mode, int uid, int gid, long device) {
@@ -516,6 +519,7 @@ public final class MemoryFileSystem implements FileSystem {
             parent.addLinks(1);
         }
         parent.touchModified();
+        changes.nameChanged(parent.number, name);
     }
 
     private static int groupFor(Directory parent, Caller caller) {
@@ -629,6 +633,7 @@ public final class MemoryFileSystem implements FileSystem {
                 throw failure(Code.IS_DIRECTORY);
             }
             directory.remove(name);
+            changes.nameChanged(parent, name);
             directory.touchModified();
             inode.addLinks(-1);
         }
@@ -648,6 +653,7 @@ public final class MemoryFileSystem implements FileSystem {
                 throw failure(Code.NOT_EMPTY);
             }
             directory.remove(name);
+            changes.nameChanged(parent, name);
             directory.touchModified();
             directory.addLinks(-1);
             child.removed = true;
@@ -680,6 +686,8 @@ public final class MemoryFileSystem implements FileSystem {
             if (mode == RenameMode.EXCHANGE && existing != null) {
                 checkNotInside(existing.node, source);
                 exchange(source, source.entries.get(name), target, existing);
+                changes.nameChanged(parent, name);
+                changes.nameChanged(newParent, newName);
                 return;
             }
             if (existing != null) {
@@ -710,6 +718,8 @@ public final class MemoryFileSystem implements FileSystem {
             source.touchModified();
             target.touchModified();
             moved.touchChanged();
+            changes.nameChanged(parent, name);
+            changes.nameChanged(newParent, newName);
         }
         if (replaced != null) {
             dropIfUnused(replaced);
@@ -793,9 +803,12 @@ public final class MemoryFileSystem implements FileSystem {
                 throw failure(Code.INVALID);
             }
             regularFile(number).resize(change.sizeBytes());
-            inode.written(caller);
+            inode.touchModified();
         }
         synchronized (inode) {
+            if (change.dropsSetIds(inode.type == Attributes.TYPE_DIRECTORY)) {
+                inode.permissions = caller.modeAfterWrite(inode.permissions);
+            }
             if (change.permissions() != null) {
                 inode.permissions = change.permissions() & PERMISSIONS_MASK;
             }
@@ -811,7 +824,10 @@ public final class MemoryFileSystem implements FileSystem {
             if (change.modifyTimeNanos() != null) {
                 inode.modifyTimeNanos = change.modifyTimeNanos();
             }
-            inode.changeTimeNanos = now();
+            inode.touchChanged();
+            if (change.changeTimeNanos() != null) {
+                inode.changeTimeNanos = change.changeTimeNanos();
+            }
             return inode.attributes();
         }
     }
@@ -847,7 +863,7 @@ public final class MemoryFileSystem implements FileSystem {
                 throw failure(Code.NO_DATA);
             }
             inode.extendedAttributes.put(name, value.clone());
-            inode.changeTimeNanos = now();
+            inode.touchChanged();
         }
     }
 
@@ -866,7 +882,7 @@ public final class MemoryFileSystem implements FileSystem {
             if (inode.extendedAttributes.remove(name) == null) {
                 throw failure(Code.NO_DATA);
             }
-            inode.changeTimeNanos = now();
+            inode.touchChanged();
         }
     }
 
@@ -969,6 +985,11 @@ public final class MemoryFileSystem implements FileSystem {
     @Override
     public long seek(long handle, long offset, boolean hole) throws FileSystemException {
         return handle(handle).file.seek(offset, hole);
+    }
+
+    @Override
+    public Changes changes() {
+        return changes;
     }
 
     @Override

@@ -52,6 +52,7 @@ public final class TreeFileSystem implements FileSystem {
     private final Flusher flusher;
     private final ReadAhead readAhead = new ReadAhead();
     private final History history;
+    private final Changes changes = new Changes();
     private final SecureRandom random = new SecureRandom();
 
     private final ConcurrentMap<Long, Handle> handles = new ConcurrentHashMap<>();
@@ -71,7 +72,7 @@ public final class TreeFileSystem implements FileSystem {
         pool = new BufferPool(
                 options.dirtyBytesMax() + options.cleanBytesMax(), () -> cache.dirtyBytes() + cache.cleanBytes());
         table = new InodeTable(store, cache, pool, accessTimes, options.inodeBytesMax());
-        flusher = new Flusher(store, cache, table, accessTimes, options);
+        flusher = new Flusher(store, cache, table, accessTimes, changes, options);
         history = new History(store, table);
     }
 
@@ -161,12 +162,25 @@ public final class TreeFileSystem implements FileSystem {
         }
         flusher.flush(null, false);
         try {
-            return store.createSnapshot(name.bytes());
+            SnapshotInfo made = store.createSnapshot(name.bytes());
+            changes.nameChanged(history.snapshotsNumber(), name);
+            return made;
         } catch (StoreException e) {
             throw e.code() == StoreException.Code.CONFLICT
                     ? new FileSystemException(Code.EXISTS, "a snapshot of this name exists", e)
                     : StoreErrors.toFileSystem(e);
         }
+    }
+
+    /** NOT_FOUND when there is none of this name. */
+    public void deleteSnapshot(Name name) throws FileSystemException {
+        requireOpen();
+        try {
+            store.deleteSnapshot(name.bytes());
+        } catch (StoreException e) {
+            throw StoreErrors.toFileSystem(e);
+        }
+        changes.nameChanged(history.snapshotsNumber(), name);
     }
 
     /** Checks names, links, directories and orphans while the tree is in use, on a snapshot that is deleted afterwards: what is committed, so {@link #sync} first. */
@@ -336,6 +350,8 @@ public final class TreeFileSystem implements FileSystem {
                     flusher.contentChanged(inode);
                     file.truncate(size);
                     inode.modifyTimeNanos = now;
+                }
+                if (change.dropsSetIds(inode.isDirectory())) {
                     dropSetIds(caller, inode);
                 }
                 Integer permissions = change.permissions();
@@ -358,7 +374,8 @@ public final class TreeFileSystem implements FileSystem {
                 if (accessTime != null) {
                     accessTimes.set(inode, accessTime);
                 }
-                inode.changeTimeNanos = now;
+                Long changeTime = change.changeTimeNanos();
+                inode.changeTimeNanos = changeTime == null ? now : changeTime;
                 flusher.attributesChanged(inode);
                 return inode.attributes();
             } finally {
@@ -463,6 +480,7 @@ public final class TreeFileSystem implements FileSystem {
                     }
                     Inode made = newInode(caller, directory, mode, device, target);
                     entries.insert(entryFor(name, made, directory));
+                    changes.nameChanged(directory.number, name);
                     if (made.isDirectory()) {
                         directory.linkCount++;
                     }
@@ -590,6 +608,7 @@ public final class TreeFileSystem implements FileSystem {
                 throw new FileSystemException(Code.TOO_MANY_LINKS, "too many links");
             }
             entries.insert(entryFor(newName, inode, directory));
+            changes.nameChanged(directory.number, newName);
             long now = now();
             inode.linkCount++;
             inode.changeTimeNanos = now;
@@ -666,6 +685,7 @@ public final class TreeFileSystem implements FileSystem {
                 }
             }
             entries.remove(name);
+            changes.nameChanged(directory.number, name);
             directory.modified(now);
             if (isDirectory) {
                 directory.linkCount--;
@@ -816,6 +836,8 @@ public final class TreeFileSystem implements FileSystem {
             } else {
                 exchange(from, name, source, to, newName, target);
             }
+            changes.nameChanged(from.number, name);
+            changes.nameChanged(to.number, newName);
             return true;
         } finally {
             undo.forEach(Runnable::run);
@@ -1309,6 +1331,11 @@ public final class TreeFileSystem implements FileSystem {
     }
 
     // ---- the whole
+
+    @Override
+    public Changes changes() {
+        return changes;
+    }
 
     @Override
     public Statistics statistics() throws FileSystemException {

@@ -217,6 +217,16 @@ final class TreeView implements FileSystem {
     }
 
     @Override
+    public Changes changes() {
+        return tree.changes();
+    }
+
+    @Override
+    public long rootNumber() {
+        return root;
+    }
+
+    @Override
     public Statistics statistics() throws FileSystemException {
         return tree.statistics();
     }

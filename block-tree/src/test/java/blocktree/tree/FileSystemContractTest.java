@@ -218,7 +218,7 @@ abstract class FileSystemContractTest {
     @Test
     void setGroupIdIsInherited() throws Exception {
         long d = directory(ROOT, "d");
-        fs.setAttributes(new Caller(0, 0), d, new AttributeChange(02775, null, 555, null, null, null));
+        fs.setAttributes(new Caller(0, 0), d, new AttributeChange(02775, null, 555, null, null, null, null));
         Attributes sub = fs.makeDirectory(USER, d, name("sub"), 0755);
         Attributes plain = fs.makeNode(USER, d, name("f"), Attributes.TYPE_REGULAR | 0644, 0);
         assertEquals(555, sub.gid());

@@ -261,6 +261,8 @@ final class ControlCodec {
                 .setSetUserId(mount.setUserId())
                 .setDevices(mount.devices())
                 .setNoExec(mount.noExec())
+                .setWriteBackCache(mount.writeBackCache())
+                .setLibrary(mount.library())
                 .build();
     }
 
@@ -273,7 +275,9 @@ final class ControlCodec {
                 mount.getShowSnapshots(),
                 mount.getSetUserId(),
                 mount.getDevices(),
-                mount.getNoExec());
+                mount.getNoExec(),
+                mount.getWriteBackCache(),
+                mount.getLibrary());
     }
 
     /** Length and message. */

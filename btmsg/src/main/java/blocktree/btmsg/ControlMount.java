@@ -8,6 +8,8 @@ package blocktree.btmsg;
  * @param setUserId set-user-id and set-group-id programs work as such
  * @param devices device nodes work as such
  * @param noExec no program can be started from it
+ * @param writeBackCache the kernel may keep writes back; only for the one mount that changes the tree
+ * @param library the FUSE library that it goes through, in what a node says; empty in a request
  */
 public record ControlMount(
         String mountPoint,
@@ -17,11 +19,28 @@ public record ControlMount(
         boolean showSnapshots,
         boolean setUserId,
         boolean devices,
-        boolean noExec) {
+        boolean noExec,
+        boolean writeBackCache,
+        String library) {
 
     /** A mount with nosuid, nodev and exec. */
     public ControlMount(
             String mountPoint, boolean readOnly, boolean allowOther, String subtree, boolean showSnapshots) {
-        this(mountPoint, readOnly, allowOther, subtree, showSnapshots, false, false, false);
+        this(mountPoint, readOnly, allowOther, subtree, showSnapshots, false, false, false, false, "");
+    }
+
+    /** The same mount, as it was made. */
+    public ControlMount through(String usedLibrary) {
+        return new ControlMount(
+                mountPoint,
+                readOnly,
+                allowOther,
+                subtree,
+                showSnapshots,
+                setUserId,
+                devices,
+                noExec,
+                writeBackCache,
+                usedLibrary);
     }
 }

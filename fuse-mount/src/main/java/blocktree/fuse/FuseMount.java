@@ -1,17 +1,15 @@
 package blocktree.fuse;
 
-import static blocktree.fuse.NativeFuse.MEMORY;
-
 import blocktree.fuse.MountException.Code;
 import blocktree.fuse.MountPoint.Mounted;
 import blocktree.tree.FileSystem;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.SecureDirectoryStream;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -38,29 +36,20 @@ public final class FuseMount {
 
     private static final String LOOK_AT_THE_LOG = "look at the node's log and at dmesg";
 
-    private static final Object SETUP = new Object();
-
-    private final NativeFuse fuse;
-    private final NativeFuse.Operations table;
-    private final MountOperations operations;
+    private final Library library;
+    private final Connection connection;
     private final MountPoint mountPoint;
     private final CompletableFuture<Void> closed = new CompletableFuture<>();
 
-    private long nativeMountPoint;
-    private long channel;
-    private long session;
-    private long handle;
     private @Nullable Process watcher;
-    private int connection;
+    private int device;
     private RequestLoop loop;
 
     @SuppressWarnings("NullAway.Init") // the loop is set before mount() hands the object out
-    private FuseMount(NativeFuse fuse, FileSystem fileSystem, MountPoint mountPoint, MountOptions options) {
-        this.fuse = fuse;
+    private FuseMount(Library library, Connection connection, MountPoint mountPoint) {
+        this.library = library;
+        this.connection = connection;
         this.mountPoint = mountPoint;
-        this.operations = new MountOperations(fileSystem, options);
-        this.table = fuse.new Operations();
-        operations.bind(table);
     }
 
     /**
@@ -70,17 +59,23 @@ public final class FuseMount {
      * @throws MountException with what to do
      */
     public static FuseMount mount(FileSystem fileSystem, Path mountPoint, MountOptions options) throws MountException {
-        NativeFuse fuse = requireFuse(options);
+        requireMachine(options);
         MountPoint point = new MountPoint(mountPoint);
         point.prepare();
-        FuseMount mount = new FuseMount(fuse, fileSystem, point, options);
+        Library library = choose(options.library());
+        Connection connection = switch (library) {
+            case LIBFUSE3 -> new InodeConnection(fileSystem, options);
+            case LIBFUSE2 -> new PathConnection(fileSystem, options);
+        };
+        FuseMount mount = new FuseMount(library, connection, point);
         mount.start(options);
         return mount;
     }
 
     /** Whether this user can mount with these options on this machine, without doing so. */
     public static void checkMachine(MountOptions options) throws MountException {
-        requireFuse(options);
+        requireMachine(options);
+        var unused = choose(options.library());
     }
 
     /** Whether a tree can be mounted on this directory, without doing so: a mount that a killed process left does not count, since {@link #mount} clears it. */
@@ -88,25 +83,41 @@ public final class FuseMount {
         new MountPoint(mountPoint).check();
     }
 
-    private static NativeFuse requireFuse(MountOptions options) throws MountException {
+    private static void requireMachine(MountOptions options) throws MountException {
         if (!Files.exists(DEVICE)) {
             throw new MountException(
                     Code.DEVICE_MISSING,
                     DEVICE + " does not exist",
                     "load the kernel's FUSE (modprobe fuse); in a container pass --device /dev/fuse --cap-add SYS_ADMIN");
         }
-        NativeFuse fuse;
-        try {
-            fuse = NativeFuse.load();
-        } catch (LinkageError e) {
-            throw new MountException(
-                    Code.LIBRARY_MISSING,
-                    "%s cannot be loaded (%s)".formatted(NativeFuse.LIBRARY, e.getMessage()),
-                    "install libfuse 2: apt-get install libfuse2 fuse3",
-                    e);
-        }
         checkUser(options);
-        return fuse;
+    }
+
+    /** The library that was asked for, or the first that is here. */
+    private static Library choose(@Nullable Library wanted) throws MountException {
+        List<Library> choice = wanted == null ? List.of(Library.values()) : List.of(wanted);
+        LinkageError failure = null;
+        for (Library library : choice) {
+            try {
+                switch (library) {
+                    case LIBFUSE3 -> FuseCheck.requireFitting();
+                    case LIBFUSE2 -> NativeFuse.load();
+                }
+                return library;
+            } catch (LinkageError e) {
+                log.atDebug()
+                        .addKeyValue("library", library.fileName())
+                        .addKeyValue("reason", e.getMessage())
+                        .log("fuse_library_unusable");
+                failure = failure == null ? e : failure;
+            }
+        }
+        throw new MountException(
+                Code.LIBRARY_MISSING,
+                "%s cannot be used (%s)"
+                        .formatted(choice.get(0).fileName(), failure == null ? "" : failure.getMessage()),
+                "install it: apt-get install %s fuse3".formatted(choice.get(0).debianPackage()),
+                failure);
     }
 
     private static void checkUser(MountOptions options) throws MountException {
@@ -145,10 +156,13 @@ public final class FuseMount {
     }
 
     private void start(MountOptions options) throws MountException {
-        setUp(options);
-        connection = mountPoint.mounted().map(Mounted::connection).orElse(-1);
-        watcher = options.autoUnmount() ? mountPoint.watch(connection) : null;
-        loop = new RequestLoop(fuse, session, channel, options, operations, this::ended);
+        boolean ready = connection.open(mountPoint, options);
+        device = mountPoint.mounted().map(Mounted::connection).orElse(-1);
+        watcher = options.autoUnmount() ? mountPoint.watch(device) : null;
+        loop = new RequestLoop(connection, options, this::ended);
+        if (ready) {
+            loop.initialised();
+        }
         loop.start();
         try {
             awaitReady();
@@ -158,52 +172,10 @@ public final class FuseMount {
         }
         log.atInfo()
                 .addKeyValue("mount_point", mountPoint.path())
-                .addKeyValue("options", options.toFuseOptions())
+                .addKeyValue("library", library.fileName())
+                .addKeyValue("options", options.toFuse3Options())
+                .addKeyValue("write_back_cache", options.writeBackCache() && library == Library.LIBFUSE3)
                 .log("mounted");
-    }
-
-    /** One at a time, since libfuse keeps the session of its signal handlers in a static variable. */
-    private void setUp(MountOptions options) throws MountException {
-        String[] strings = {
-            "blocktree", "-f", "-o", options.toFuseOptions(), mountPoint.path().toString()
-        };
-        long[] addresses = new long[strings.length];
-        long cells = MEMORY.allocateMemory(16 + 8 * (strings.length + 1L), true);
-        long vector = cells + 16;
-        for (int i = 0; i < strings.length; i++) {
-            addresses[i] = nativeString(strings[i]);
-            MEMORY.putLong(vector + 8L * i, addresses[i]);
-        }
-        try {
-            synchronized (SETUP) {
-                handle = fuse.library.fuse_setup(
-                        strings.length, vector, table.address(), table.sizeBytes(), cells, cells + 8, 0);
-                if (handle == 0) {
-                    throw new MountException(
-                            Code.FAILED,
-                            "%s could not be mounted, libfuse wrote the reason to standard error"
-                                    .formatted(mountPoint.path()),
-                            "see that it is allowed here: a container needs /dev/fuse and CAP_SYS_ADMIN, another user's directory needs write access");
-                }
-                session = fuse.library.fuse_get_session(handle);
-                // Signals are the daemon's business.
-                fuse.library.fuse_remove_signal_handlers(session);
-            }
-            nativeMountPoint = MEMORY.getLong(cells);
-            channel = fuse.library.fuse_session_next_chan(session, 0);
-        } finally {
-            MEMORY.freeMemory(cells);
-            for (long address : addresses) {
-                MEMORY.freeMemory(address);
-            }
-        }
-    }
-
-    private static long nativeString(String text) {
-        byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
-        long address = MEMORY.allocateMemory(bytes.length + 1L, true);
-        MEMORY.putByteArray(address, bytes, 0, bytes.length);
-        return address;
     }
 
     /** Waits until the mount answers; {@link #mount} has done so. */
@@ -223,6 +195,19 @@ public final class FuseMount {
         return mountPoint.path();
     }
 
+    /** What it goes through. */
+    public Library library() {
+        return library;
+    }
+
+    /**
+     * Has the kernel hand over what it keeps back of writes: when this returns, the file system has all that was written before, unless the mount does not answer any more. Not durably:
+     * that is {@link FileSystem#sync}.
+     */
+    public void writeBack() {
+        connection.writeBack(mountPoint.path());
+    }
+
     /** What {@link #mountPoint} is of a mount on {@code path}: absolute, with links resolved. */
     public static Path resolve(Path path) {
         return new MountPoint(path).path();
@@ -232,7 +217,7 @@ public final class FuseMount {
     public boolean isMounted() {
         try {
             return !closed.isDone()
-                    && mountPoint.mounted().map(Mounted::connection).orElse(-1) == connection;
+                    && mountPoint.mounted().map(Mounted::connection).orElse(-1) == device;
         } catch (MountException e) {
             return !closed.isDone();
         }
@@ -245,7 +230,7 @@ public final class FuseMount {
 
     public MountStatistics stats() {
         return new MountStatistics(
-                operations.metrics().snapshot(),
+                connection.operations().metrics().snapshot(),
                 loop.pendingCount(),
                 loop.oldestPendingMillis(),
                 loop.slowCount(),
@@ -299,6 +284,7 @@ public final class FuseMount {
     }
 
     private void detach(String failure) throws MountException {
+        writeBack(); // what is cut off could not be written any more
         log.atWarn()
                 .addKeyValue("mount_point", mountPoint.path())
                 .addKeyValue("reason", failure)
@@ -363,10 +349,8 @@ public final class FuseMount {
     /** On the last thread, when the kernel has said that the mount is gone: frees what libfuse holds. */
     private void ended() {
         try {
-            // Not fuse_unmount: it would detach whatever is mounted here by now. This closes /dev/fuse, too.
-            fuse.library.fuse_destroy(handle);
-            fuse.free(nativeMountPoint);
-            operations.ended();
+            connection.close();
+            connection.operations().ended();
             if (isMounted()) { // the threads ended for another reason
                 mountPoint.unmount(true);
             }

@@ -2,6 +2,7 @@ package blocktree.fuse;
 
 import java.time.Duration;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /**
  * How a file system is mounted. Start from {@link #defaults()}.
@@ -20,6 +21,9 @@ import java.util.regex.Pattern;
  * @param threadCountMax how far their number may grow while all are held up, at least {@code threadCount}
  * @param slowAfter a request that runs longer is reported as {@code operation_slow}
  * @param requestTimeout a request that runs longer is answered with ETIMEDOUT, whatever it waits for
+ * @param library through which library; null: the first of {@link Library} that is here
+ * @param writeBackCache the kernel may keep what was written for a while (with {@link Library#LIBFUSE3}): small writes need no request of their own, and reach the tree when it
+ *     writes them back, with fsync(2) and with close(2). Only for the one mount that changes the tree: the kernel then believes nobody else about the size of a file
  * @param autoUnmount a small process unmounts when this one dies, however it dies
  */
 public record MountOptions(
@@ -37,6 +41,8 @@ public record MountOptions(
         int threadCountMax,
         Duration slowAfter,
         Duration requestTimeout,
+        @Nullable Library library,
+        boolean writeBackCache,
         boolean autoUnmount) {
 
     private static final Pattern PLAIN = Pattern.compile("[A-Za-z0-9._:@/+-]{1,128}");
@@ -85,247 +91,176 @@ public record MountOptions(
                 256,
                 Duration.ofSeconds(10),
                 Duration.ofMinutes(2),
+                null,
+                false,
                 true);
     }
 
     public MountOptions withAllowOther(boolean value) {
-        return new MountOptions(
-                value,
-                readOnly,
-                setUserId,
-                devices,
-                noExec,
-                name,
-                subtype,
-                attributeTimeout,
-                entryTimeout,
-                pageCache,
-                threadCount,
-                threadCountMax,
-                slowAfter,
-                requestTimeout,
-                autoUnmount);
+        Draft draft = new Draft(this);
+        draft.allowOther = value;
+        return draft.finished();
     }
 
     public MountOptions withReadOnly(boolean value) {
-        return new MountOptions(
-                allowOther,
-                value,
-                setUserId,
-                devices,
-                noExec,
-                name,
-                subtype,
-                attributeTimeout,
-                entryTimeout,
-                pageCache,
-                threadCount,
-                threadCountMax,
-                slowAfter,
-                requestTimeout,
-                autoUnmount);
+        Draft draft = new Draft(this);
+        draft.readOnly = value;
+        return draft.finished();
     }
 
     public MountOptions withSetUserId(boolean value) {
-        return new MountOptions(
-                allowOther,
-                readOnly,
-                value,
-                devices,
-                noExec,
-                name,
-                subtype,
-                attributeTimeout,
-                entryTimeout,
-                pageCache,
-                threadCount,
-                threadCountMax,
-                slowAfter,
-                requestTimeout,
-                autoUnmount);
+        Draft draft = new Draft(this);
+        draft.setUserId = value;
+        return draft.finished();
     }
 
     public MountOptions withDevices(boolean value) {
-        return new MountOptions(
-                allowOther,
-                readOnly,
-                setUserId,
-                value,
-                noExec,
-                name,
-                subtype,
-                attributeTimeout,
-                entryTimeout,
-                pageCache,
-                threadCount,
-                threadCountMax,
-                slowAfter,
-                requestTimeout,
-                autoUnmount);
+        Draft draft = new Draft(this);
+        draft.devices = value;
+        return draft.finished();
     }
 
     public MountOptions withNoExec(boolean value) {
-        return new MountOptions(
-                allowOther,
-                readOnly,
-                setUserId,
-                devices,
-                value,
-                name,
-                subtype,
-                attributeTimeout,
-                entryTimeout,
-                pageCache,
-                threadCount,
-                threadCountMax,
-                slowAfter,
-                requestTimeout,
-                autoUnmount);
+        Draft draft = new Draft(this);
+        draft.noExec = value;
+        return draft.finished();
     }
 
     public MountOptions withName(String value) {
-        return new MountOptions(
-                allowOther,
-                readOnly,
-                setUserId,
-                devices,
-                noExec,
-                value,
-                subtype,
-                attributeTimeout,
-                entryTimeout,
-                pageCache,
-                threadCount,
-                threadCountMax,
-                slowAfter,
-                requestTimeout,
-                autoUnmount);
+        Draft draft = new Draft(this);
+        draft.name = value;
+        return draft.finished();
     }
 
     public MountOptions withTimeouts(Duration attributes, Duration entries) {
-        return new MountOptions(
-                allowOther,
-                readOnly,
-                setUserId,
-                devices,
-                noExec,
-                name,
-                subtype,
-                attributes,
-                entries,
-                pageCache,
-                threadCount,
-                threadCountMax,
-                slowAfter,
-                requestTimeout,
-                autoUnmount);
+        Draft draft = new Draft(this);
+        draft.attributeTimeout = attributes;
+        draft.entryTimeout = entries;
+        return draft.finished();
     }
 
     public MountOptions withPageCache(PageCache value) {
-        return new MountOptions(
-                allowOther,
-                readOnly,
-                setUserId,
-                devices,
-                noExec,
-                name,
-                subtype,
-                attributeTimeout,
-                entryTimeout,
-                value,
-                threadCount,
-                threadCountMax,
-                slowAfter,
-                requestTimeout,
-                autoUnmount);
+        Draft draft = new Draft(this);
+        draft.pageCache = value;
+        return draft.finished();
     }
 
     public MountOptions withThreads(int count, int countMax) {
-        return new MountOptions(
-                allowOther,
-                readOnly,
-                setUserId,
-                devices,
-                noExec,
-                name,
-                subtype,
-                attributeTimeout,
-                entryTimeout,
-                pageCache,
-                count,
-                countMax,
-                slowAfter,
-                requestTimeout,
-                autoUnmount);
+        Draft draft = new Draft(this);
+        draft.threadCount = count;
+        draft.threadCountMax = countMax;
+        return draft.finished();
     }
 
     public MountOptions withSlowAfter(Duration value) {
-        return new MountOptions(
-                allowOther,
-                readOnly,
-                setUserId,
-                devices,
-                noExec,
-                name,
-                subtype,
-                attributeTimeout,
-                entryTimeout,
-                pageCache,
-                threadCount,
-                threadCountMax,
-                value,
-                requestTimeout,
-                autoUnmount);
+        Draft draft = new Draft(this);
+        draft.slowAfter = value;
+        return draft.finished();
     }
 
     public MountOptions withRequestTimeout(Duration value) {
-        return new MountOptions(
-                allowOther,
-                readOnly,
-                setUserId,
-                devices,
-                noExec,
-                name,
-                subtype,
-                attributeTimeout,
-                entryTimeout,
-                pageCache,
-                threadCount,
-                threadCountMax,
-                slowAfter,
-                value,
-                autoUnmount);
+        Draft draft = new Draft(this);
+        draft.requestTimeout = value;
+        return draft.finished();
+    }
+
+    public MountOptions withLibrary(@Nullable Library value) {
+        Draft draft = new Draft(this);
+        draft.library = value;
+        return draft.finished();
+    }
+
+    public MountOptions withWriteBackCache(boolean value) {
+        Draft draft = new Draft(this);
+        draft.writeBackCache = value;
+        return draft.finished();
     }
 
     public MountOptions withAutoUnmount(boolean value) {
-        return new MountOptions(
-                allowOther,
-                readOnly,
-                setUserId,
-                devices,
-                noExec,
-                name,
-                subtype,
-                attributeTimeout,
-                entryTimeout,
-                pageCache,
-                threadCount,
-                threadCountMax,
-                slowAfter,
-                requestTimeout,
-                value);
+        Draft draft = new Draft(this);
+        draft.autoUnmount = value;
+        return draft.finished();
     }
 
-    /** For libfuse's {@code -o}. */
+    /** The same values, to be changed. */
+    private static final class Draft {
+        boolean allowOther;
+        boolean readOnly;
+        boolean setUserId;
+        boolean devices;
+        boolean noExec;
+        String name;
+        String subtype;
+        Duration attributeTimeout;
+        Duration entryTimeout;
+        PageCache pageCache;
+        int threadCount;
+        int threadCountMax;
+        Duration slowAfter;
+        Duration requestTimeout;
+
+        @Nullable
+        Library library;
+
+        boolean writeBackCache;
+        boolean autoUnmount;
+
+        Draft(MountOptions options) {
+            allowOther = options.allowOther;
+            readOnly = options.readOnly;
+            setUserId = options.setUserId;
+            devices = options.devices;
+            noExec = options.noExec;
+            name = options.name;
+            subtype = options.subtype;
+            attributeTimeout = options.attributeTimeout;
+            entryTimeout = options.entryTimeout;
+            pageCache = options.pageCache;
+            threadCount = options.threadCount;
+            threadCountMax = options.threadCountMax;
+            slowAfter = options.slowAfter;
+            requestTimeout = options.requestTimeout;
+            library = options.library;
+            writeBackCache = options.writeBackCache;
+            autoUnmount = options.autoUnmount;
+        }
+
+        MountOptions finished() {
+            return new MountOptions(
+                    allowOther,
+                    readOnly,
+                    setUserId,
+                    devices,
+                    noExec,
+                    name,
+                    subtype,
+                    attributeTimeout,
+                    entryTimeout,
+                    pageCache,
+                    threadCount,
+                    threadCountMax,
+                    slowAfter,
+                    requestTimeout,
+                    library,
+                    writeBackCache,
+                    autoUnmount);
+        }
+    }
+
+    /** For the {@code -o} of libfuse 2. */
     String toFuseOptions() {
-        StringBuilder options = new StringBuilder("default_permissions,big_writes,use_ino,atomic_o_trunc");
+        return "%s,big_writes,use_ino,atomic_o_trunc,attr_timeout=%s,entry_timeout=%s"
+                .formatted(toFuse3Options(), seconds(attributeTimeout), seconds(entryTimeout));
+    }
+
+    /** For the {@code -o} of libfuse 3. */
+    String toFuse3Options() {
+        StringBuilder options = new StringBuilder("default_permissions");
         options.append(readOnly ? ",ro" : ",rw");
         options.append(setUserId ? ",suid" : ",nosuid");
         options.append(devices ? ",dev" : ",nodev");
         options.append(noExec ? ",noexec" : ",exec");
         options.append(",fsname=").append(name).append(",subtype=").append(subtype);
-        options.append(",attr_timeout=").append(seconds(attributeTimeout));
-        options.append(",entry_timeout=").append(seconds(entryTimeout));
         if (allowOther) {
             options.append(",allow_other");
         }

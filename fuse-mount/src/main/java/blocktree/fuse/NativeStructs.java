@@ -52,27 +52,6 @@ final class NativeStructs {
         putTime(stat + 104, attributes.changeTimeNanos());
     }
 
-    static final int KERNEL_ATTRIBUTES_SIZE_BYTES = 104;
-
-    /** {@code struct fuse_attr_out} of linux/fuse.h, to be asked for again next time. */
-    static void putKernelAttributes(long out, Attributes attributes) {
-        MEMORY.setMemory(out, KERNEL_ATTRIBUTES_SIZE_BYTES, (byte) 0);
-        long attr = out + 16;
-        MEMORY.putLong(attr, attributes.inode());
-        MEMORY.putLong(attr + 8, attributes.sizeBytes());
-        MEMORY.putLong(attr + 16, blocks(attributes));
-        long[] times = {attributes.accessTimeNanos(), attributes.modifyTimeNanos(), attributes.changeTimeNanos()};
-        for (int i = 0; i < times.length; i++) {
-            MEMORY.putLong(attr + 24 + 8L * i, Math.floorDiv(times[i], NANOS_PER_SECOND));
-            MEMORY.putInt(attr + 48 + 4L * i, (int) Math.floorMod(times[i], NANOS_PER_SECOND));
-        }
-        MEMORY.putInt(attr + 60, attributes.mode());
-        MEMORY.putInt(attr + 64, (int) attributes.linkCount());
-        MEMORY.putInt(attr + 68, attributes.uid());
-        MEMORY.putInt(attr + 72, attributes.gid());
-        MEMORY.putInt(attr + 80, attributes.blockSizeBytes());
-    }
-
     private static long blocks(Attributes attributes) {
         return (attributes.storedBytes() + STAT_BLOCK_SIZE_BYTES - 1) / STAT_BLOCK_SIZE_BYTES;
     }

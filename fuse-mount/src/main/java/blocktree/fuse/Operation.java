@@ -2,6 +2,7 @@ package blocktree.fuse;
 
 /** The kinds of request that a mount answers, as {@link MountStatistics} counts them. */
 public enum Operation {
+    LOOKUP,
     GETATTR,
     READLINK,
     MKNOD,
@@ -23,9 +24,11 @@ public enum Operation {
     RELEASE,
     FSYNC,
     FALLOCATE,
+    COPY_FILE_RANGE,
     SEEK,
     OPENDIR,
     READDIR,
+    READDIRPLUS,
     RELEASEDIR,
     FSYNCDIR,
     GETXATTR,

@@ -22,12 +22,8 @@ final class RequestLoop {
     private static final long HELD_UP_MILLIS = 20;
     private static final long IDLE_TICK_MILLIS = 200;
 
-    private final NativeFuse.Library library;
-    private final NativeFuse.ReplyChannel amendedReplies;
-    private final long session;
-    private final long channel;
+    private final Connection connection;
     private final MountOptions options;
-    private final MountOperations operations;
     private final Runnable onEnd;
 
     private final Set<RequestThread> threads = ConcurrentHashMap.newKeySet();
@@ -49,19 +45,9 @@ final class RequestLoop {
     /**
      * @param onEnd runs once, on the last thread, when all others have ended
      */
-    RequestLoop(
-            NativeFuse fuse,
-            long session,
-            long channel,
-            MountOptions options,
-            MountOperations operations,
-            Runnable onEnd) {
-        this.library = fuse.library;
-        this.amendedReplies = fuse.new ReplyChannel((sender, vectors, count) -> sendAmended(vectors, count));
-        this.session = session;
-        this.channel = channel;
+    RequestLoop(Connection connection, MountOptions options, Runnable onEnd) {
+        this.connection = connection;
         this.options = options;
-        this.operations = operations;
         this.onEnd = onEnd;
     }
 
@@ -77,8 +63,7 @@ final class RequestLoop {
 
     /** The caller has counted it already. */
     private void startThread() {
-        RequestThread thread =
-                new RequestThread(this, library, session, channel, "fuse-" + lastThread.incrementAndGet());
+        RequestThread thread = connection.newThread(this, "fuse-" + lastThread.incrementAndGet());
         threads.add(thread);
         thread.start();
     }
@@ -88,28 +73,9 @@ final class RequestLoop {
         return ready;
     }
 
-    MountOperations operations() {
-        return operations;
-    }
-
     void taken() {
         if (!active) {
             active = true;
-        }
-    }
-
-    /** The channel whose replies pass {@link RequestThread#sendAmended}. */
-    long amendedReplies() {
-        return amendedReplies.address();
-    }
-
-    private static int sendAmended(long vectors, long count) {
-        try {
-            RequestThread thread = RequestThread.current();
-            return thread == null ? -Errno.EIO : thread.sendAmended(vectors, count);
-        } catch (Throwable t) { // native code calls this
-            log.atError().setCause(t).log("callback_failed");
-            return -Errno.EIO;
         }
     }
 
@@ -149,7 +115,6 @@ final class RequestLoop {
             synchronized (answering) {
                 ended = true;
             }
-            amendedReplies.close();
             onEnd.run();
         }
     }
@@ -201,7 +166,7 @@ final class RequestLoop {
             if (ended) {
                 return;
             }
-            RequestThread.refuse(library, channel, unique, Errno.ETIMEDOUT);
+            connection.refuse(unique, Errno.ETIMEDOUT);
         }
         log.atError()
                 .addKeyValue("operation", operation)

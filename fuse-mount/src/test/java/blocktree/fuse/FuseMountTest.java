@@ -24,6 +24,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -33,13 +34,20 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Mounting, unmounting, and what happens when either side misbehaves. */
+@ParameterizedClass
+@EnumSource(Library.class)
 @SuppressWarnings("NullAway.Init")
 class FuseMountTest {
     private static final Duration LONG = Duration.ofSeconds(20);
     private static final Path DEVICE = Path.of("/dev/fuse");
-    private static final MountOptions DEFAULTS = MountOptions.defaults();
+
+    @Parameter
+    Library library;
 
     @TempDir
     Path directory;
@@ -65,6 +73,10 @@ class FuseMountTest {
                 point.toString());
     }
 
+    private MountOptions defaults() {
+        return MountOptions.defaults().withLibrary(library);
+    }
+
     private FuseMount mount(MountOptions options) throws MountException {
         return FuseMount.mount(new MemoryFileSystem(), point, options);
     }
@@ -79,8 +91,8 @@ class FuseMountTest {
     }
 
     private Code failure(Path mountPoint) {
-        MountException e =
-                assertThrows(MountException.class, () -> FuseMount.mount(new MemoryFileSystem(), mountPoint, DEFAULTS));
+        MountException e = assertThrows(
+                MountException.class, () -> FuseMount.mount(new MemoryFileSystem(), mountPoint, defaults()));
         assertTrue(String.valueOf(e.getMessage()).contains(mountPoint.toString()), e.getMessage());
         return e.code();
     }
@@ -94,14 +106,14 @@ class FuseMountTest {
         Path full = Files.createDirectory(directory.resolve("full"));
         Files.createFile(full.resolve("file"));
         assertEquals(Code.NOT_EMPTY, failure(full));
-        FuseMount mount = mount(DEFAULTS);
+        FuseMount mount = mount(defaults());
         assertEquals(Code.BUSY, failure(point));
         mount.unmount(LONG);
     }
 
     @Test
     void aMountIsThereUntilUnmounted() throws Exception {
-        FuseMount mount = mount(DEFAULTS.withName("the:name").withAllowOther(true));
+        FuseMount mount = mount(defaults().withName("the:name").withAllowOther(true));
         mount.awaitReady();
         assertTrue(mount.isMounted());
         assertFalse(mount.closed().isDone());
@@ -126,7 +138,7 @@ class FuseMountTest {
 
     @Test
     void readOnlyMountsRefuseWrites() throws Exception {
-        FuseMount mount = mount(DEFAULTS.withReadOnly(true));
+        FuseMount mount = mount(defaults().withReadOnly(true));
         IOException e = assertThrows(IOException.class, () -> Files.createFile(point.resolve("file")));
         assertTrue(String.valueOf(e.getMessage()).contains("Read-only file system"), e.getMessage());
         mount.unmount(LONG);
@@ -134,11 +146,11 @@ class FuseMountTest {
 
     @Test
     void manyMountsLeaveNoProcessOrDescriptorBehind() throws Exception {
-        mount(DEFAULTS).unmount(LONG); // libraries are loaded
+        mount(defaults()).unmount(LONG); // libraries are loaded
         long children = ProcessHandle.current().children().count();
         long descriptors = descriptorCount();
         for (int i = 0; i < 5; i++) {
-            FuseMount mount = mount(DEFAULTS);
+            FuseMount mount = mount(defaults());
             Files.writeString(point.resolve("file"), "content");
             mount.unmount(LONG);
         }
@@ -154,7 +166,7 @@ class FuseMountTest {
 
     @Test
     void anotherProgramsUnmountIsNoticed() throws Exception {
-        FuseMount mount = mount(DEFAULTS);
+        FuseMount mount = mount(defaults());
         assertEquals(0, run("umount", point.toString()));
         mount.closed().get(LONG.toMillis(), TimeUnit.MILLISECONDS);
         assertFalse(mount.isMounted());
@@ -162,7 +174,7 @@ class FuseMountTest {
 
     @Test
     void unmountWaitsForOpenFiles() throws Exception {
-        FuseMount mount = mount(DEFAULTS);
+        FuseMount mount = mount(defaults());
         FileChannel open = FileChannel.open(point.resolve("file"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
         CompletableFuture<Void> unmount = CompletableFuture.runAsync(() -> {
             try {
@@ -182,7 +194,7 @@ class FuseMountTest {
 
     @Test
     void unmountCutsOffThoseWhoDoNotLetGo() throws Exception {
-        FuseMount mount = mount(DEFAULTS);
+        FuseMount mount = mount(defaults());
         try (FileChannel open =
                 FileChannel.open(point.resolve("file"), StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
             MountException busy =
@@ -195,7 +207,7 @@ class FuseMountTest {
         } catch (IOException e) {
             assertNotNull(e.getMessage()); // of close(): the mount is gone
         }
-        FuseMount again = mount(DEFAULTS);
+        FuseMount again = mount(defaults());
         assertTrue(again.isMounted());
         again.unmount(LONG);
     }
@@ -231,6 +243,7 @@ class FuseMountTest {
                 classPath,
                 MemoryMount.class.getName(),
                 point.toString()));
+        command.add(library.name().toLowerCase(Locale.ROOT));
         command.addAll(List.of(arguments));
         Process process = new ProcessBuilder(command)
                 .redirectError(ProcessBuilder.Redirect.DISCARD)
@@ -260,7 +273,7 @@ class FuseMountTest {
         Files.writeString(point.resolve("file"), "content");
         process.destroyForcibly().waitFor();
         Await.until("the watcher has unmounted", () -> answers() && !Files.exists(point.resolve("file")));
-        mount(DEFAULTS).unmount(LONG);
+        mount(defaults()).unmount(LONG);
     }
 
     @Test
@@ -268,7 +281,7 @@ class FuseMountTest {
         Process process = mountInChild("no_auto_unmount");
         process.destroyForcibly().waitFor();
         Await.until("the mount is stale", () -> !answers());
-        FuseMount mount = mount(DEFAULTS);
+        FuseMount mount = mount(defaults());
         Files.writeString(point.resolve("file"), "content");
         mount.unmount(LONG);
         assertTrue(answers());
@@ -307,7 +320,7 @@ class FuseMountTest {
     @Test
     void heldUpRequestsDoNotHoldUpOthers() throws Exception {
         FaultyFileSystem faulty = new FaultyFileSystem();
-        FuseMount mount = FuseMount.mount(faulty.fileSystem(), point, DEFAULTS.withThreads(2, 64));
+        FuseMount mount = FuseMount.mount(faulty.fileSystem(), point, defaults().withThreads(2, 64));
         Files.writeString(point.resolve("file"), "content");
         CountDownLatch release = new CountDownLatch(1);
         CountDownLatch waiting = new CountDownLatch(20);
@@ -349,7 +362,7 @@ class FuseMountTest {
     @Test
     void slowRequestsAreCounted() throws Exception {
         FaultyFileSystem faulty = new FaultyFileSystem();
-        FuseMount mount = FuseMount.mount(faulty.fileSystem(), point, DEFAULTS.withSlowAfter(Duration.ofMillis(100)));
+        FuseMount mount = FuseMount.mount(faulty.fileSystem(), point, defaults().withSlowAfter(Duration.ofMillis(100)));
         CountDownLatch release = new CountDownLatch(1);
         faulty.before("statistics", () -> {
             release.await();
@@ -370,7 +383,8 @@ class FuseMountTest {
         FuseMount mount = FuseMount.mount(
                 faulty.fileSystem(),
                 point,
-                DEFAULTS.withThreads(2, 4)
+                defaults()
+                        .withThreads(2, 4)
                         .withRequestTimeout(Duration.ofMillis(500))
                         .withTimeouts(Duration.ZERO, Duration.ZERO));
         Files.writeString(point.resolve("file"), "content");
@@ -420,7 +434,7 @@ class FuseMountTest {
     @Test
     void whateverIsThrownBecomesAnErrorOfOneRequest() throws Exception {
         FaultyFileSystem faulty = new FaultyFileSystem();
-        FuseMount mount = FuseMount.mount(faulty.fileSystem(), point, DEFAULTS);
+        FuseMount mount = FuseMount.mount(faulty.fileSystem(), point, defaults());
         Path file = Files.writeString(point.resolve("file"), "content");
         record Case(Throwable thrown, String message) {}
         for (Case each : List.of(
@@ -451,8 +465,8 @@ class FuseMountTest {
     void contentChangedBehindTheMountIsSeenAtOpen() throws Exception {
         MemoryFileSystem shared = new MemoryFileSystem();
         Path second = Files.createDirectory(directory.resolve("second"));
-        FuseMount one = FuseMount.mount(shared, point, DEFAULTS);
-        FuseMount two = FuseMount.mount(shared, second, DEFAULTS);
+        FuseMount one = FuseMount.mount(shared, point, defaults());
+        FuseMount two = FuseMount.mount(shared, second, defaults());
         Files.writeString(point.resolve("file"), "same size 0");
         for (int i = 0; i < 10; i++) {
             Files.writeString(second.resolve("file"), "same size " + i);
@@ -465,7 +479,7 @@ class FuseMountTest {
 
     @Test
     void contentIsNotReadAgainWhileUnchanged() throws Exception {
-        FuseMount mount = mount(DEFAULTS);
+        FuseMount mount = mount(defaults());
         Path file = Files.write(point.resolve("file"), new byte[1 << 20]);
         Await.until("times are old enough to trust", () -> {
             long before = reads(mount);

@@ -11,7 +11,7 @@ import java.time.Duration;
 
 /**
  * A process that mounts an empty file system in memory: for profiling, and to be killed by a test. {@code MemoryMount DIRECTORY
- * [allow_other|dev|suid|keep|drop]...}. Prints {@code mounted} and stays until it is unmounted or its standard input ends.
+ * [allow_other|dev|suid|keep|drop|libfuse2|libfuse3|no_write_back|no_auto_unmount]...}. Prints {@code mounted} and stays until it is unmounted or its standard input ends.
  */
 public final class MemoryMount {
     private MemoryMount() {}
@@ -25,6 +25,9 @@ public final class MemoryMount {
                 case "suid" -> options.withSetUserId(true);
                 case "keep" -> options.withPageCache(MountOptions.PageCache.KEEP);
                 case "drop" -> options.withPageCache(MountOptions.PageCache.DROP);
+                case "libfuse2" -> options.withLibrary(Library.LIBFUSE2);
+                case "libfuse3" -> options.withLibrary(Library.LIBFUSE3);
+                case "no_write_back" -> options.withWriteBackCache(false);
                 case "no_auto_unmount" -> options.withAutoUnmount(false);
                 default -> throw new IllegalArgumentException(args[i]);
             };

@@ -15,16 +15,22 @@ import org.junit.jupiter.api.io.TempDir;
 /** The binding keeps the contract over a file system that keeps it by construction. */
 @TestInstance(Lifecycle.PER_CLASS)
 @SuppressWarnings("NullAway.Init")
-class MemoryMountTest extends MountContractTest {
+abstract class MemoryMountTest extends MountContractTest {
+    private final MountOptions options;
     private FuseMount mount;
+
+    MemoryMountTest(MountOptions options) {
+        this.options = options;
+    }
 
     @BeforeAll
     void mount(@TempDir Path directory) throws IOException, MountException {
         Files.setPosixFilePermissions(directory, PosixFilePermissions.fromString("rwxr-xr-x"));
         Path mountPoint = Files.createDirectory(directory.resolve("mount"));
-        MountOptions options =
-                MountOptions.defaults().withAllowOther(true).withDevices(true).withSetUserId(true);
-        mount = FuseMount.mount(new MemoryFileSystem(), mountPoint, options);
+        mount = FuseMount.mount(
+                new MemoryFileSystem(),
+                mountPoint,
+                options.withAllowOther(true).withDevices(true).withSetUserId(true));
     }
 
     @AfterAll

@@ -149,6 +149,7 @@ final class ConfigCommand implements Runnable {
         each.put("suid", mount.setUserId());
         each.put("dev", mount.devices());
         each.put("noexec", mount.noExec());
+        each.put("write_back_cache", mount.writeBackCache());
         return each;
     }
 

@@ -54,6 +54,7 @@ final class Node {
 
     private final DataDirectory directory;
     private final Duration requestTimeout;
+    private final Setting.FuseLibrary fuseLibrary;
     private final OpenTree tree;
     private final long startedMillis = System.currentTimeMillis();
     /** Replaced by who holds this object; read by anybody, without waiting for a mount that is being made. */
@@ -69,6 +70,7 @@ final class Node {
     Node(RunSettings settings, OpenTree tree) {
         this.directory = settings.directory();
         this.requestTimeout = settings.requestTimeout();
+        this.fuseLibrary = settings.fuseLibrary();
         this.tree = tree;
     }
 
@@ -123,6 +125,7 @@ final class Node {
                     "the data directory " + directory.path() + " and the mount point lie in one another",
                     "name a directory outside the data directory");
         }
+        requireSoleWriter(wanted, tried);
         try {
             FileSystem view = tree.view(wanted);
             MountOptions options = MountOptions.defaults()
@@ -132,6 +135,8 @@ final class Node {
                     .withNoExec(wanted.noExec())
                     .withReadOnly(wanted.readOnly() || tree.isReadOnly())
                     .withRequestTimeout(requestTimeout)
+                    .withLibrary(fuseLibrary.library())
+                    .withWriteBackCache(wanted.writeBackCache())
                     .withName("btnode@" + tree.id().toHex().substring(0, 16));
             FuseMount fuse;
             try {
@@ -142,7 +147,7 @@ final class Node {
             }
             // On another thread, which waits for this method's end.
             CompletableFuture<Void> released = fuse.closed().thenRunAsync(() -> gone(fuse, view));
-            mounts = mounts.with(new Mount(wanted, fuse, view, released));
+            mounts = mounts.with(new Mount(wanted.through(Choice.label(fuse.library())), fuse, view, released));
         } catch (FileSystemException e) {
             throw switch (e.code()) {
                 case NOT_FOUND, NOT_DIRECTORY, INVALID, NAME_TOO_LONG ->
@@ -154,6 +159,30 @@ final class Node {
                             e);
                 default -> Failures.of(tried, e);
             };
+        }
+    }
+
+    /** A kernel that keeps writes back believes nobody else about the size of a file. */
+    private void requireSoleWriter(ControlMount wanted, String tried) throws NodeException {
+        if (wanted.readOnly() || tree.isReadOnly()) {
+            return;
+        }
+        for (ControlMount other : mounts()) {
+            if (!other.readOnly() && (wanted.writeBackCache() || other.writeBackCache())) {
+                throw new NodeException(
+                        ExitCode.MOUNT_POINT,
+                        tried,
+                        "%s has a write-back cache, so no other mount may change the tree: %s is there already"
+                                .formatted((wanted.writeBackCache() ? wanted : other).mountPoint(), other.mountPoint()),
+                        "mount with --read-only, or mount the other one again without --write-back-cache");
+            }
+        }
+    }
+
+    /** Has the kernel hand over what it keeps back, so that what comes next finds it in the tree. */
+    void writeBack() {
+        for (Mount mount : mounts.open) {
+            mount.fuse.writeBack();
         }
     }
 

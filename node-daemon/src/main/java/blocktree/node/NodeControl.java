@@ -46,10 +46,12 @@ final class NodeControl implements ControlHandler {
         } else if (request instanceof ControlRequest.Unmount unmount) {
             node.unmount(unmount.mountPoint(), unmount.force(), UNMOUNT_PATIENCE);
         } else if (request instanceof ControlRequest.SnapshotCreate create) {
+            node.writeBack();
             node.tree().createSnapshot(create.name());
         } else if (request instanceof ControlRequest.SnapshotDelete delete) {
             node.tree().deleteSnapshot(delete.name());
         } else if (request instanceof ControlRequest.Sync) {
+            node.writeBack();
             node.tree().sync();
         } else if (request instanceof ControlRequest.Stop stop) {
             node.stopFor(stop.force());

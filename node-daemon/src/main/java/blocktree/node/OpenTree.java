@@ -260,9 +260,9 @@ final class OpenTree implements AutoCloseable {
     void deleteSnapshot(String name) throws NodeException {
         String tried = "to delete the snapshot " + name;
         try {
-            store.deleteSnapshot(name.getBytes(StandardCharsets.UTF_8));
-        } catch (StoreException e) {
-            throw e.code() == StoreException.Code.NOT_FOUND
+            files.deleteSnapshot(Name.wrap(name.getBytes(StandardCharsets.UTF_8)));
+        } catch (FileSystemException e) {
+            throw e.code() == FileSystemException.Code.NOT_FOUND
                     ? new NodeException(
                             ExitCode.FAILED, tried, "there is none", "see the names: btnode snapshot list", e)
                     : Failures.of(tried, e);

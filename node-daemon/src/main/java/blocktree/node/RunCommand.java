@@ -97,6 +97,13 @@ final class RunCommand implements Callable<Integer> {
     private @Nullable String requestTimeout;
 
     @Option(
+            names = "--fuse-library",
+            paramLabel = "LIBRARY",
+            description =
+                    "What mounts go through: ${COMPLETION-CANDIDATES}. Default: fuse_library of the configuration (automatic: libfuse3 where it is, else libfuse2).")
+    private Setting.@Nullable FuseLibrary fuseLibrary;
+
+    @Option(
             names = "--stop-timeout",
             paramLabel = "TIME",
             description =
@@ -200,6 +207,7 @@ final class RunCommand implements Callable<Integer> {
                 .with(Setting.DIRTY_LIMIT, "--dirty-limit", dirtyLimit)
                 .with(Setting.CACHE_SIZE, "--cache-size", cacheSize)
                 .with(Setting.REQUEST_TIMEOUT, "--request-timeout", requestTimeout)
+                .with(Setting.FUSE_LIBRARY, "--fuse-library", fuseLibrary == null ? null : Choice.label(fuseLibrary))
                 .with(Setting.STOP_TIMEOUT, "--stop-timeout", stopTimeout)
                 .with(Setting.METRICS, "--metrics", metrics)
                 .with(Setting.LOG_FORMAT, "--log-format", logFormat == null ? null : Choice.label(logFormat))

@@ -12,6 +12,7 @@ record RunSettings(
         long cacheBytes,
         long scrubBytesPerSecond,
         Duration requestTimeout,
+        Setting.FuseLibrary fuseLibrary,
         Duration stopTimeout) {
 
     static RunSettings of(DataDirectory directory, Settings settings, boolean readOnly, boolean acceptLoss) {
@@ -25,6 +26,7 @@ record RunSettings(
                 all.sizeBytes(Setting.CACHE_SIZE),
                 all.sizeBytes(Setting.SCRUB_RATE),
                 all.time(Setting.REQUEST_TIMEOUT),
+                all.choice(Setting.FUSE_LIBRARY, Setting.FuseLibrary.class),
                 all.time(Setting.STOP_TIMEOUT));
     }
 }

@@ -1,5 +1,6 @@
 package blocktree.node;
 
+import blocktree.fuse.Library;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
@@ -18,10 +19,31 @@ enum Setting {
     CACHE_SIZE(Form.SIZE, "64M", "memory for the store's caches"),
     SCRUB_RATE(Form.SIZE, "8M", "bytes a second at which the node verifies, once a week, all that is stored; 0: never"),
     REQUEST_TIMEOUT(Form.TIMEOUT, "2m", "how long a program waits for a disk that does not answer"),
+    FUSE_LIBRARY(
+            FuseLibrary.class, "automatic", "what mounts go through; automatic: libfuse3 where it is, else libfuse2"),
     STOP_TIMEOUT(Form.TIMEOUT, "60s", "after that a stopping node gives up"),
     METRICS(Form.ADDRESS, "off", "address and port for /metrics and /health, such as 127.0.0.1:9273; off"),
     LOG_FORMAT(EventLog.Format.class, "text", "how the node logs, one event a line"),
     LOG_LEVEL(RunCommand.LogLevel.class, "info", "from which level on the node logs");
+
+    /** What a mount may go through. */
+    enum FuseLibrary {
+        AUTOMATIC(null),
+        LIBFUSE3(Library.LIBFUSE3),
+        LIBFUSE2(Library.LIBFUSE2);
+
+        private final @Nullable Library library;
+
+        FuseLibrary(@Nullable Library library) {
+            this.library = library;
+        }
+
+        /** Null: the first that is here. */
+        @Nullable
+        Library library() {
+            return library;
+        }
+    }
 
     /** A kind of text. @param check refuses one with an IllegalArgumentException that says what is expected */
     private record Form(String label, Consumer<String> check) {

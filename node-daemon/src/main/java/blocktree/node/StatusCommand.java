@@ -64,6 +64,8 @@ final class StatusCommand implements Callable<Integer> {
             each.put("read_only", mount.readOnly());
             each.put("allow_other", mount.allowOther());
             each.put("subtree", mount.subtree());
+            each.put("fuse_library", mount.library());
+            each.put("write_back_cache", mount.writeBackCache());
             mounts.add(each);
         }
         value.put("mounts", mounts);
@@ -81,7 +83,10 @@ final class StatusCommand implements Callable<Integer> {
             text.append("\nmount    ")
                     .append(mount.mountPoint())
                     .append(mount.readOnly() ? " (read-only)" : "")
-                    .append(mount.subtree().isEmpty() ? "" : " (of /" + mount.subtree() + ")");
+                    .append(mount.subtree().isEmpty() ? "" : " (of /" + mount.subtree() + ")")
+                    .append(" through ")
+                    .append(mount.library())
+                    .append(mount.writeBackCache() ? ", write-back cache" : "");
         }
         new TreeMap<>(status.counters()).forEach((name, value) -> text.append("\n  %-40s %,d".formatted(name, value)));
         return text.toString();

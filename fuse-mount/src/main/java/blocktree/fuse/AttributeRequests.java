@@ -3,6 +3,7 @@ package blocktree.fuse;
 import static blocktree.fuse.NativeFuse.MEMORY;
 
 import blocktree.tree.AttributeChange;
+import blocktree.tree.Attributes;
 import blocktree.tree.FileSystem;
 import blocktree.tree.FileSystem.Caller;
 import blocktree.tree.FileSystem.ExtendedAttributeMode;
@@ -10,11 +11,8 @@ import blocktree.tree.FileSystemException;
 import blocktree.tree.Name;
 import org.jspecify.annotations.Nullable;
 
-/**
- * Answers requests on the attributes of an inode that is open and may have lost its name, which libfuse, knowing only paths, would not find. Layouts are
- * those of linux/fuse.h, version 7.19.
- */
-final class InodeRequests {
+/** Answers requests on the attributes of an inode from the request itself. Layouts are those of linux/fuse.h. */
+final class AttributeRequests {
     private static final int FATTR_MODE = 1;
     private static final int FATTR_UID = 1 << 1;
     private static final int FATTR_GID = 1 << 2;
@@ -23,14 +21,18 @@ final class InodeRequests {
     private static final int FATTR_MTIME = 1 << 5;
     private static final int FATTR_ATIME_NOW = 1 << 7;
     private static final int FATTR_MTIME_NOW = 1 << 8;
+    private static final int FATTR_CTIME = 1 << 10;
+    private static final int FATTR_KILL_SUIDGID = 1 << 11;
 
     /** Places of struct fuse_setattr_in. */
     private static final int SIZE = 16;
 
     private static final int ACCESS_SECONDS = 32;
     private static final int MODIFY_SECONDS = 40;
+    private static final int CHANGE_SECONDS = 48;
     private static final int ACCESS_NANOS = 56;
     private static final int MODIFY_NANOS = 60;
+    private static final int CHANGE_NANOS = 64;
     private static final int MODE = 68;
     private static final int UID = 76;
     private static final int GID = 80;
@@ -41,7 +43,7 @@ final class InodeRequests {
     private final FileSystem fileSystem;
     private final MountOperations operations;
 
-    InodeRequests(FileSystem fileSystem, MountOperations operations) {
+    AttributeRequests(FileSystem fileSystem, MountOperations operations) {
         this.fileSystem = fileSystem;
         this.operations = operations;
     }
@@ -64,10 +66,15 @@ final class InodeRequests {
 
     private void getattr(RequestThread request, long inode) {
         int result = operations.answer(Operation.GETATTR, () -> {
-            NativeStructs.putKernelAttributes(request.replyBody(), fileSystem.getAttributes(inode));
+            putAttributes(request, fileSystem.getAttributes(inode));
             return 0;
         });
-        request.reply(-result, NativeStructs.KERNEL_ATTRIBUTES_SIZE_BYTES);
+        request.reply(-result, KernelStructs.ATTRIBUTES_SIZE_BYTES);
+    }
+
+    private void putAttributes(RequestThread request, Attributes attributes) {
+        KernelStructs.putAttributes(
+                request.replyBody(), attributes, operations.attributesValidNanos(attributes.inode()));
     }
 
     private void setattr(RequestThread request, long inode) {
@@ -84,13 +91,13 @@ final class InodeRequests {
                     (valid & FATTR_GID) == 0 ? null : request.bodyInt(GID),
                     (valid & FATTR_SIZE) == 0 ? null : request.bodyLong(SIZE),
                     time(request, valid, FATTR_ATIME, FATTR_ATIME_NOW, ACCESS_SECONDS, ACCESS_NANOS),
-                    time(request, valid, FATTR_MTIME, FATTR_MTIME_NOW, MODIFY_SECONDS, MODIFY_NANOS));
-            NativeStructs.putKernelAttributes(
-                    request.replyBody(),
-                    fileSystem.setAttributes(new Caller(request.uid(), request.gid()), inode, change));
+                    time(request, valid, FATTR_MTIME, FATTR_MTIME_NOW, MODIFY_SECONDS, MODIFY_NANOS),
+                    time(request, valid, FATTR_CTIME, 0, CHANGE_SECONDS, CHANGE_NANOS));
+            Caller caller = operations.changer(request, (valid & FATTR_KILL_SUIDGID) != 0);
+            putAttributes(request, fileSystem.setAttributes(caller, inode, change));
             return 0;
         });
-        request.reply(-result, NativeStructs.KERNEL_ATTRIBUTES_SIZE_BYTES);
+        request.reply(-result, KernelStructs.ATTRIBUTES_SIZE_BYTES);
     }
 
     private static @Nullable Long time(RequestThread request, int valid, int set, int setNow, int seconds, int nanos) {

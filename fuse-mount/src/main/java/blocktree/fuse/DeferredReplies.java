@@ -1,0 +1,50 @@
+package blocktree.fuse;
+
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.function.LongConsumer;
+
+/** Requests that have left their thread and are answered later. libfuse's session has to outlive them. Thread-safe. */
+final class DeferredReplies {
+    private int count;
+
+    /**
+     * Answers libfuse's request {@code handle} when {@code awaited} is complete, however that ends.
+     *
+     * @param reply is given the handle, and sends the answer
+     */
+    void answerAfter(CompletableFuture<?> awaited, long handle, LongConsumer reply) {
+        synchronized (this) {
+            count++;
+        }
+        var unused = awaited.whenComplete((result, failure) -> {
+            try {
+                reply.accept(handle);
+            } finally {
+                synchronized (this) {
+                    count--;
+                    notifyAll();
+                }
+            }
+        });
+    }
+
+    synchronized int count() {
+        return count;
+    }
+
+    /** Waits until all are answered, which whoever completes what they wait for has to see to. */
+    synchronized void awaitNone() {
+        boolean interrupted = false;
+        while (count > 0) {
+            try {
+                wait(TimeUnit.SECONDS.toMillis(1));
+            } catch (InterruptedException e) {
+                interrupted = true;
+            }
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}

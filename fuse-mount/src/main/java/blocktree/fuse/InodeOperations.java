@@ -1,0 +1,539 @@
+package blocktree.fuse;
+
+import static blocktree.fuse.NativeFuse.MEMORY;
+
+import blocktree.tree.Attributes;
+import blocktree.tree.FileSystem;
+import blocktree.tree.FileSystem.Caller;
+import blocktree.tree.FileSystem.Created;
+import blocktree.tree.FileSystem.OpenMode;
+import blocktree.tree.FileSystem.RenameMode;
+import blocktree.tree.FileSystemException;
+import blocktree.tree.FileSystemException.Code;
+import blocktree.tree.Name;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
+
+/** Answers the requests of libfuse 3, which name inodes. Layouts of requests are those of linux/fuse.h. */
+final class InodeOperations extends MountOperations {
+    private static final int OPCODE_RMDIR = 11;
+    private static final int OPCODE_READ = 15;
+    private static final int OPCODE_WRITE = 16;
+    private static final int OPCODE_STATFS = 17;
+    private static final int OPCODE_FSYNC = 20;
+    private static final int OPCODE_FLUSH = 25;
+    private static final int OPCODE_READDIR = 28;
+    private static final int OPCODE_FSYNCDIR = 30;
+    private static final int OPCODE_CREATE = 35;
+    private static final int OPCODE_FALLOCATE = 43;
+    private static final int OPCODE_READDIRPLUS = 44;
+    private static final int OPCODE_RENAME2 = 45;
+    private static final int OPCODE_COPY_FILE_RANGE = 47;
+
+    /** How long the kernel may use names and attributes without asking: it is told when they change. */
+    private static final long VALID_NANOS = Duration.ofMinutes(1).toNanos();
+
+    private static final int RENAME_NOREPLACE = 1;
+    private static final int RENAME_EXCHANGE = 2;
+    private static final int OPEN_KILL_SUIDGID = 1;
+    private static final int WRITE_KILL_SUIDGID = 1 << 2;
+    private static final int FSYNC_DATA_ONLY = 1;
+
+    private static final byte[] SELF = {'.'};
+    private static final byte[] PARENT = {'.', '.'};
+
+    /** Cookies of a listing count from here on: 1 and 2 stand behind "." and "..". */
+    private static final long COOKIE_FIRST = 2;
+
+    /** Who changes a file so that its set-user-id bit goes, and so that it stays: the kernel knows which of them it is. */
+    private static final Caller ORDINARY = new Caller(65534, 65534);
+
+    private static final Caller PRIVILEGED = new Caller(0, 0);
+
+    private final AttributeRequests attributeRequests;
+
+    private final KernelCache cache;
+    private final DeferredReplies deferredReplies = new DeferredReplies();
+
+    /** Open files by their handles. */
+    private final Map<Long, OpenFile> openFiles = new ConcurrentHashMap<>();
+
+    /** References that the kernel holds, by inode. */
+    private final Map<Long, Long> references = new ConcurrentHashMap<>();
+
+    private volatile boolean writeBackCache;
+
+    InodeOperations(NativeFuse3 fuse, FileSystem fileSystem, MountOptions options) {
+        super(fileSystem, options);
+        cache = new KernelCache(fuse, fileSystem, references::containsKey);
+        attributeRequests = new AttributeRequests(fileSystem, this);
+    }
+
+    /** @param useWriteBackCache whether the kernel keeps writes back; it then reads through handles that were opened to write, and places what is appended */
+    void start(long session, boolean useWriteBackCache) {
+        writeBackCache = useWriteBackCache;
+        cache.start(session, useWriteBackCache);
+    }
+
+    KernelCache cache() {
+        return cache;
+    }
+
+    DeferredReplies deferredReplies() {
+        return deferredReplies;
+    }
+
+    @Override
+    void attributeChanged(Name attribute) {
+        // The kernel is not told of extended attributes, and keeps none.
+    }
+
+    @Override
+    long attributesValidNanos(long inode) {
+        return cache.isKeptBackElsewhere(inode) ? 0 : VALID_NANOS;
+    }
+
+    @Override
+    Caller changer(RequestThread request, boolean kills) {
+        return kills ? ORDINARY : PRIVILEGED;
+    }
+
+    @Override
+    void ended() {
+        openFiles.keySet().forEach(this::release);
+        references.forEach(fileSystem::forget);
+        references.clear();
+    }
+
+    void answer(InodeRequestThread request) {
+        switch (request.opcode()) {
+            case RequestThread.OPCODE_LOOKUP -> act(request, Operation.LOOKUP, () -> lookup(request));
+            case RequestThread.OPCODE_FORGET -> {
+                forget(request.node(), request.bodyLong(0));
+                request.replyNone();
+            }
+            case RequestThread.OPCODE_BATCH_FORGET -> {
+                int count = request.bodyInt(0);
+                for (int i = 0; i < count; i++) {
+                    forget(request.bodyLong(8 + 16 * i), request.bodyLong(16 + 16 * i));
+                }
+                request.replyNone();
+            }
+            case RequestThread.OPCODE_READLINK ->
+                act(request, Operation.READLINK, () -> request.reply(fileSystem.readSymlink(request.node())));
+            case RequestThread.OPCODE_SYMLINK -> act(request, Operation.SYMLINK, () -> symlink(request));
+            case RequestThread.OPCODE_MKNOD -> act(request, Operation.MKNOD, () -> makeNode(request));
+            case RequestThread.OPCODE_MKDIR -> act(request, Operation.MKDIR, () -> makeDirectory(request));
+            case RequestThread.OPCODE_UNLINK ->
+                act(request, Operation.UNLINK, () -> {
+                    fileSystem.unlink(request.node(), name(request, 0));
+                    request.reply(0, 0);
+                });
+            case OPCODE_RMDIR ->
+                act(request, Operation.RMDIR, () -> {
+                    fileSystem.removeDirectory(request.node(), name(request, 0));
+                    request.reply(0, 0);
+                });
+            case RequestThread.OPCODE_RENAME -> act(request, Operation.RENAME, () -> rename(request, 8, 0));
+            case OPCODE_RENAME2 -> act(request, Operation.RENAME, () -> rename(request, 16, request.bodyInt(8)));
+            case RequestThread.OPCODE_LINK -> act(request, Operation.LINK, () -> link(request));
+            case RequestThread.OPCODE_OPEN -> act(request, Operation.OPEN, () -> open(request));
+            case OPCODE_CREATE -> act(request, Operation.CREATE, () -> create(request));
+            case OPCODE_READ -> act(request, Operation.READ, () -> read(request));
+            case OPCODE_WRITE -> act(request, Operation.WRITE, () -> write(request));
+            case OPCODE_FLUSH ->
+                act(request, Operation.FLUSH, () -> {
+                    fileSystem.flush(request.bodyLong(0));
+                    request.reply(0, 0);
+                });
+            case RequestThread.OPCODE_RELEASE ->
+                act(request, Operation.RELEASE, () -> {
+                    long handle = request.bodyLong(0);
+                    openFiles.remove(handle);
+                    fileSystem.release(handle);
+                    request.reply(0, 0);
+                });
+            case OPCODE_FSYNC ->
+                act(request, Operation.FSYNC, () -> {
+                    fileSystem.fsync(request.bodyLong(0), (request.bodyInt(8) & FSYNC_DATA_ONLY) != 0);
+                    request.reply(0, 0);
+                });
+            case OPCODE_FALLOCATE ->
+                act(request, Operation.FALLOCATE, () -> {
+                    fileSystem.allocate(
+                            request.caller(),
+                            request.bodyLong(0),
+                            request.bodyInt(24),
+                            request.bodyLong(8),
+                            request.bodyLong(16));
+                    request.reply(0, 0);
+                });
+            case RequestThread.OPCODE_SEEK -> seek(request);
+            case OPCODE_COPY_FILE_RANGE -> act(request, Operation.COPY_FILE_RANGE, () -> copy(request));
+            case RequestThread.OPCODE_OPENDIR ->
+                act(request, Operation.OPENDIR, () -> {
+                    KernelStructs.putOpen(request.replyBody(), 0, 0);
+                    request.reply(0, KernelStructs.OPEN_SIZE_BYTES);
+                });
+            case RequestThread.OPCODE_RELEASEDIR -> act(request, Operation.RELEASEDIR, () -> request.reply(0, 0));
+            case OPCODE_READDIR -> act(request, Operation.READDIR, () -> readDirectory(request));
+            case OPCODE_READDIRPLUS -> act(request, Operation.READDIRPLUS, () -> readDirectoryWithAttributes(request));
+            case OPCODE_FSYNCDIR ->
+                act(request, Operation.FSYNCDIR, () -> {
+                    fileSystem.fsyncDirectory(request.node());
+                    request.reply(0, 0);
+                });
+            case OPCODE_STATFS ->
+                act(request, Operation.STATFS, () -> {
+                    KernelStructs.putStatistics(request.replyBody(), fileSystem.statistics(), FileSystem.NAME_SIZE_MAX);
+                    request.reply(0, KernelStructs.STATISTICS_SIZE_BYTES);
+                });
+            default -> {
+                if (request.opcode() == RequestThread.OPCODE_GETATTR) {
+                    cache.recall(request.node());
+                }
+                if (!attributeRequests.answer(request, request.node())) {
+                    request.reply(Errno.ENOSYS, 0);
+                }
+            }
+        }
+    }
+
+    /** Does something and answers. */
+    private interface Action {
+        void run() throws FileSystemException;
+    }
+
+    private void act(InodeRequestThread request, Operation operation, Action action) {
+        int result = answer(operation, () -> {
+            action.run();
+            return 0;
+        });
+        if (result < 0 && request.isUnanswered()) {
+            request.reply(-result, 0);
+        }
+    }
+
+    private static Name name(RequestThread request, int offset) throws FileSystemException {
+        byte[] bytes = request.bodyString(offset);
+        if (bytes.length > FileSystem.NAME_SIZE_MAX) {
+            throw new FileSystemException(Code.NAME_TOO_LONG, "a name of " + bytes.length + " bytes");
+        }
+        return Name.wrap(bytes);
+    }
+
+    // ------------------------------------------------------------------------------------------------ references
+
+    /** The kernel is about to be given a reference that the file system has counted. */
+    private void give(long inode) {
+        references.merge(inode, 1L, Long::sum);
+    }
+
+    private void forget(long inode, long count) {
+        references.computeIfPresent(inode, (key, held) -> held > count ? Long.valueOf(held - count) : null);
+        fileSystem.forget(inode, count);
+    }
+
+    private void replyEntry(InodeRequestThread request, Attributes attributes) {
+        long out = request.replyBody();
+        putEntry(out, attributes);
+        give(attributes.inode());
+        request.replyFrom(out, KernelStructs.ENTRY_SIZE_BYTES, () -> forget(attributes.inode(), 1));
+    }
+
+    private void putEntry(long out, Attributes attributes) {
+        KernelStructs.putEntry(out, attributes, VALID_NANOS, attributesValidNanos(attributes.inode()));
+    }
+
+    // ------------------------------------------------------------------------------------------------ names
+
+    private void lookup(InodeRequestThread request) throws FileSystemException {
+        Attributes found;
+        try {
+            found = fileSystem.lookup(request.node(), name(request, 0));
+        } catch (FileSystemException e) {
+            if (e.code() != Code.NOT_FOUND) {
+                throw e;
+            }
+            KernelStructs.putNoEntry(request.replyBody(), options.entryTimeout().toNanos());
+            request.reply(0, KernelStructs.ENTRY_SIZE_BYTES);
+            return;
+        }
+        replyEntry(request, cache.recall(found.inode()) ? fileSystem.getAttributes(found.inode()) : found);
+    }
+
+    private void symlink(InodeRequestThread request) throws FileSystemException {
+        Name name = name(request, 0);
+        byte[] target = request.bodyString(name.sizeBytes() + 1);
+        replyEntry(request, fileSystem.makeSymlink(request.caller(), request.node(), name, target));
+    }
+
+    private void makeNode(InodeRequestThread request) throws FileSystemException {
+        long device = Integer.toUnsignedLong(request.bodyInt(4));
+        replyEntry(
+                request,
+                fileSystem.makeNode(request.caller(), request.node(), name(request, 16), request.bodyInt(0), device));
+    }
+
+    private void makeDirectory(InodeRequestThread request) throws FileSystemException {
+        int mode = request.bodyInt(0) & PERMISSIONS_MASK;
+        replyEntry(request, fileSystem.makeDirectory(request.caller(), request.node(), name(request, 8), mode));
+    }
+
+    private void rename(InodeRequestThread request, int namesOffset, int flags) throws FileSystemException {
+        RenameMode mode = switch (flags) {
+            case 0 -> RenameMode.REPLACE;
+            case RENAME_NOREPLACE -> RenameMode.NO_REPLACE;
+            case RENAME_EXCHANGE -> RenameMode.EXCHANGE;
+            default -> throw new FileSystemException(Code.INVALID, "flags of rename");
+        };
+        Name name = name(request, namesOffset);
+        Name newName = name(request, namesOffset + name.sizeBytes() + 1);
+        fileSystem.rename(request.node(), name, request.bodyLong(0), newName, mode);
+        request.reply(0, 0);
+    }
+
+    private void link(InodeRequestThread request) throws FileSystemException {
+        replyEntry(request, fileSystem.link(request.bodyLong(0), request.node(), name(request, 8)));
+    }
+
+    // ------------------------------------------------------------------------------------------------ open files
+
+    /** What the kernel needs of a handle, which with a write-back cache is more than the program asked for. */
+    private OpenMode neededMode(int flags, boolean cached) {
+        OpenMode mode = openMode(flags);
+        return writeBackCache && cached && mode.write()
+                ? new OpenMode(true, true, false, mode.truncate(), mode.sync())
+                : mode;
+    }
+
+    private void open(InodeRequestThread request) throws FileSystemException {
+        Caller caller = changer(request, (request.bodyInt(4) & OPEN_KILL_SUIDGID) != 0);
+        long inode = request.node();
+        long handle = open(caller, inode, request.bodyInt(0));
+        putOpen(request.replyBody(), handle);
+        request.replyFrom(request.replyBody(), KernelStructs.OPEN_SIZE_BYTES, () -> release(handle));
+    }
+
+    private long open(Caller caller, long inode, int flags) throws FileSystemException {
+        boolean writes = openMode(flags).write();
+        boolean cached = cache.opening(inode, writes);
+        try {
+            cache.recall(inode);
+            OpenMode mode = neededMode(flags, cached);
+            long handle = fileSystem.open(caller, inode, mode);
+            openFiles.put(handle, new OpenFile(inode, mode, cached));
+            return handle;
+        } catch (FileSystemException e) {
+            if (cached) {
+                cache.released(inode, writes);
+            }
+            throw e;
+        }
+    }
+
+    private void putOpen(long out, long handle) {
+        OpenFile file = openFiles.get(handle);
+        boolean cached = file != null && file.cached && !file.appends;
+        KernelStructs.putOpen(out, handle, cached ? KernelStructs.FOPEN_KEEP_CACHE : KernelStructs.FOPEN_DIRECT_IO);
+    }
+
+    private void release(long handle) {
+        fileSystem.release(handle);
+        OpenFile file = openFiles.remove(handle);
+        if (file == null) {
+            return;
+        }
+        file.release(fileSystem);
+        if (file.cached) {
+            cache.released(file.inode, file.writes);
+        }
+    }
+
+    private void create(InodeRequestThread request) throws FileSystemException {
+        Created created = create(request, request.bodyInt(0));
+        long inode = created.attributes().inode();
+        give(inode);
+        putEntry(request.replyBody(), created.attributes());
+        putOpen(request.replyBody() + KernelStructs.ENTRY_SIZE_BYTES, created.handle());
+        request.replyFrom(request.replyBody(), KernelStructs.ENTRY_SIZE_BYTES + KernelStructs.OPEN_SIZE_BYTES, () -> {
+            release(created.handle());
+            forget(inode, 1);
+        });
+    }
+
+    private Created create(InodeRequestThread request, int flags) throws FileSystemException {
+        Name name = name(request, 16);
+        try {
+            int permissions = request.bodyInt(4) & PERMISSIONS_MASK;
+            OpenMode mode = neededMode(flags, true);
+            Created created = fileSystem.create(request.caller(), request.node(), name, permissions, mode);
+            long inode = created.attributes().inode();
+            boolean cached = cache.opening(inode, mode.write());
+            openFiles.put(created.handle(), new OpenFile(inode, mode, cached));
+            return created;
+        } catch (FileSystemException e) {
+            // Made through another mount since the kernel looked: without O_EXCL that is the file to open.
+            if (e.code() != Code.EXISTS || (flags & O_EXCL) != 0) {
+                throw e;
+            }
+        }
+        Attributes found = fileSystem.lookup(request.node(), name);
+        try {
+            return new Created(found, open(request.caller(), found.inode(), flags));
+        } catch (FileSystemException e) {
+            fileSystem.forget(found.inode(), 1);
+            throw e;
+        }
+    }
+
+    private void read(InodeRequestThread request) throws FileSystemException {
+        int size = request.bodyInt(16);
+        long data = request.data(size);
+        cache.recall(request.node());
+        int read = fileSystem.read(request.bodyLong(0), request.bodyLong(8), MEMORY.newDirectByteBuffer(data, size));
+        request.replyFrom(data, read);
+    }
+
+    private void write(InodeRequestThread request) throws FileSystemException {
+        int size = request.bodyInt(16);
+        Caller caller = changer(request, (request.bodyInt(20) & WRITE_KILL_SUIDGID) != 0);
+        long handle = request.bodyLong(0);
+        OpenFile file = request.isPageWriteBack() ? openFiles.get(handle) : null;
+        int written = fileSystem.write(
+                caller,
+                file != null && file.appends ? file.positionedHandle(fileSystem) : handle,
+                request.bodyLong(8),
+                MEMORY.newDirectByteBuffer(request.body(40, size), size));
+        replySize(request, written);
+    }
+
+    private static void replySize(InodeRequestThread request, long sizeBytes) {
+        MEMORY.putLong(request.replyBody(), sizeBytes); // struct fuse_write_out: four bytes, and padding
+        request.reply(0, Long.BYTES);
+    }
+
+    private void seek(InodeRequestThread request) {
+        int whence = request.bodyInt(16);
+        if (whence != SEEK_DATA && whence != SEEK_HOLE) {
+            request.reply(Errno.EINVAL, 0);
+            return;
+        }
+        long handle = request.bodyLong(0);
+        long offset = request.bodyLong(8);
+        cache.recall(request.node());
+        // The kernel does not write back what it keeps of the file before it asks.
+        request.answerAfter(cache.writeBack(request.node()), () -> seek(handle, offset, whence == SEEK_HOLE));
+    }
+
+    /** The offset, or a negated errno. */
+    private long seek(long handle, long offset, boolean hole) {
+        long[] found = new long[1];
+        int result = answer(Operation.SEEK, () -> {
+            found[0] = fileSystem.seek(handle, offset, hole);
+            return 0;
+        });
+        return result == 0 ? found[0] : result == -Errno.ENODATA ? -Errno.ENXIO : result;
+    }
+
+    private void copy(InodeRequestThread request) throws FileSystemException {
+        long copied = fileSystem.copy(
+                PRIVILEGED,
+                request.bodyLong(0),
+                request.bodyLong(8),
+                request.bodyLong(24),
+                request.bodyLong(32),
+                Math.min(request.bodyLong(40), COPY_SIZE_BYTES_MAX));
+        replySize(request, copied);
+    }
+
+    /** A caller that asks for more gets this, and asks again: a request is not to take for ever. */
+    private static final long COPY_SIZE_BYTES_MAX = 16 << 20;
+
+    // ------------------------------------------------------------------------------------------------ directories
+
+    private record Entry(byte[] name, long inode, int mode, long nextCookie) {}
+
+    private void readDirectory(InodeRequestThread request) throws FileSystemException {
+        int room = request.bodyInt(16);
+        long out = request.data(room);
+        int used = 0;
+        for (Entry entry : entries(request, room, 0)) {
+            KernelStructs.putDirectoryEntry(out + used, entry.name, entry.inode, entry.mode, entry.nextCookie);
+            used += KernelStructs.directoryEntrySizeBytes(entry.name.length);
+        }
+        request.replyFrom(out, used);
+    }
+
+    /** As many entries as have room when each takes {@code extraSizeBytes} more than its own. */
+    private List<Entry> entries(InodeRequestThread request, int room, int extraSizeBytes) throws FileSystemException {
+        long directory = request.node();
+        long offset = request.bodyLong(8);
+        List<Entry> entries = new ArrayList<>();
+        int[] left = {room};
+        if (offset < 1) {
+            take(entries, left, extraSizeBytes, new Entry(SELF, directory, Attributes.TYPE_DIRECTORY, 1));
+        }
+        if (offset < COOKIE_FIRST) {
+            long parent = fileSystem.parent(directory);
+            take(entries, left, extraSizeBytes, new Entry(PARENT, parent, Attributes.TYPE_DIRECTORY, COOKIE_FIRST));
+        }
+        fileSystem.readDirectory(
+                directory,
+                Math.max(0, offset - COOKIE_FIRST),
+                (name, child, mode, cookie) -> take(
+                        entries, left, extraSizeBytes, new Entry(name.bytes(), child, mode, cookie + COOKIE_FIRST)));
+        return entries;
+    }
+
+    private static boolean take(List<Entry> entries, int[] left, int extraSizeBytes, Entry entry) {
+        int size = extraSizeBytes + KernelStructs.directoryEntrySizeBytes(entry.name.length);
+        if (size > left[0]) {
+            left[0] = 0; // the listing ends with what is left out
+            return false;
+        }
+        left[0] -= size;
+        entries.add(entry);
+        return true;
+    }
+
+    private void readDirectoryWithAttributes(InodeRequestThread request) throws FileSystemException {
+        int room = request.bodyInt(16);
+        List<Entry> entries = entries(request, room, KernelStructs.ENTRY_SIZE_BYTES);
+        long out = request.data(room);
+        int used = 0;
+        List<Long> given = new ArrayList<>();
+        for (Entry entry : entries) {
+            Attributes attributes = isDots(entry) ? null : lookup(request.node(), entry);
+            if (attributes == null) {
+                KernelStructs.putNoEntry(out + used, 0);
+            } else {
+                putEntry(out + used, attributes);
+                give(attributes.inode());
+                given.add(attributes.inode());
+            }
+            used += KernelStructs.ENTRY_SIZE_BYTES;
+            KernelStructs.putDirectoryEntry(out + used, entry.name, entry.inode, entry.mode, entry.nextCookie);
+            used += KernelStructs.directoryEntrySizeBytes(entry.name.length);
+        }
+        request.replyFrom(out, used, () -> given.forEach(inode -> forget(inode, 1)));
+    }
+
+    private static boolean isDots(Entry entry) {
+        return entry.nextCookie <= COOKIE_FIRST;
+    }
+
+    /** Null: the listing shows the name without attributes, since it is gone or cannot be read. */
+    private @Nullable Attributes lookup(long directory, Entry entry) {
+        try {
+            Attributes found = fileSystem.lookup(directory, Name.wrap(entry.name));
+            return cache.recall(found.inode()) ? fileSystem.getAttributes(found.inode()) : found;
+        } catch (FileSystemException e) {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,218 @@
+package blocktree.fuse;
+
+import static blocktree.fuse.NativeFuse.MEMORY;
+
+import java.util.concurrent.CompletableFuture;
+import java.util.function.LongConsumer;
+import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
+
+/** A {@link RequestThread} on libfuse 3. */
+final class InodeRequestThread extends RequestThread {
+    private static final int OPCODE_WRITE = 16;
+    private static final int WRITE_FLAGS = 20;
+    private static final int WRITE_CACHE = 1;
+
+    private final NativeFuse3 fuse;
+    private final InodeOperations operations;
+    private final long session;
+    private final long buffer;
+    private final long scratch;
+    private long dataSizeBytes;
+    private long data;
+    private long requestSizeBytes;
+
+    /** libfuse's request under way; 0 once it is answered. */
+    private long handle;
+
+    /** What every request is answered with, unless 0. */
+    private int refusal;
+
+    /** What has to be complete before it is. */
+    private @Nullable CompletableFuture<?> awaited;
+
+    InodeRequestThread(RequestLoop loop, String name, NativeFuse3 fuse, InodeOperations operations, long session) {
+        super(loop, name);
+        this.fuse = fuse;
+        this.operations = operations;
+        this.session = session;
+        this.buffer = fuse.newBuffer();
+        this.scratch = MEMORY.allocateMemory(RESULT_SIZE_BYTES_MAX, true);
+    }
+
+    static @Nullable InodeRequestThread current() {
+        return Thread.currentThread() instanceof InodeRequestThread thread ? thread : null;
+    }
+
+    @Override
+    boolean receive() {
+        while (true) {
+            int size = fuse.functions.fuse_session_receive_buf(session, buffer);
+            if (size != -Errno.EINTR) {
+                requestSizeBytes = size;
+                return size > 0;
+            }
+        }
+    }
+
+    @Override
+    void refuse(int errno) {
+        refusal = errno;
+        process();
+        refusal = 0;
+    }
+
+    @Override
+    void process() {
+        fuse.functions.fuse_session_process_buf(session, buffer);
+    }
+
+    /** libfuse has taken the request and calls back. */
+    void begin(long request) {
+        handle = request;
+        awaited = null;
+        if (refusal == 0) {
+            operations.answer(this);
+        } else {
+            reply(refusal, 0);
+        }
+        if (handle != 0) { // every request is answered once, or libfuse keeps it for ever
+            reply(Errno.EIO, 0);
+        }
+    }
+
+    @Override
+    void free() {
+        fuse.freeBuffer(buffer);
+        MEMORY.freeMemory(scratch);
+        if (data != 0) {
+            MEMORY.freeMemory(data);
+        }
+    }
+
+    @Override
+    long request() {
+        return NativeFuse3.bufferMemory(buffer);
+    }
+
+    @Override
+    long requestSizeBytes() {
+        return requestSizeBytes;
+    }
+
+    @Override
+    long replyBody() {
+        return scratch;
+    }
+
+    /** Memory for a result of {@code sizeBytes}, with anything in it. */
+    long data(long sizeBytes) {
+        if (sizeBytes > dataSizeBytes) {
+            if (data != 0) {
+                MEMORY.freeMemory(data);
+            }
+            data = MEMORY.allocateMemory(sizeBytes, false);
+            dataSizeBytes = sizeBytes;
+        }
+        return data;
+    }
+
+    @Override
+    void reply(int errno, int bodySizeBytes) {
+        if (errno != 0 || bodySizeBytes == 0) {
+            send(request -> fuse.functions.fuse_reply_err(request, errno));
+        } else {
+            replyFrom(scratch, bodySizeBytes);
+        }
+    }
+
+    @Override
+    void reply(byte[] body) {
+        long memory = data(body.length);
+        MEMORY.putByteArray(memory, body, 0, body.length);
+        replyFrom(memory, body.length);
+    }
+
+    void replyFrom(long memory, long sizeBytes) {
+        replyFrom(memory, sizeBytes, () -> {});
+    }
+
+    /** @param ifUnwanted runs when the kernel does not want the answer any more, and has taken no reference that is in it */
+    void replyFrom(long memory, long sizeBytes, Runnable ifUnwanted) {
+        if (awaited == null) {
+            replyFrom(fuse, take(), memory, sizeBytes, ifUnwanted);
+            return;
+        }
+        long copy = MEMORY.allocateMemory(Math.max(1, sizeBytes), false);
+        MEMORY.copyMemory(memory, copy, sizeBytes);
+        send(request -> {
+            replyFrom(fuse, request, copy, sizeBytes, ifUnwanted);
+            MEMORY.freeMemory(copy);
+        });
+    }
+
+    private static void replyFrom(NativeFuse3 fuse, long request, long memory, long sizeBytes, Runnable ifUnwanted) {
+        if (fuse.functions.fuse_reply_buf(request, memory, sizeBytes) != 0) {
+            ifUnwanted.run();
+        }
+    }
+
+    /** Now, or once what is awaited is complete. */
+    private void send(LongConsumer reply) {
+        long request = take();
+        if (awaited == null) {
+            reply.accept(request);
+        } else {
+            operations.deferredReplies().answerAfter(awaited, request, reply);
+        }
+    }
+
+    /** The answer to the request under way has to wait. */
+    void answerAfter(CompletableFuture<?> event) {
+        awaited = awaited == null ? event : CompletableFuture.allOf(awaited, event);
+    }
+
+    /** Answers later, from another thread, with the eight bytes of a result or an error; the request is no longer this thread's. */
+    void answerAfter(CompletableFuture<?> event, LongSupplier result) {
+        answerAfter(event);
+        send(request -> {
+            long value = result.getAsLong();
+            if (value < 0) {
+                fuse.functions.fuse_reply_err(request, (int) -value);
+                return;
+            }
+            long memory = MEMORY.allocateMemory(Long.BYTES, false);
+            MEMORY.putLong(memory, value);
+            fuse.functions.fuse_reply_buf(request, memory, Long.BYTES);
+            MEMORY.freeMemory(memory);
+        });
+    }
+
+    /** Ends a request that has no answer. */
+    void replyNone() {
+        fuse.functions.fuse_reply_none(take());
+    }
+
+    KernelCache cache() {
+        return operations.cache();
+    }
+
+    /** Whether the kernel writes what it has kept back, and not a program. */
+    boolean isPageWriteBack() {
+        return opcode() == OPCODE_WRITE && (bodyInt(WRITE_FLAGS) & WRITE_CACHE) != 0;
+    }
+
+    boolean isUnanswered() {
+        return handle != 0;
+    }
+
+    /** The request, which is no longer this thread's to answer. */
+    private long take() {
+        long taken = handle;
+        if (taken == 0) {
+            throw new IllegalStateException("the request is answered already"); // libfuse would take the address
+        }
+        handle = 0;
+        return taken;
+    }
+}

@@ -1,0 +1,142 @@
+package blocktree.fuse;
+
+import static blocktree.fuse.NativeFuse.MEMORY;
+
+/**
+ * What the kernel and the mount agree on when they meet. libfuse 3.14 knows fewer of the kernel's features than a mount needs (without {@code HANDLE_KILLPRIV_V2} each buffered write asks for
+ * an extended attribute first), so its answer to the kernel's INIT is read and completed before the kernel gets it: meanwhile, its descriptor leads to a socket.
+ */
+final class Negotiation {
+    static final long ASYNC_READ = 1;
+    static final long ATOMIC_O_TRUNC = 1 << 3;
+    static final long BIG_WRITES = 1 << 5;
+    static final long READDIRPLUS = 1 << 13;
+    static final long READDIRPLUS_AUTO = 1 << 14;
+    static final long ASYNC_DIO = 1 << 15;
+    static final long WRITEBACK_CACHE = 1 << 16;
+    static final long PARALLEL_DIROPS = 1 << 18;
+    static final long MAX_PAGES = 1 << 22;
+    static final long CACHE_SYMLINKS = 1 << 23;
+    static final long EXPLICIT_INVAL_DATA = 1 << 25;
+    static final long HANDLE_KILLPRIV_V2 = 1 << 28;
+    static final long INIT_EXT = 1 << 30;
+    static final long DIRECT_IO_ALLOW_MMAP = 1L << 36;
+
+    private static final long WANTED = ASYNC_READ
+            | ATOMIC_O_TRUNC
+            | BIG_WRITES
+            | READDIRPLUS
+            | READDIRPLUS_AUTO
+            | ASYNC_DIO
+            | PARALLEL_DIROPS
+            | MAX_PAGES
+            | CACHE_SYMLINKS
+            | EXPLICIT_INVAL_DATA
+            | HANDLE_KILLPRIV_V2
+            | INIT_EXT
+            | DIRECT_IO_ALLOW_MMAP;
+
+    private static final int AF_UNIX = 1;
+    private static final int SOCK_SEQPACKET = 5;
+    private static final int CLOSE_ON_EXEC = 02000000;
+    private static final int PAGE_SIZE_BYTES = 4096;
+    private static final int WRITE_SIZE_BYTES_MAX = 1 << 20;
+    private static final int MEMORY_SIZE_BYTES = 1 << 17;
+
+    /** Requests that the kernel may have under way in the background, such as read-ahead and write-back. */
+    private static final int BACKGROUND_COUNT_MAX = 64;
+
+    /** Places of {@code struct fuse_init_in}, behind the header of the request. */
+    private static final int IN_READ_AHEAD = RequestThread.HEADER_SIZE_BYTES + 8;
+
+    private static final int IN_FLAGS = RequestThread.HEADER_SIZE_BYTES + 12;
+    private static final int IN_FLAGS2 = RequestThread.HEADER_SIZE_BYTES + 16;
+
+    /** Places of {@code struct fuse_init_out}, behind the header of the answer. */
+    private static final int OUT_READ_AHEAD = RequestThread.REPLY_HEADER_SIZE_BYTES + 8;
+
+    private static final int OUT_FLAGS = RequestThread.REPLY_HEADER_SIZE_BYTES + 12;
+    private static final int OUT_BACKGROUND = RequestThread.REPLY_HEADER_SIZE_BYTES + 16;
+    private static final int OUT_MAX_WRITE = RequestThread.REPLY_HEADER_SIZE_BYTES + 20;
+    private static final int OUT_MAX_PAGES = RequestThread.REPLY_HEADER_SIZE_BYTES + 28;
+    private static final int OUT_FLAGS2 = RequestThread.REPLY_HEADER_SIZE_BYTES + 32;
+    private static final int OUT_SIZE_BYTES = RequestThread.REPLY_HEADER_SIZE_BYTES + 64;
+
+    private final NativeFuse3 fuse;
+    private final long session;
+    private final int descriptor;
+    private long agreed;
+
+    /** @param descriptor the session's, of /dev/fuse */
+    Negotiation(NativeFuse3 fuse, long session, int descriptor) {
+        this.fuse = fuse;
+        this.session = session;
+        this.descriptor = descriptor;
+    }
+
+    /** @throws IllegalStateException when the library refuses this kernel */
+    void run(MountOptions options) {
+        long memory = MEMORY.allocateMemory(MEMORY_SIZE_BYTES, true);
+        long buffer = MEMORY.allocateMemory(NativeFuse3.BUFFER_SIZE_BYTES, true);
+        int device = -1;
+        int near = -1;
+        int far = -1;
+        try {
+            device = require(fuse.system.dup(descriptor));
+            require(fuse.system.socketpair(AF_UNIX, SOCK_SEQPACKET | CLOSE_ON_EXEC, 0, memory));
+            near = MEMORY.getInt(memory);
+            far = MEMORY.getInt(memory + 4);
+            require(fuse.system.dup3(far, descriptor, CLOSE_ON_EXEC));
+            int requestSize = require(fuse.system.read(device, memory, MEMORY_SIZE_BYTES));
+            long offered = Integer.toUnsignedLong(MEMORY.getInt(memory + IN_FLAGS));
+            if ((offered & INIT_EXT) != 0) {
+                offered |= Integer.toUnsignedLong(MEMORY.getInt(memory + IN_FLAGS2)) << 32;
+            }
+            int readAhead = MEMORY.getInt(memory + IN_READ_AHEAD);
+            NativeFuse3.setBuffer(buffer, memory, requestSize);
+            fuse.functions.fuse_session_process_buf(session, buffer);
+            int size = require(fuse.system.read(near, memory, MEMORY_SIZE_BYTES));
+            if (MEMORY.getInt(memory + 4) != 0 || size < OUT_SIZE_BYTES) {
+                throw new IllegalStateException("the library and the kernel do not agree on a version");
+            }
+            agreed = offered & (WANTED | (options.writeBackCache() ? WRITEBACK_CACHE : 0));
+            MEMORY.putInt(memory + OUT_FLAGS, (int) agreed);
+            MEMORY.putInt(memory + OUT_FLAGS2, (int) (agreed >>> 32));
+            MEMORY.putInt(memory + OUT_READ_AHEAD, readAhead);
+            MEMORY.putShort(memory + OUT_BACKGROUND, (short) BACKGROUND_COUNT_MAX);
+            MEMORY.putShort(memory + OUT_BACKGROUND + 2, (short) (BACKGROUND_COUNT_MAX * 3 / 4));
+            if (has(MAX_PAGES)) {
+                MEMORY.putInt(memory + OUT_MAX_WRITE, WRITE_SIZE_BYTES_MAX);
+                MEMORY.putShort(memory + OUT_MAX_PAGES, (short) (WRITE_SIZE_BYTES_MAX / PAGE_SIZE_BYTES));
+            }
+            require(fuse.system.write(device, memory, size));
+        } finally {
+            if (device >= 0) {
+                fuse.system.dup3(device, descriptor, CLOSE_ON_EXEC);
+                fuse.system.close(device);
+            }
+            if (near >= 0) {
+                fuse.system.close(near);
+                fuse.system.close(far);
+            }
+            MEMORY.freeMemory(buffer);
+            MEMORY.freeMemory(memory);
+        }
+    }
+
+    private static int require(long result) {
+        if (result < 0) {
+            throw new IllegalStateException("a system call failed");
+        }
+        return (int) result;
+    }
+
+    boolean has(long feature) {
+        return (agreed & feature) != 0;
+    }
+
+    @Override
+    public String toString() {
+        return Long.toHexString(agreed);
+    }
+}

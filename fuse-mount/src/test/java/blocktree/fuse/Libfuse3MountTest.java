@@ -1,0 +1,7 @@
+package blocktree.fuse;
+
+class Libfuse3MountTest extends MemoryMountTest {
+    Libfuse3MountTest() {
+        super(MountOptions.defaults().withLibrary(Library.LIBFUSE3));
+    }
+}
