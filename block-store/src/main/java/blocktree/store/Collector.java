@@ -62,6 +62,12 @@ final class Collector implements AutoCloseable {
         /** Gives the space of deleted sectors back to the device; true when there is more to be had at once. */
         boolean reclaim(CompactRangeOptions compaction) throws StoreException;
 
+        /** Somebody could not read something. */
+        void metDamage(RocksDBException e);
+
+        /** Takes out of the database what could not be read, so that it is in nobody's way; true when there was something. */
+        boolean takeOutDamage();
+
         /** Writes deletions; they need not be on the device when it returns. */
         void write(WriteBatch batch) throws StoreException;
     }
@@ -110,6 +116,9 @@ final class Collector implements AutoCloseable {
     /** Blocks of which {@link Left} is remembered within a pass. */
     private static final int LEFT_MAX = 1_024;
 
+    /** Blocks of which it is remembered that they were told to be damaged. */
+    private static final int DAMAGED_MAX = 1_024;
+
     /** The newest generation before {@code before} that a pass left, 0 for none. */
     private record Left(long before, long generation) {
         static final Left NOTHING = new Left(1, 0);
@@ -133,6 +142,7 @@ final class Collector implements AutoCloseable {
     private final Set<Long> heldOpen = new HashSet<>(); // positions of records kept back for a reader
     private final Set<Long> heldState = new HashSet<>(); // and of state records in their grace
     private final Map<BlockId, Left> newestLeft = new HashMap<>(); // of the pass under way
+    private final Set<BlockId> damaged = new HashSet<>(); // blocks that could not be collected, each told once
     private boolean fullPassWanted = true;
     private long fullPassNanos = System.nanoTime() - FULL_PASS_INTERVAL_NANOS;
     private long stateSafePosition;
@@ -235,6 +245,7 @@ final class Collector implements AutoCloseable {
             if (!around.mayCollect()) {
                 return;
             }
+            boolean changed = around.takeOutDamage();
             boolean low = around.isSpaceLow();
             if (low) {
                 around.makeRoom();
@@ -242,7 +253,7 @@ final class Collector implements AutoCloseable {
             letGo(low, awaited);
             long limit = around.checkpointPosition();
             advanceStateGrace(limit);
-            if (everything || wantsFullPass()) {
+            if (everything || changed || wantsFullPass()) {
                 heldOpen.clear();
                 heldState.clear();
                 fullPassNanos = System.nanoTime();
@@ -387,7 +398,10 @@ final class Collector implements AutoCloseable {
         }
     }
 
-    /** False when the record is younger than {@code supersededMillisMax}. */
+    /**
+     * False when the record is younger than {@code supersededMillisMax}. A record of which something cannot be read stays, and is in
+     * no other's way.
+     */
     private boolean examine(byte[] key, byte[] value, boolean pressure, long supersededMillisMax)
             throws StoreException, RocksDBException {
         Garbage garbage;
@@ -403,6 +417,27 @@ final class Collector implements AutoCloseable {
         }
         long position = Keys.getU64(key, 0);
         BlockId block = BlockId.of(key, Long.BYTES);
+        try {
+            return examine(garbage, key, position, block, pressure, supersededMillisMax);
+        } catch (RocksDBException e) {
+            if (Rocks.code(e) != StoreException.Code.CORRUPT) {
+                throw e;
+            }
+            around.metDamage(e);
+            if (damaged.size() < DAMAGED_MAX && damaged.add(block)) {
+                log.atWarn()
+                        .addKeyValue("block", block.toHex())
+                        .addKeyValue("kind", Finding.Kind.DATABASE_DAMAGED.label())
+                        .addKeyValue("reason", e.getMessage())
+                        .log("block_corrupt");
+            }
+            return true;
+        }
+    }
+
+    private boolean examine(
+            Garbage garbage, byte[] key, long position, BlockId block, boolean pressure, long supersededMillisMax)
+            throws StoreException, RocksDBException {
         try (Deletion deletion = new Deletion()) {
             if (block.equals(Garbage.STATE)) {
                 if (position <= stateSafePosition) {
@@ -644,7 +679,8 @@ final class Collector implements AutoCloseable {
         }
     }
 
-    private static StoreException failed(RocksDBException e) {
+    private StoreException failed(RocksDBException e) {
+        around.metDamage(e);
         return new StoreException(StoreException.Code.IO, "collection failed", e);
     }
 

@@ -1,5 +1,6 @@
 package blocktree.store;
 
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Locale;
 
@@ -30,5 +31,9 @@ enum Column {
 
     Column(String familyName) {
         this.familyName = familyName;
+    }
+
+    byte[] nameBytes() {
+        return familyName.getBytes(StandardCharsets.US_ASCII);
     }
 }

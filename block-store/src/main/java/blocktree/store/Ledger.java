@@ -1372,8 +1372,25 @@ final class Ledger implements CommitPort, AutoCloseable {
     }
 
     private void stop(StoreException e) {
-        failure = e;
-        log.atError().addKeyValue("reason", e.getMessage()).log("store_stopped");
+        boolean damaged = e.code() == StoreException.Code.CORRUPT;
+        failure = damaged
+                ? new StoreException(
+                        e.code(), "a file of the database is damaged, which a restart takes out: " + e.getMessage(), e)
+                : e;
+        log.atError().addKeyValue("reason", failure.getMessage()).log("store_stopped");
+        if (damaged) {
+            rocks.damagedTables().remember();
+        }
+    }
+
+    /** Takes damaged tables out that somebody has met; true when there were such. Commits wait for it. */
+    boolean salvageTables() {
+        commitLock.lock();
+        try {
+            return !isReadOnly() && rocks.damagedTables().salvage();
+        } finally {
+            commitLock.unlock();
+        }
     }
 
     // ---- threads ----

@@ -3,16 +3,17 @@ package blocktree.store;
 import blocktree.crypto.Id;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.EnumMap;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.rocksdb.AbstractNativeReference;
 import org.rocksdb.BlockBasedTableConfig;
@@ -88,6 +89,8 @@ final class Rocks implements AutoCloseable {
     private final ReadOptions readOptions;
     private final WriteOptions writeOptions;
     private final long logFileBytes;
+    private final DamagedTables damagedTables;
+    private final Set<Column> uncompacted = EnumSet.noneOf(Column.class); // a compaction there stops the database
     private volatile long owedBytes;
     private volatile long owedNanos = System.nanoTime() - 2 * OWED_NANOS_MAX;
 
@@ -118,15 +121,16 @@ final class Rocks implements AutoCloseable {
             BloomFilter bloom = own(new BloomFilter(10));
             logFileBytes = options.writeBufferBytes() / 2;
             long deviceBytes = dir.toFile().getTotalSpace();
+            boolean damaged = mode != Mode.READ_ONLY && DamagedTables.wereMet(dir);
             List<ColumnFamilyDescriptor> descriptors = new ArrayList<>();
             for (Column column : Column.values()) {
                 ColumnFamilyOptions family = own(familyOptions(column, options, cache, bloom, deviceBytes));
                 if (column == Column.STREAMS) {
                     family.setSstPartitionerFactory(own(new SstPartitionerFixedPrefixFactory(Id.SIZE)));
                 }
+                family.setDisableAutoCompactions(damaged);
                 familyOptions.put(column, family);
-                descriptors.add(
-                        new ColumnFamilyDescriptor(column.familyName.getBytes(StandardCharsets.US_ASCII), family));
+                descriptors.add(new ColumnFamilyDescriptor(column.nameBytes(), family));
             }
             List<ColumnFamilyHandle> handles = new ArrayList<>();
             db = own(
@@ -139,9 +143,20 @@ final class Rocks implements AutoCloseable {
             // With checksums: what leads to a value is parsed in native code, which a damaged file can crash.
             readOptions = own(new ReadOptions());
             writeOptions = own(new WriteOptions());
+            damagedTables = new DamagedTables(this);
+            if (damaged) {
+                uncompacted.addAll(damagedTables.salvageAtStart());
+                db.enableAutoCompaction(families.entrySet().stream()
+                        .filter(entry -> !uncompacted.contains(entry.getKey()))
+                        .map(Map.Entry::getValue)
+                        .toList());
+            }
         } catch (RocksDBException e) {
             close();
             throw openFailure(dir, e);
+        } catch (StoreException e) {
+            close();
+            throw e;
         }
     }
 
@@ -226,6 +241,10 @@ final class Rocks implements AutoCloseable {
 
     RocksDB db() {
         return db;
+    }
+
+    DamagedTables damagedTables() {
+        return damagedTables;
     }
 
     ColumnFamilyHandle family(Column column) {
@@ -401,7 +420,7 @@ final class Rocks implements AutoCloseable {
             }
             long keyBytes = KEY_BYTES * db.getLongProperty(sectors, "rocksdb.estimate-num-keys");
             if (tableBytes(sectors) - keyBytes >= SETTLED_BYTES_MIN) {
-                db.compactRange(sectors, null, null, compaction);
+                compact(Column.SECTORS, compaction);
             }
         } catch (RocksDBException e) {
             throw failure("settle", e);
@@ -420,17 +439,19 @@ final class Rocks implements AutoCloseable {
         try (FlushOptions flush = new FlushOptions().setWaitForFlush(true)) {
             db.flush(flush, List.of(sectors, family(Column.STREAMS)));
             compaction.setBottommostLevelCompaction(BottommostLevelCompaction.kForceOptimized);
-            db.compactRange(sectors, null, null, compaction);
-            compactStreams(compaction);
+            compact(Column.SECTORS, compaction);
+            // Nothing is written again that lies in files of its own.
+            compaction.setBottommostLevelCompaction(BottommostLevelCompaction.kSkip);
+            compact(Column.STREAMS, compaction);
             long room = dir.toFile().getUsableSpace() - owedBytes() - keptBytes;
-            double part = deadPart() > deadPartMax ? oldestPart(room / 2) : 0;
+            double part = deadPart() > deadPartMax && !uncompacted.contains(Column.SECTORS) ? oldestPart(room / 2) : 0;
             if (part == 0) {
                 return false;
             }
             setMovedPart(part);
             try {
                 compaction.setBottommostLevelCompaction(BottommostLevelCompaction.kForce);
-                db.compactRange(sectors, null, null, compaction);
+                compact(Column.SECTORS, compaction);
             } finally {
                 setMovedPart(0);
             }
@@ -444,10 +465,10 @@ final class Rocks implements AutoCloseable {
         }
     }
 
-    /** What is deleted goes, and nothing is written again that lies in files of its own. */
-    private void compactStreams(CompactRangeOptions compaction) throws RocksDBException {
-        compaction.setBottommostLevelCompaction(BottommostLevelCompaction.kSkip);
-        db.compactRange(family(Column.STREAMS), null, null, compaction);
+    private void compact(Column column, CompactRangeOptions compaction) throws RocksDBException {
+        if (!uncompacted.contains(column)) {
+            db.compactRange(family(column), null, null, compaction);
+        }
     }
 
     /** How much of the blob files is deleted sectors, as far as compactions have met them. */
@@ -509,6 +530,7 @@ final class Rocks implements AutoCloseable {
     }
 
     StoreException failure(String what, RocksDBException e) {
+        damagedTables.met(e);
         return new StoreException(code(e), "cannot " + what + " in " + dir + ": " + e.getMessage(), e);
     }
 

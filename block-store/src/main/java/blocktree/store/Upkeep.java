@@ -4,6 +4,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
 import org.rocksdb.CompactRangeOptions;
+import org.rocksdb.RocksDBException;
 import org.rocksdb.WriteBatch;
 
 /** What a store does besides reading and writing: snapshots, collection, scrub and fsck. Thread-safe. */
@@ -148,6 +149,16 @@ final class Upkeep implements AutoCloseable, Collector.Surroundings {
         return ledger.rocks()
                 .reclaimSectors(
                         compaction, isSpaceLow() ? DEAD_PART_MAX_WHEN_LOW : DEAD_PART_MAX, ledger.reserveBytes() / 4);
+    }
+
+    @Override
+    public void metDamage(RocksDBException e) {
+        ledger.rocks().damagedTables().met(e);
+    }
+
+    @Override
+    public boolean takeOutDamage() {
+        return ledger.salvageTables();
     }
 
     @Override

@@ -142,6 +142,16 @@ class CollectorTest {
         }
 
         @Override
+        public void metDamage(RocksDBException e) {
+            throw new AssertionError(e);
+        }
+
+        @Override
+        public boolean takeOutDamage() {
+            return false;
+        }
+
+        @Override
         public void write(WriteBatch batch) throws StoreException {
             try (WriteOptions writeOptions = new WriteOptions()) {
                 db.write(writeOptions, batch);
