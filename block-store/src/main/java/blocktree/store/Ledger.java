@@ -1360,8 +1360,13 @@ final class Ledger implements CommitPort, AutoCloseable {
         if (free < needed) {
             throw new StoreException(
                     StoreException.Code.NO_SPACE,
-                    Math.max(0, free) + " bytes are free in " + rocks.dir() + ", a commit of " + bytes + " bytes needs "
-                            + needed);
+                    ("%d MiB are free in %s; a write of %d KiB needs %d MiB, most of it kept for removing files and for the"
+                                    + " database's own work: make room")
+                            .formatted(
+                                    Math.max(0, free) >> 20,
+                                    rocks.dir(),
+                                    bytes + 1023 >> 10,
+                                    needed + (1 << 20) - 1 >> 20));
         }
     }
 
