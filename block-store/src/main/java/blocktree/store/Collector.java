@@ -83,17 +83,18 @@ final class Collector implements AutoCloseable {
 
     /**
      * How often and how fast the background thread works. {@code stateGraceMillis} is as long as a reader may take from learning a
-     * state root to opening an iterator.
+     * state root to opening an iterator. {@code heldMillis} is how long what somebody holds open waits at least for the first look
+     * whether he still does, and for what waited for it.
      */
-    record Timing(long intervalMillis, long keysPerSecond, long stateGraceMillis) {
+    record Timing(long intervalMillis, long keysPerSecond, long stateGraceMillis, long heldMillis) {
 
-        static final Timing DEFAULT = new Timing(5_000, 50_000, 60_000);
+        static final Timing DEFAULT = new Timing(5_000, 50_000, 60_000, 60_000);
     }
 
     /** What was removed since the store was opened. */
     record Collected(long headers, long sectors, long nodes, long stateNodes) {}
 
-    /** How often the holders of what is held open are looked for at most. */
+    /** How often the holders are looked for of what was held open at the last look too: each is a collection of the whole heap. */
     private static final long LET_GO_NANOS = TimeUnit.MINUTES.toNanos(10);
 
     private static final long LET_GO_URGENT_NANOS = TimeUnit.SECONDS.toNanos(2);
@@ -105,6 +106,9 @@ final class Collector implements AutoCloseable {
     private static final int FAN_OUT_LOG2 = 7;
     private static final int LEVELS_MAX = 10;
     private static final long FULL_PASS_INTERVAL_NANOS = TimeUnit.MINUTES.toNanos(10);
+    /** Full passes take no more than this part of the time, while they come more often than that. */
+    private static final int FULL_PASS_DIVISOR = 50;
+
     /** Deleted sectors after which the blob files are compacted: this many, and this part of all. */
     private static final long RECLAIM_SECTORS_MIN = 4_096;
 
@@ -140,11 +144,13 @@ final class Collector implements AutoCloseable {
     private long examinedPosition; // records up to here have been looked at once
     private long expiredPosition; // records up to here have been looked at since they left the retention window
     private final Set<Long> heldOpen = new HashSet<>(); // positions of records kept back for a reader
+    private Set<Long> heldStill = Set.of(); // of those, what was held when holders were looked for
     private final Set<Long> heldState = new HashSet<>(); // and of state records in their grace
     private final Map<BlockId, Left> newestLeft = new HashMap<>(); // of the pass under way
     private final Set<BlockId> damaged = new HashSet<>(); // blocks that could not be collected, each told once
     private boolean fullPassWanted = true;
     private long fullPassNanos = System.nanoTime() - FULL_PASS_INTERVAL_NANOS;
+    private long fullPassTookNanos;
     private long stateSafePosition;
     private long stateCandidatePosition;
     private long stateCandidateNanos = System.nanoTime();
@@ -258,6 +264,7 @@ final class Collector implements AutoCloseable {
                 heldState.clear();
                 fullPassNanos = System.nanoTime();
                 fullPassWanted = !pass(0, limit, Long.MAX_VALUE);
+                fullPassTookNanos = System.nanoTime() - fullPassNanos;
             } else {
                 pass(examinedPosition + 1, limit, Long.MAX_VALUE);
                 pass(expiredPosition + 1, examinedPosition, around.nowMillis() - retention.windowMillis());
@@ -278,8 +285,11 @@ final class Collector implements AutoCloseable {
     private void letGo(boolean low, boolean awaited) {
         long now = System.nanoTime();
         long sinceNanos = now - letGoNanos;
-        if (awaited || low && sinceNanos >= LET_GO_URGENT_NANOS || !heldOpen.isEmpty() && sinceNanos >= LET_GO_NANOS) {
+        boolean due = sinceNanos >= LET_GO_NANOS
+                || sinceNanos >= TimeUnit.MILLISECONDS.toNanos(timing.heldMillis()) && !heldStill.containsAll(heldOpen);
+        if (awaited || low && sinceNanos >= LET_GO_URGENT_NANOS || !heldOpen.isEmpty() && due) {
             letGoNanos = now;
+            heldStill = Set.copyOf(heldOpen);
             openGenerations.letGo();
         }
     }
@@ -289,7 +299,9 @@ final class Collector implements AutoCloseable {
             snapshotDeleted = false;
             return true;
         }
-        return fullPassWanted && System.nanoTime() - fullPassNanos >= FULL_PASS_INTERVAL_NANOS;
+        long pauseNanos =
+                Math.max(TimeUnit.MILLISECONDS.toNanos(timing.heldMillis()), FULL_PASS_DIVISOR * fullPassTookNanos);
+        return fullPassWanted && System.nanoTime() - fullPassNanos >= Math.min(pauseNanos, FULL_PASS_INTERVAL_NANOS);
     }
 
     /** State nodes that were superseded at or before a checkpoint go only a while later: a reader may hold the root before it. */

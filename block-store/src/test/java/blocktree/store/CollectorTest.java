@@ -22,6 +22,7 @@ import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -48,7 +49,7 @@ class CollectorTest {
 
     private static final long MINUTE = 60_000;
     private static final long DAY = 24 * 60 * MINUTE;
-    private static final Collector.Timing AT_ONCE = new Collector.Timing(1_000_000, Long.MAX_VALUE, 0);
+    private static final Collector.Timing AT_ONCE = new Collector.Timing(1_000_000, Long.MAX_VALUE, 0, 600_000);
 
     @TempDir
     Path directory;
@@ -519,8 +520,8 @@ class CollectorTest {
         for (int i = 0; i < 50; i++) {
             model.commit();
         }
-        Collector collector =
-                new Collector(db, families, open, Retention.NONE, around, new Collector.Timing(1, Long.MAX_VALUE, 0));
+        Collector collector = new Collector(
+                db, families, open, Retention.NONE, around, new Collector.Timing(1, Long.MAX_VALUE, 0, 600_000));
         collector.start();
         while (count(families.garbage()) > 0) {
             Thread.onSpinWait();
@@ -548,6 +549,36 @@ class CollectorTest {
                 assertThrows(StoreException.class, () -> collector.collect(true))
                         .code());
         assertEquals(before, present());
+    }
+
+    @Test
+    void whatNobodyHoldsAnyMoreGoesSoonWithAllThatWaitedForIt() throws Exception {
+        Model model = new Model(new Random(16));
+        for (int i = 0; i < 60; i++) {
+            model.commit();
+        }
+        List<Object> holders = new ArrayList<>();
+        for (Map.Entry<BlockId, List<Version>> block : model.blocks.entrySet()) {
+            for (Version version : block.getValue()) {
+                Object holder = new Object();
+                holders.add(holder);
+                assertTrue(open.register(holder, block.getKey(), version.generation));
+            }
+        }
+        int all = count(families.garbage());
+        Collector.Timing soon = new Collector.Timing(1, Long.MAX_VALUE, 0, 1);
+        try (Collector collector = new Collector(db, families, open, Retention.NONE, around, soon)) {
+            collector.collect(true);
+            assertEquals(all, count(families.garbage()));
+            Reference.reachabilityFence(holders);
+            holders.clear();
+            collector.start();
+            long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+            while (count(families.garbage()) > 0 && System.nanoTime() < end) {
+                Thread.sleep(1);
+            }
+            assertEquals(0, count(families.garbage()));
+        }
     }
 
     @Test
