@@ -16,14 +16,15 @@ final class Gcm {
 
     private static final int TAG_BITS = 128;
     private static final int AAD_SIZE_MAX = 96;
+    private static final int KEY_SIZE = 32;
 
     private static final ThreadLocal<Gcm> OWN = ThreadLocal.withInitial(Gcm::new);
 
     /** For callers to build their associated data in, without allocating. */
     final byte[] aad = new byte[AAD_SIZE_MAX];
 
-    private final Cipher sealer = newCipher();
-    private final Cipher opener = newCipher();
+    private final Cipher sealer = newCipher(Cipher.ENCRYPT_MODE);
+    private final Cipher opener = newCipher(Cipher.DECRYPT_MODE);
     private final byte[] nonce = new byte[NONCE_SIZE];
 
     private Gcm() {}
@@ -33,9 +34,15 @@ final class Gcm {
         return OWN.get();
     }
 
-    private static Cipher newCipher() {
+    /**
+     * Initialised once: a Cipher chooses its provider by its first key, and one whose first key was refused, such as one that another thread has just destroyed, has no provider left for any later one.
+     */
+    private static Cipher newCipher(int mode) {
         try {
-            return Cipher.getInstance("AES/GCM/NoPadding");
+            Cipher cipher = Cipher.getInstance("AES/GCM/NoPadding");
+            cipher.init(
+                    mode, ZeroableKey.aes(new byte[KEY_SIZE]), new GCMParameterSpec(TAG_BITS, new byte[NONCE_SIZE]));
+            return cipher;
         } catch (GeneralSecurityException e) {
             throw new IllegalStateException("this Java has no AES/GCM", e);
         }

@@ -157,6 +157,25 @@ class SectorCipherTest {
     }
 
     @Test
+    void aThreadWhoseFirstKeyWasDestroyedGoesOnWithTheNext() throws Exception {
+        ZeroableKey destroyed = ZeroableKey.aes(new byte[32]);
+        destroyed.destroy();
+        ExecutorService thread = Executors.newSingleThreadExecutor();
+        try {
+            Future<byte[]> content = thread.submit(() -> {
+                byte[] out = new byte[100];
+                assertThrows(
+                        IllegalStateException.class,
+                        () -> Gcm.own().seal(destroyed, new byte[0], 0, new byte[16], 0, 16, out, 0));
+                return open(cipher, key, Kind.SECTOR, 1, seal(cipher, key, Kind.SECTOR, 1, new byte[16]));
+            });
+            assertArrayEquals(new byte[16], content.get());
+        } finally {
+            thread.shutdownNow();
+        }
+    }
+
+    @Test
     void differentKeysAndEpochsNeverShareASubkey() {
         BlockKey first = BlockKey.random(BLOCK, 1);
         BlockKey second = BlockKey.random(BLOCK, 1);
