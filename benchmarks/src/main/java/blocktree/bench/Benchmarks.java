@@ -39,8 +39,9 @@ public final class Benchmarks implements Callable<Integer> {
             names = "--sides",
             split = ",",
             paramLabel = "SIDE",
-            description = "Only these of: disk, gocryptfs, blocktree, memory.")
-    private Set<String> sideNames = Sides.NAMES;
+            description =
+                    "Only these of: disk, gocryptfs, blocktree, memory, libfuse2, write-back. The last two are Blocktree mounted in other ways (default: all but these).")
+    private Set<String> sideNames = Sides.USUAL;
 
     @Option(names = "--rounds", paramLabel = "N", description = "Rounds, of which the median is shown (default: 3).")
     private int rounds = 3;

@@ -10,20 +10,23 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 
-/** A node of one mount with default options, as {@code btnode init} and {@code btnode run} make it. */
+/** A node of one mount with default options unless others are given, as {@code btnode init} and {@code btnode run} make it. */
 final class Blocktree implements Side {
     /** As bin/btnode sets it. */
     static final Map<String, String> ENVIRONMENT = Map.of("MALLOC_ARENA_MAX", "2", "MALLOC_MMAP_THRESHOLD_", "262144");
 
+    private final String name;
     private final Path root;
     private final NodeProcess process;
 
-    Blocktree(Path directory) throws IOException {
-        root = Files.createDirectories(directory.resolve("blocktree"));
+    /** @param arguments more of them for {@code btnode run} */
+    Blocktree(Path directory, String name, String... arguments) throws IOException {
+        this.name = name;
+        root = Files.createDirectories(directory.resolve(name));
         try {
-            process = NodeDirectory.in(directory.resolve("blocktree.node"), NodeProgram.find())
+            process = NodeDirectory.in(directory.resolve(name + ".node"), NodeProgram.find())
                     .init()
-                    .start(NodeOptions.mountedOn(root).withEnvironment(ENVIRONMENT));
+                    .start(NodeOptions.mountedOn(root).withArguments(arguments).withEnvironment(ENVIRONMENT));
         } catch (HarnessException e) {
             throw new IOException(e);
         }
@@ -31,7 +34,7 @@ final class Blocktree implements Side {
 
     @Override
     public String name() {
-        return Sides.BLOCKTREE;
+        return name;
     }
 
     @Override

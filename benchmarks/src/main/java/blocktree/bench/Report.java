@@ -25,6 +25,9 @@ final class Report {
             "CPU gocryptfs",
             "CPU blocktree");
 
+    private static final List<String> BINDINGS_HEAD =
+            List.of("row", "unit", "libfuse2", "libfuse3", "write-back", "libfuse3 ×", "write-back ×");
+
     private final Results results;
     private final Scale scale;
     private final int rounds;
@@ -62,6 +65,53 @@ final class Report {
         return lines;
     }
 
+    /** The same node mounted in other ways; empty when none of them was measured. */
+    private List<List<String>> bindings() {
+        List<List<String>> lines = new ArrayList<>();
+        lines.add(BINDINGS_HEAD);
+        for (Row row : results.rows()) {
+            OptionalDouble own = results.figure(row, Sides.BLOCKTREE);
+            OptionalDouble writeBack = results.figure(row, Sides.WRITE_BACK);
+            OptionalDouble libfuse2 = results.figure(row, Sides.LIBFUSE2);
+            if (writeBack.isPresent() || libfuse2.isPresent()) {
+                lines.add(List.of(
+                        row.id(),
+                        row.unit().label(),
+                        cell(libfuse2),
+                        cell(own),
+                        cell(writeBack),
+                        ratio(row, own, libfuse2),
+                        ratio(row, writeBack, libfuse2)));
+            }
+        }
+        return lines.size() == 1 ? List.of() : lines;
+    }
+
+    private void appendBindings(StringBuilder page) {
+        List<List<String>> lines = bindings();
+        if (!lines.isEmpty()) {
+            page.append("""
+                    ## Ways to mount
+
+                    *libfuse3* is the default and *write-back* the same with `--write-back-cache`; *×* says how many times as good as through libfuse 2.
+
+                    """);
+            appendTable(page, lines);
+            page.append('\n');
+        }
+    }
+
+    private static void appendTable(StringBuilder page, List<List<String>> lines) {
+        for (int i = 0; i < lines.size(); i++) {
+            page.append("| ").append(String.join(" | ", lines.get(i))).append(" |\n");
+            if (i == 0) {
+                page.append("| --- | --- |")
+                        .append(" ---: |".repeat(lines.get(0).size() - 2))
+                        .append('\n');
+            }
+        }
+    }
+
     private static String cell(OptionalDouble value) {
         return value.isPresent() ? Unit.format(value.getAsDouble()) : "–";
     }
@@ -74,8 +124,16 @@ final class Report {
 
     /** In columns, for a terminal. */
     String text() {
-        List<List<String>> lines = lines();
         StringBuilder text = new StringBuilder();
+        appendColumns(text, lines());
+        List<List<String>> bindings = bindings();
+        if (!bindings.isEmpty()) {
+            appendColumns(text.append('\n'), bindings);
+        }
+        return text.append(memory()).append('\n').toString();
+    }
+
+    private static void appendColumns(StringBuilder text, List<List<String>> lines) {
         for (List<String> line : lines) {
             for (int column = 0; column < line.size(); column++) {
                 int index = column;
@@ -90,7 +148,6 @@ final class Report {
             text.setLength(text.toString().stripTrailing().length());
             text.append('\n');
         }
-        return text.append(memory()).append('\n').toString();
     }
 
     private String memory() {
@@ -112,16 +169,9 @@ final class Report {
                 same mount: what FUSE and the binding cost. *CPU* is the processor time that the daemon took under the clock.
 
                 """.formatted(rounds));
-        List<List<String>> lines = lines();
-        for (int i = 0; i < lines.size(); i++) {
-            page.append("| ").append(String.join(" | ", lines.get(i))).append(" |\n");
-            if (i == 0) {
-                page.append("| --- | --- |")
-                        .append(" ---: |".repeat(HEAD.size() - 2))
-                        .append('\n');
-            }
-        }
+        appendTable(page, lines());
         page.append("\n").append(memory()).append("\n\n");
+        appendBindings(page);
         appendGrowth(page);
         appendDaemon(page);
         page.append("## Rows\n\n");

@@ -15,8 +15,19 @@ final class Sides implements AutoCloseable {
     static final String BLOCKTREE = "blocktree";
     static final String IN_MEMORY = "memory";
 
-    static final Set<String> NAMES =
-            Collections.unmodifiableSet(new LinkedHashSet<>(List.of(PLAIN_DISK, GOCRYPTFS, BLOCKTREE, IN_MEMORY)));
+    /** {@link #BLOCKTREE} with other ways to mount. */
+    static final String LIBFUSE2 = "libfuse2";
+
+    static final String WRITE_BACK = "write-back";
+
+    /** Those that are measured unless others are asked for. */
+    static final Set<String> USUAL = set(PLAIN_DISK, GOCRYPTFS, BLOCKTREE, IN_MEMORY);
+
+    static final Set<String> NAMES = set(PLAIN_DISK, GOCRYPTFS, BLOCKTREE, IN_MEMORY, LIBFUSE2, WRITE_BACK);
+
+    private static Set<String> set(String... names) {
+        return Collections.unmodifiableSet(new LinkedHashSet<>(List.of(names)));
+    }
 
     private final List<Side> sides = new ArrayList<>();
 
@@ -30,7 +41,13 @@ final class Sides implements AutoCloseable {
                 sides.add(new Gocryptfs(directory));
             }
             if (names.contains(BLOCKTREE)) {
-                sides.add(new Blocktree(directory));
+                sides.add(new Blocktree(directory, BLOCKTREE));
+            }
+            if (names.contains(LIBFUSE2)) {
+                sides.add(new Blocktree(directory, LIBFUSE2, "--fuse-library", "libfuse2"));
+            }
+            if (names.contains(WRITE_BACK)) {
+                sides.add(new Blocktree(directory, WRITE_BACK, "--write-back-cache"));
             }
             if (names.contains(IN_MEMORY)) {
                 sides.add(new MemoryMount(directory, scale.footprintBytes()));

@@ -16,7 +16,7 @@ enum SmallFiles implements Row {
             workspace.side().sync();
         }
     },
-    STAT("stat", "stat each of them, the kernel's entries having expired", 1.2) {
+    STAT("stat", "stat each of them, more than a second later: a kernel that is not told of changes asks again", 1.2) {
         @Override
         public void prepare(Workspace workspace) throws IOException {
             createAll(workspace);
@@ -29,6 +29,21 @@ enum SmallFiles implements Row {
             for (int i = 0; i < workspace.scale().fileCount(); i++) {
                 Files.readAttributes(file(workspace, i), PosixFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
             }
+        }
+    },
+    LIST("ls-lR", "ls -lR of them, more than a second later", 1.2) {
+        @Override
+        public void prepare(Workspace workspace) throws IOException {
+            STAT.prepare(workspace);
+        }
+
+        @Override
+        public void run(Workspace workspace) throws IOException {
+            Processes.run(
+                    "sh",
+                    "-c",
+                    "ls -lR \"$0\" >/dev/null",
+                    workspace.directory().toString());
         }
     },
     UNLINK("unlink", "remove each of them, then sync", 1.2) {
@@ -47,7 +62,7 @@ enum SmallFiles implements Row {
     };
 
     private static final int FILE_SIZE_BYTES = 100;
-    /** Both daemons let the kernel answer by itself for 1 s. */
+    /** gocryptfs, and a mount through libfuse 2, let the kernel answer by itself for 1 s. */
     private static final Duration KERNEL_TIMEOUT = Duration.ofMillis(1200);
 
     private final String label;

@@ -32,7 +32,7 @@ enum SourceTrees implements Row {
             workspace.side().sync();
         }
     },
-    GIT_STATUS("git-status", "git status in that clone, the kernel's entries having expired", 3.0) {
+    GIT_STATUS("git-status", "git status in that clone, more than a second later", 3.0) {
         @Override
         public void prepare(Workspace workspace) throws IOException {
             GIT_CLONE.run(workspace);
