@@ -234,7 +234,8 @@ public final class FuseMount {
                 loop.pendingCount(),
                 loop.oldestPendingMillis(),
                 loop.slowCount(),
-                loop.threadCount());
+                loop.threadCount(),
+                connection.operations().knownInodeCount());
     }
 
     /**

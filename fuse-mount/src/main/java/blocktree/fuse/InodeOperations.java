@@ -62,14 +62,14 @@ final class InodeOperations extends MountOperations {
     /** Open files by their handles. */
     private final Map<Long, OpenFile> openFiles = new ConcurrentHashMap<>();
 
-    /** References that the kernel holds, by inode. */
-    private final Map<Long, Long> references = new ConcurrentHashMap<>();
+    private final KnownInodes known;
 
     private volatile boolean writeBackCache;
 
     InodeOperations(NativeFuse3 fuse, FileSystem fileSystem, MountOptions options) {
         super(fileSystem, options);
-        cache = new KernelCache(fuse, fileSystem, references::containsKey);
+        known = new KnownInodes(options.knownInodesMax());
+        cache = new KernelCache(fuse, fileSystem, known::contains);
         attributeRequests = new AttributeRequests(fileSystem, this);
     }
 
@@ -103,10 +103,14 @@ final class InodeOperations extends MountOperations {
     }
 
     @Override
+    int knownInodeCount() {
+        return known.size();
+    }
+
+    @Override
     void ended() {
         openFiles.keySet().forEach(this::release);
-        references.forEach(fileSystem::forget);
-        references.clear();
+        known.clear(fileSystem::forget);
     }
 
     void answer(InodeRequestThread request) {
@@ -228,20 +232,23 @@ final class InodeOperations extends MountOperations {
 
     // ------------------------------------------------------------------------------------------------ references
 
-    /** The kernel is about to be given a reference that the file system has counted. */
-    private void give(long inode) {
-        references.merge(inode, 1L, Long::sum);
+    /** The kernel is about to be given a reference, by this name, that the file system has counted. */
+    private void give(Attributes attributes, long directory, Name name) {
+        KnownInodes.Expired expired = known.give(attributes.inode(), attributes.isDirectory(), directory, name);
+        if (expired != null) {
+            cache.expire(expired.directory(), expired.name());
+        }
     }
 
     private void forget(long inode, long count) {
-        references.computeIfPresent(inode, (key, held) -> held > count ? Long.valueOf(held - count) : null);
+        known.takeBack(inode, count);
         fileSystem.forget(inode, count);
     }
 
-    private void replyEntry(InodeRequestThread request, Attributes attributes) {
+    private void replyEntry(InodeRequestThread request, Name name, Attributes attributes) {
         long out = request.replyBody();
         putEntry(out, attributes);
-        give(attributes.inode());
+        give(attributes, request.node(), name);
         request.replyFrom(out, KernelStructs.ENTRY_SIZE_BYTES, () -> forget(attributes.inode(), 1));
     }
 
@@ -252,9 +259,11 @@ final class InodeOperations extends MountOperations {
     // ------------------------------------------------------------------------------------------------ names
 
     private void lookup(InodeRequestThread request) throws FileSystemException {
+        Name name;
         Attributes found;
         try {
-            found = fileSystem.lookup(request.node(), name(request, 0));
+            name = name(request, 0);
+            found = fileSystem.lookup(request.node(), name);
         } catch (FileSystemException e) {
             if (e.code() != Code.NOT_FOUND) {
                 throw e;
@@ -263,25 +272,26 @@ final class InodeOperations extends MountOperations {
             request.reply(0, KernelStructs.ENTRY_SIZE_BYTES);
             return;
         }
-        replyEntry(request, cache.recall(found.inode()) ? fileSystem.getAttributes(found.inode()) : found);
+        replyEntry(request, name, cache.recall(found.inode()) ? fileSystem.getAttributes(found.inode()) : found);
     }
 
     private void symlink(InodeRequestThread request) throws FileSystemException {
         Name name = name(request, 0);
         byte[] target = request.bodyString(name.sizeBytes() + 1);
-        replyEntry(request, fileSystem.makeSymlink(request.caller(), request.node(), name, target));
+        replyEntry(request, name, fileSystem.makeSymlink(request.caller(), request.node(), name, target));
     }
 
     private void makeNode(InodeRequestThread request) throws FileSystemException {
         long device = Integer.toUnsignedLong(request.bodyInt(4));
+        Name name = name(request, 16);
         replyEntry(
-                request,
-                fileSystem.makeNode(request.caller(), request.node(), name(request, 16), request.bodyInt(0), device));
+                request, name, fileSystem.makeNode(request.caller(), request.node(), name, request.bodyInt(0), device));
     }
 
     private void makeDirectory(InodeRequestThread request) throws FileSystemException {
         int mode = request.bodyInt(0) & PERMISSIONS_MASK;
-        replyEntry(request, fileSystem.makeDirectory(request.caller(), request.node(), name(request, 8), mode));
+        Name name = name(request, 8);
+        replyEntry(request, name, fileSystem.makeDirectory(request.caller(), request.node(), name, mode));
     }
 
     private void rename(InodeRequestThread request, int namesOffset, int flags) throws FileSystemException {
@@ -298,7 +308,8 @@ final class InodeOperations extends MountOperations {
     }
 
     private void link(InodeRequestThread request) throws FileSystemException {
-        replyEntry(request, fileSystem.link(request.bodyLong(0), request.node(), name(request, 8)));
+        Name name = name(request, 8);
+        replyEntry(request, name, fileSystem.link(request.bodyLong(0), request.node(), name));
     }
 
     // ------------------------------------------------------------------------------------------------ open files
@@ -355,9 +366,10 @@ final class InodeOperations extends MountOperations {
     }
 
     private void create(InodeRequestThread request) throws FileSystemException {
-        Created created = create(request, request.bodyInt(0));
+        Name name = name(request, 16);
+        Created created = create(request, name, request.bodyInt(0));
         long inode = created.attributes().inode();
-        give(inode);
+        give(created.attributes(), request.node(), name);
         putEntry(request.replyBody(), created.attributes());
         putOpen(request.replyBody() + KernelStructs.ENTRY_SIZE_BYTES, created.handle());
         request.replyFrom(request.replyBody(), KernelStructs.ENTRY_SIZE_BYTES + KernelStructs.OPEN_SIZE_BYTES, () -> {
@@ -366,8 +378,7 @@ final class InodeOperations extends MountOperations {
         });
     }
 
-    private Created create(InodeRequestThread request, int flags) throws FileSystemException {
-        Name name = name(request, 16);
+    private Created create(InodeRequestThread request, Name name, int flags) throws FileSystemException {
         try {
             int permissions = request.bodyInt(4) & PERMISSIONS_MASK;
             OpenMode mode = neededMode(flags, true);
@@ -513,7 +524,7 @@ final class InodeOperations extends MountOperations {
                 KernelStructs.putNoEntry(out + used, 0);
             } else {
                 putEntry(out + used, attributes);
-                give(attributes.inode());
+                give(attributes, request.node(), Name.wrap(entry.name));
                 given.add(attributes.inode());
             }
             used += KernelStructs.ENTRY_SIZE_BYTES;

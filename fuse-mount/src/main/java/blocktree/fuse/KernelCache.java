@@ -114,13 +114,7 @@ final class KernelCache implements Changes.Listener {
     public void nameChanged(long directory, Name name) {
         if (concerns(directory)) {
             long node = node(directory);
-            notify(() -> {
-                byte[] bytes = name.bytes();
-                long address = MEMORY.allocateMemory(bytes.length + 1L, true);
-                MEMORY.putByteArray(address, bytes, 0, bytes.length);
-                fuse.functions.fuse_lowlevel_notify_inval_entry(session, node, address, bytes.length);
-                MEMORY.freeMemory(address);
-            });
+            notify(() -> invalidateName(node, name));
         }
     }
 
@@ -128,6 +122,19 @@ final class KernelCache implements Changes.Listener {
     private boolean concerns(long inode) {
         InodeRequestThread thread = InodeRequestThread.current();
         return (thread == null || thread.cache() != this) && (inode == root || isKnown.test(inode));
+    }
+
+    /** Has the kernel drop a name, unless it is in use, and what is below it. {@code node} is the directory's number in this mount. */
+    void expire(long node, Name name) {
+        var unused = run(() -> invalidateName(node, name));
+    }
+
+    private void invalidateName(long node, Name name) {
+        byte[] bytes = name.bytes();
+        long address = MEMORY.allocateMemory(bytes.length + 1L, true);
+        MEMORY.putByteArray(address, bytes, 0, bytes.length);
+        fuse.functions.fuse_lowlevel_notify_inval_entry(session, node, address, bytes.length);
+        MEMORY.freeMemory(address);
     }
 
     private long node(long inode) {

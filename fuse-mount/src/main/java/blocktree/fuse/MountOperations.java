@@ -64,6 +64,9 @@ abstract class MountOperations {
      */
     abstract Caller changer(RequestThread request, boolean kills);
 
+    /** Inodes that the kernel has references to, as far as the library tells. */
+    abstract int knownInodeCount();
+
     /** The mount is gone: gives back what the kernel, cut off, has not. */
     abstract void ended();
 

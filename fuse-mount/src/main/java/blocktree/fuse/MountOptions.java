@@ -14,9 +14,9 @@ import org.jspecify.annotations.Nullable;
  * @param noExec no program can be started from it
  * @param name what mount(8) and df(1) show as the device
  * @param subtype shown as the type: {@code fuse.subtype}
- * @param attributeTimeout how long the kernel may answer stat(2) without asking
- * @param entryTimeout how long the kernel, and the directory cache of the mount, may resolve a name without asking
- * @param pageCache what the kernel may keep of a file's content from one open(2) to the next
+ * @param attributeTimeout how long the kernel may answer stat(2) without asking, where it is not told of changes ({@link Library#LIBFUSE2})
+ * @param entryTimeout how long the kernel, and the directory cache of the mount, may resolve a name without asking, where it is not told of changes; how long it may take a name for missing everywhere
+ * @param pageCache what the kernel may keep of a file's content from one open(2) to the next, where it is not told of changes
  * @param threadCount threads that serve the mount as long as none is held up
  * @param threadCountMax how far their number may grow while all are held up, at least {@code threadCount}
  * @param slowAfter a request that runs longer is reported as {@code operation_slow}
@@ -24,6 +24,7 @@ import org.jspecify.annotations.Nullable;
  * @param library through which library; null: the first of {@link Library} that is here
  * @param writeBackCache the kernel may keep what was written for a while (with {@link Library#LIBFUSE3}): small writes need no request of their own, and reach the tree when it
  *     writes them back, with fsync(2) and with close(2). Only for the one mount that changes the tree: the kernel then believes nobody else about the size of a file
+ * @param knownInodesMax about how many inodes the kernel may know (with {@link Library#LIBFUSE3}) before it is asked to drop those that it did not ask about for longest
  * @param autoUnmount a small process unmounts when this one dies, however it dies
  */
 public record MountOptions(
@@ -43,6 +44,7 @@ public record MountOptions(
         Duration requestTimeout,
         @Nullable Library library,
         boolean writeBackCache,
+        int knownInodesMax,
         boolean autoUnmount) {
 
     private static final Pattern PLAIN = Pattern.compile("[A-Za-z0-9._:@/+-]{1,128}");
@@ -93,6 +95,7 @@ public record MountOptions(
                 Duration.ofMinutes(2),
                 null,
                 false,
+                65_536,
                 true);
     }
 
@@ -176,6 +179,12 @@ public record MountOptions(
         return draft.finished();
     }
 
+    public MountOptions withKnownInodesMax(int value) {
+        Draft draft = new Draft(this);
+        draft.knownInodesMax = value;
+        return draft.finished();
+    }
+
     public MountOptions withAutoUnmount(boolean value) {
         Draft draft = new Draft(this);
         draft.autoUnmount = value;
@@ -203,6 +212,7 @@ public record MountOptions(
         Library library;
 
         boolean writeBackCache;
+        int knownInodesMax;
         boolean autoUnmount;
 
         Draft(MountOptions options) {
@@ -222,6 +232,7 @@ public record MountOptions(
             requestTimeout = options.requestTimeout;
             library = options.library;
             writeBackCache = options.writeBackCache;
+            knownInodesMax = options.knownInodesMax;
             autoUnmount = options.autoUnmount;
         }
 
@@ -243,6 +254,7 @@ public record MountOptions(
                     requestTimeout,
                     library,
                     writeBackCache,
+                    knownInodesMax,
                     autoUnmount);
         }
     }

@@ -12,12 +12,18 @@ import java.util.Map;
  * @param oldestPendingMillis how long the oldest of them has been running, 0 when there is none
  * @param slowCount requests that ran longer than {@link MountOptions#slowAfter()}
  * @param threadCount threads that serve the mount now
+ * @param knownInodeCount inodes that the kernel has references to; 0 through libfuse 2, which keeps that to itself
  */
 public record MountStatistics(
-        Map<Operation, Count> operations, int pendingCount, long oldestPendingMillis, long slowCount, int threadCount) {
+        Map<Operation, Count> operations,
+        int pendingCount,
+        long oldestPendingMillis,
+        long slowCount,
+        int threadCount,
+        int knownInodeCount) {
 
     /** Of a mount that was never used. */
-    public static final MountStatistics NONE = new MountStatistics(Map.of(), 0, 0, 0, 0);
+    public static final MountStatistics NONE = new MountStatistics(Map.of(), 0, 0, 0, 0, 0);
 
     /** Of both mounts together. */
     public MountStatistics plus(MountStatistics other) {
@@ -29,12 +35,13 @@ public record MountStatistics(
                 pendingCount + other.pendingCount,
                 Math.max(oldestPendingMillis, other.oldestPendingMillis),
                 slowCount + other.slowCount,
-                threadCount + other.threadCount);
+                threadCount + other.threadCount,
+                knownInodeCount + other.knownInodeCount);
     }
 
     /** What stays true of a mount that is gone. */
     public MountStatistics afterwards() {
-        return new MountStatistics(operations, 0, 0, slowCount, 0);
+        return new MountStatistics(operations, 0, 0, slowCount, 0, 0);
     }
 
     /**

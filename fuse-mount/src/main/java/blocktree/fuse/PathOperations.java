@@ -245,6 +245,11 @@ final class PathOperations extends MountOperations {
     }
 
     @Override
+    int knownInodeCount() {
+        return 0;
+    }
+
+    @Override
     void ended() {
         openFiles.forEach((handle, file) -> {
             fileSystem.release(handle);

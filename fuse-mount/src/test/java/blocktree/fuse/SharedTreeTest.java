@@ -174,6 +174,31 @@ class SharedTreeTest {
     }
 
     @Test
+    void theKernelGivesUpTheNamesThatItDidNotAskForLately() throws Exception {
+        mounts.remove(0).unmount(LONG);
+        FuseMount mount = FuseMount.mount(
+                fileSystem,
+                one,
+                MountOptions.defaults().withLibrary(Library.LIBFUSE3).withKnownInodesMax(1000));
+        mounts.add(mount);
+        for (int directory = 0; directory < 20; directory++) {
+            Files.createDirectory(one.resolve("d" + directory));
+            for (int file = 0; file < 500; file++) {
+                Files.createFile(one.resolve("d" + directory + "/f" + file));
+            }
+        }
+        Await.until("most names are dropped", () -> mount.stats().knownInodeCount() < 1200);
+        for (int round = 0; round < 3; round++) {
+            for (int directory = 0; directory < 20; directory++) {
+                for (int file = 0; file < 500; file++) {
+                    assertEquals(0, Files.size(one.resolve("d" + directory + "/f" + file)));
+                }
+            }
+        }
+        Await.until("most names are dropped again", () -> mount.stats().knownInodeCount() < 1200);
+    }
+
+    @Test
     void bothAppendToOneFile() throws Exception {
         try (FileChannel first =
                         FileChannel.open(one.resolve("log"), StandardOpenOption.CREATE, StandardOpenOption.APPEND);

@@ -71,6 +71,7 @@ final class Metrics {
                     "How long the oldest of them has been running."),
             counter("fuse.slow", "btnode_slow_requests", "Requests that took long enough for operation_slow."),
             gauge("fuse.threads", "btnode_request_threads", "Threads that serve the mounts."),
+            gauge("fuse.known_inodes", "btnode_known_inodes", "Inodes that the kernel has references to."),
             gauge("process.heap_used_bytes", "btnode_heap_used_bytes", "Java heap in use."),
             gauge("process.heap_max_bytes", "btnode_heap_max_bytes", "Most that the Java heap may become."),
             new Number(

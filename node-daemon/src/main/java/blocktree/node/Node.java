@@ -260,6 +260,7 @@ final class Node {
         counters.put("fuse.oldest_pending_millis", statistics.oldestPendingMillis());
         counters.put("fuse.slow", statistics.slowCount());
         counters.put("fuse.threads", (long) statistics.threadCount());
+        counters.put("fuse.known_inodes", (long) statistics.knownInodeCount());
         latencies.addAll(latencies(statistics));
         counters.put("process.heap_used_bytes", runtime.totalMemory() - runtime.freeMemory());
         counters.put("process.heap_max_bytes", runtime.maxMemory());
