@@ -29,7 +29,7 @@ public final class FuseMount {
     private static final Logger log = LoggerFactory.getLogger(FuseMount.class);
     private static final Path DEVICE = Path.of("/dev/fuse");
     private static final Path CONFIGURATION = Path.of("/etc/fuse.conf");
-    private static final Path NOT_THERE = Path.of(".blocktree-not-there");
+    private static final String NOT_THERE = ".blocktree-not-there-";
     private static final Duration READY_TIMEOUT = Duration.ofSeconds(10);
     private static final Duration RETRY = Duration.ofMillis(50);
     private static final Duration GRACE = Duration.ofSeconds(2);
@@ -319,9 +319,9 @@ public final class FuseMount {
         loop.stop();
         Thread waker = new Thread(
                 () -> {
-                    while (!closed.isDone()) {
+                    for (int i = 0; !closed.isDone(); i++) {
                         try {
-                            root.deleteFile(NOT_THERE);
+                            root.deleteFile(Path.of(NOT_THERE + i)); // the kernel remembers that a name is missing
                         } catch (IOException e) {
                             // As it should: nothing has that name, and then the connection ends.
                             Thread.yield();

@@ -93,6 +93,7 @@ final class Main implements Runnable {
         registerChoice(commandLine, EventLog.Format.class);
         registerChoice(commandLine, RunCommand.Control.class);
         registerChoice(commandLine, RunCommand.LogLevel.class);
+        registerChoice(commandLine, Setting.FuseLibrary.class);
         registerChoice(commandLine, CompletionCommand.Shell.class);
         commandLine.setUsageHelpWidth(USAGE_COLUMNS_MAX);
         commandLine.setUsageHelpAutoWidth(true);

@@ -98,9 +98,9 @@ final class RunCommand implements Callable<Integer> {
 
     @Option(
             names = "--fuse-library",
-            paramLabel = "LIBRARY",
+            paramLabel = "automatic|libfuse3|libfuse2",
             description =
-                    "What mounts go through: ${COMPLETION-CANDIDATES}. Default: fuse_library of the configuration (automatic: libfuse3 where it is, else libfuse2).")
+                    "What mounts go through. Default: fuse_library of the configuration (automatic: libfuse3 where it is, else libfuse2).")
     private Setting.@Nullable FuseLibrary fuseLibrary;
 
     @Option(

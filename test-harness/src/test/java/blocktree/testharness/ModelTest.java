@@ -19,18 +19,34 @@ import org.slf4j.LoggerFactory;
  */
 class ModelTest {
     private static final Logger log = LoggerFactory.getLogger(ModelTest.class);
+    private static final int STEPS = Integer.getInteger("blocktree.model.steps", 40_000);
     private static final int STEPS_BETWEEN_COMPARISONS = 2000;
     private static final int RESTART_ONE_IN = 4;
 
     @Test
     @Timeout(1800)
     void theMountBehavesLikeAPlainDirectory() throws Exception {
-        int steps = Integer.getInteger("blocktree.model.steps", 40_000);
+        compare(STEPS);
+    }
+
+    @Test
+    @Timeout(1800)
+    void soItDoesWithAWriteBackCache() throws Exception {
+        compare(STEPS / 2, "--write-back-cache");
+    }
+
+    @Test
+    @Timeout(1800)
+    void soItDoesThroughLibfuse2() throws Exception {
+        compare(STEPS / 2, "--fuse-library", "libfuse2");
+    }
+
+    private static void compare(int steps, String... arguments) throws Exception {
         long seed = Long.getLong("blocktree.model.seed", System.nanoTime());
         log.atInfo().addKeyValue("seed", seed).addKeyValue("steps", steps).log("model_started");
         Posix.umask(022);
         try (TestNode node = TestNode.initialised()) {
-            node.withArguments("--allow-other").start();
+            node.withArguments("--allow-other").withArguments(arguments).start();
             Path plain = makeRoot(Files.createDirectory(node.work().resolve("plain")));
             Path mounted = makeRoot(node.mount());
             Random restarts = new Random(seed);

@@ -1,0 +1,7 @@
+package blocktree.testharness;
+
+class Libfuse3NodeMountTest extends NodeMountContractTest {
+    Libfuse3NodeMountTest() {
+        super("libfuse3");
+    }
+}
