@@ -156,9 +156,7 @@ final class InodeOperations extends MountOperations {
                 });
             case RequestThread.OPCODE_RELEASE ->
                 act(request, Operation.RELEASE, () -> {
-                    long handle = request.bodyLong(0);
-                    openFiles.remove(handle);
-                    fileSystem.release(handle);
+                    release(request.bodyLong(0));
                     request.reply(0, 0);
                 });
             case OPCODE_FSYNC ->

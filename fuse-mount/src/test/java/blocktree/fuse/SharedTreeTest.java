@@ -157,6 +157,28 @@ class SharedTreeTest {
     }
 
     @Test
+    void aFileThatIsClosedAgainIsNotAskedForEachTime() throws Exception {
+        mountOneAgainWithWriteBackCache();
+        FuseMount reading = mounts.get(0);
+        FuseMount keepingBack = mounts.get(1);
+        Files.writeString(one.resolve("file"), "content");
+        Await.until(
+                "the file is released",
+                () -> keepingBack.stats().operations().containsKey(Operation.RELEASE)); // counted when it is done
+        assertEquals(7, Files.size(two.resolve("file")));
+        long before = getattrCount(reading);
+        for (int i = 0; i < 100; i++) {
+            assertEquals(7, Files.size(two.resolve("file")));
+        }
+        assertTrue(getattrCount(reading) - before < 10, () -> reading.stats().toString());
+    }
+
+    private static long getattrCount(FuseMount mount) {
+        MountStatistics.Count count = mount.stats().operations().get(Operation.GETATTR);
+        return count == null ? 0 : count.count();
+    }
+
+    @Test
     void whatIsWrittenToAFileThatTheOtherHasOpenIsNotKeptBack() throws Exception {
         mountOneAgainWithWriteBackCache();
         Files.writeString(one.resolve("log"), "");
