@@ -136,6 +136,9 @@ public interface FileSystem extends AutoCloseable {
     /** Where to hear of changes, whoever makes them. */
     Changes changes();
 
+    /** The locks on its files, whoever holds them. */
+    FileLocks locks();
+
     /** The number that {@link #changes} has for the root. */
     default long rootNumber() {
         return ROOT_INODE;

@@ -27,6 +27,8 @@ public final class FileSystemException extends Exception {
         TOO_BIG,
         CROSS_DOMAIN,
         LOOP,
+        DEADLOCK,
+        TOO_MANY_LOCKS,
         NOT_SUPPORTED,
         CORRUPT,
         IO,

@@ -43,6 +43,7 @@ public final class MemoryFileSystem implements FileSystem {
     private final Map<Long, Inode> inodes = new ConcurrentHashMap<>();
     private final Map<Long, Handle> handles = new ConcurrentHashMap<>();
     private final Changes changes = new Changes();
+    private final FileLocks locks = new FileLocks();
     private final AtomicLong lastInode = new AtomicLong(ROOT_INODE);
     private final AtomicLong lastHandle = new AtomicLong();
     private final AtomicLong lastCookie = new AtomicLong();
@@ -990,6 +991,11 @@ public final class MemoryFileSystem implements FileSystem {
     @Override
     public Changes changes() {
         return changes;
+    }
+
+    @Override
+    public FileLocks locks() {
+        return locks;
     }
 
     @Override

@@ -53,6 +53,7 @@ public final class TreeFileSystem implements FileSystem {
     private final ReadAhead readAhead = new ReadAhead();
     private final History history;
     private final Changes changes = new Changes();
+    private final FileLocks locks = new FileLocks();
     private final SecureRandom random = new SecureRandom();
 
     private final ConcurrentMap<Long, Handle> handles = new ConcurrentHashMap<>();
@@ -1335,6 +1336,11 @@ public final class TreeFileSystem implements FileSystem {
     @Override
     public Changes changes() {
         return changes;
+    }
+
+    @Override
+    public FileLocks locks() {
+        return locks;
     }
 
     @Override

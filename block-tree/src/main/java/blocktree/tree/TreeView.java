@@ -222,6 +222,11 @@ final class TreeView implements FileSystem {
     }
 
     @Override
+    public FileLocks locks() {
+        return tree.locks();
+    }
+
+    @Override
     public long rootNumber() {
         return root;
     }

@@ -11,6 +11,7 @@ final class Errno {
     static final int ENXIO = 6;
     static final int E2BIG = 7;
     static final int EBADF = 9;
+    static final int EAGAIN = 11;
     static final int EACCES = 13;
     static final int EEXIST = 17;
     static final int EXDEV = 18;
@@ -22,12 +23,15 @@ final class Errno {
     static final int EROFS = 30;
     static final int EMLINK = 31;
     static final int ERANGE = 34;
+    static final int EDEADLK = 35;
     static final int ENAMETOOLONG = 36;
+    static final int ENOLCK = 37;
     static final int ENOSYS = 38;
     static final int ENOTEMPTY = 39;
     static final int ELOOP = 40;
     static final int ENODATA = 61;
     static final int EOPNOTSUPP = 95;
+    static final int ENOTCONN = 107;
     static final int ETIMEDOUT = 110;
     static final int ESTALE = 116;
 
@@ -55,6 +59,8 @@ final class Errno {
             case TOO_BIG -> E2BIG;
             case CROSS_DOMAIN -> EXDEV;
             case LOOP -> ELOOP;
+            case DEADLOCK -> EDEADLK;
+            case TOO_MANY_LOCKS -> ENOLCK;
             case NOT_SUPPORTED -> EOPNOTSUPP;
             case CORRUPT, IO, CLOSED -> EIO;
             case TIMED_OUT -> ETIMEDOUT;

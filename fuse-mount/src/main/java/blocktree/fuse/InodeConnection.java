@@ -100,6 +100,7 @@ final class InodeConnection implements Connection {
     @Override
     public void close() {
         operations.cache().stop();
+        operations.lockRequests().end(); // who waits for a lock is among those who are answered later
         operations.deferredReplies().awaitNone();
         // Not fuse_session_unmount: it would detach whatever is mounted here by now.
         fuse.functions.fuse_session_destroy(session);

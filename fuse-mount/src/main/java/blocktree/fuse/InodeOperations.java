@@ -28,6 +28,9 @@ final class InodeOperations extends MountOperations {
     private static final int OPCODE_FLUSH = 25;
     private static final int OPCODE_READDIR = 28;
     private static final int OPCODE_FSYNCDIR = 30;
+    private static final int OPCODE_GETLK = 31;
+    private static final int OPCODE_SETLK = 32;
+    private static final int OPCODE_SETLKW = 33;
     private static final int OPCODE_CREATE = 35;
     private static final int OPCODE_FALLOCATE = 43;
     private static final int OPCODE_READDIRPLUS = 44;
@@ -64,6 +67,8 @@ final class InodeOperations extends MountOperations {
 
     private final KnownInodes known;
 
+    private final LockRequests lockRequests;
+
     private volatile boolean writeBackCache;
 
     InodeOperations(NativeFuse3 fuse, FileSystem fileSystem, MountOptions options) {
@@ -71,6 +76,7 @@ final class InodeOperations extends MountOperations {
         known = new KnownInodes(options.knownInodesMax());
         cache = new KernelCache(fuse, fileSystem, known::contains);
         attributeRequests = new AttributeRequests(fileSystem, this);
+        lockRequests = new LockRequests(fuse, fileSystem.locks(), openFiles);
     }
 
     /** @param useWriteBackCache whether the kernel keeps writes back; it then reads through handles that were opened to write, and places what is appended */
@@ -81,6 +87,10 @@ final class InodeOperations extends MountOperations {
 
     KernelCache cache() {
         return cache;
+    }
+
+    LockRequests lockRequests() {
+        return lockRequests;
     }
 
     DeferredReplies deferredReplies() {
@@ -151,7 +161,12 @@ final class InodeOperations extends MountOperations {
             case OPCODE_WRITE -> act(request, Operation.WRITE, () -> write(request));
             case OPCODE_FLUSH ->
                 act(request, Operation.FLUSH, () -> {
-                    fileSystem.flush(request.bodyLong(0));
+                    long handle = request.bodyLong(0);
+                    try {
+                        fileSystem.flush(handle);
+                    } finally {
+                        lockRequests.closed(request, handle, request.bodyLong(16));
+                    }
                     request.reply(0, 0);
                 });
             case RequestThread.OPCODE_RELEASE ->
@@ -159,6 +174,9 @@ final class InodeOperations extends MountOperations {
                     release(request.bodyLong(0));
                     request.reply(0, 0);
                 });
+            case OPCODE_GETLK -> act(request, Operation.GETLK, () -> lockRequests.test(request));
+            case OPCODE_SETLK -> act(request, Operation.SETLK, () -> lockRequests.set(request, false));
+            case OPCODE_SETLKW -> act(request, Operation.SETLK, () -> lockRequests.set(request, true));
             case OPCODE_FSYNC ->
                 act(request, Operation.FSYNC, () -> {
                     fileSystem.fsync(request.bodyLong(0), (request.bodyInt(8) & FSYNC_DATA_ONLY) != 0);
@@ -358,6 +376,7 @@ final class InodeOperations extends MountOperations {
             return;
         }
         file.release(fileSystem);
+        lockRequests.released(file);
         if (file.cached) {
             cache.released(file.inode, file.writes);
         }

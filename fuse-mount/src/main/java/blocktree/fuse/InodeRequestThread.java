@@ -3,8 +3,10 @@ package blocktree.fuse;
 import static blocktree.fuse.NativeFuse.MEMORY;
 
 import java.util.concurrent.CompletableFuture;
+import java.util.function.IntSupplier;
 import java.util.function.LongConsumer;
 import java.util.function.LongSupplier;
+import jnr.ffi.Pointer;
 import org.jspecify.annotations.Nullable;
 
 /** A {@link RequestThread} on libfuse 3. */
@@ -186,6 +188,20 @@ final class InodeRequestThread extends RequestThread {
             fuse.functions.fuse_reply_buf(request, memory, Long.BYTES);
             MEMORY.freeMemory(memory);
         });
+    }
+
+    /** Answers later, from another thread, with an error number or 0; the request is no longer this thread's. */
+    void answerErrorAfter(CompletableFuture<?> event, IntSupplier errno) {
+        answerAfter(event);
+        send(request -> fuse.functions.fuse_reply_err(request, errno.getAsInt()));
+    }
+
+    /**
+     * Has {@code callback} called with {@code data} when the program that waits for the request is interrupted, at once if it has been. Until this has returned, nobody may answer the request: libfuse
+     * uses it after the call.
+     */
+    void onInterrupt(Pointer callback, long data) {
+        fuse.functions.fuse_req_interrupt_func(handle, callback.address(), data);
     }
 
     /** Ends a request that has no answer. */

@@ -8,8 +8,10 @@ import static blocktree.fuse.NativeFuse.MEMORY;
  */
 final class Negotiation {
     static final long ASYNC_READ = 1;
+    static final long POSIX_LOCKS = 1 << 1;
     static final long ATOMIC_O_TRUNC = 1 << 3;
     static final long BIG_WRITES = 1 << 5;
+    static final long FLOCK_LOCKS = 1 << 10;
     static final long READDIRPLUS = 1 << 13;
     static final long READDIRPLUS_AUTO = 1 << 14;
     static final long ASYNC_DIO = 1 << 15;
@@ -23,8 +25,10 @@ final class Negotiation {
     static final long DIRECT_IO_ALLOW_MMAP = 1L << 36;
 
     private static final long WANTED = ASYNC_READ
+            | POSIX_LOCKS
             | ATOMIC_O_TRUNC
             | BIG_WRITES
+            | FLOCK_LOCKS
             | READDIRPLUS
             | READDIRPLUS_AUTO
             | ASYNC_DIO

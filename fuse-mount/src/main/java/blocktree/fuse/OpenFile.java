@@ -1,9 +1,12 @@
 package blocktree.fuse;
 
+import blocktree.tree.FileLocks;
 import blocktree.tree.FileSystem;
 import blocktree.tree.FileSystem.Caller;
 import blocktree.tree.FileSystem.OpenMode;
 import blocktree.tree.FileSystemException;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 
 /** A file that is open in a mount. */
 final class OpenFile {
@@ -19,6 +22,9 @@ final class OpenFile {
 
     /** Whether the file system puts every write at the end, wherever the kernel takes that to be: pages from mmap need the other handle. */
     final boolean appends;
+
+    /** Who has locked through it, and not closed a descriptor of it since. */
+    final Set<FileLocks.Owner> lockOwners = ConcurrentHashMap.newKeySet();
 
     private long positionedHandle;
 

@@ -22,6 +22,8 @@ public enum Operation {
     WRITE,
     FLUSH,
     RELEASE,
+    GETLK,
+    SETLK,
     FSYNC,
     FALLOCATE,
     COPY_FILE_RANGE,

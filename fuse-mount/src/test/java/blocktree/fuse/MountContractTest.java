@@ -17,7 +17,7 @@ import org.junit.jupiter.api.Test;
  * most of the calls. Run as root on a mount with {@code allow_other}, {@code dev} and {@code suid}; needs the programs python3 and setpriv.
  */
 public abstract class MountContractTest {
-    private static final String PRELUDE = """
+    static final String PRELUDE = """
             import ctypes, errno, fcntl, mmap, os, select, signal, socket, stat, struct, subprocess, sys, threading, time
             libc = ctypes.CDLL("libc.so.6", use_errno=True)
             def fails(number, call, *args, **kwargs):
