@@ -201,6 +201,18 @@ class TreeViewTest {
     }
 
     @Test
+    void allViewsSeeTheLocksOfTheTree() throws Exception {
+        long a = tree.fs.makeDirectory(USER, ROOT, Name.of("a"), 0755).inode();
+        make(tree.fs, a, "f", "");
+        FileSystem whole = tree.fs.view(ViewOptions.defaults());
+        FileSystem part = tree.fs.view(ViewOptions.defaults().withSubtree(List.of(Name.of("a"))));
+        FileLocks.Lock lock = new FileLocks.Lock(new FileLocks.Owner("whole", 1), 0, FileLocks.END, true, 1);
+        assertTrue(whole.locks().tryAcquire(at(whole, "a", "f").inode(), FileLocks.Kind.FLOCK, lock));
+        FileLocks.Lock other = new FileLocks.Lock(new FileLocks.Owner("part", 1), 0, FileLocks.END, false, 2);
+        assertEquals(lock, part.locks().conflict(at(part, "f").inode(), FileLocks.Kind.FLOCK, other));
+    }
+
+    @Test
     void aSubtreeIsAFileSystemOfItsOwn() throws Exception {
         long a = tree.fs.makeDirectory(USER, ROOT, Name.of("a"), 0755).inode();
         long b = tree.fs.makeDirectory(USER, a, Name.of("b"), 0711).inode();

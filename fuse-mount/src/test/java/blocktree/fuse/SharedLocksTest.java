@@ -215,6 +215,34 @@ class SharedLocksTest {
     }
 
     @Test
+    void aSignalThatComesWithTheLockLosesNeither() throws Exception {
+        python("""
+                import random
+                class Interrupted(Exception):
+                    pass
+                def interrupt(number, frame):
+                    raise Interrupted()
+                signal.signal(signal.SIGALRM, interrupt)
+                f = os.open("one/x", os.O_RDWR); g = os.open("two/x", os.O_RDWR); h = os.open("two/x", os.O_RDWR)
+                held, results = threading.Event(), []
+                def give_up():
+                    for i in range(1000):
+                        held.wait(); held.clear(); time.sleep(random.random() * 0.002); ofd_setlk(f, NONE); results.append(i)
+                threading.Thread(target=give_up, daemon=True).start()
+                interrupted = 0
+                for i in range(1000):
+                    ofd_setlk(f, WRITE); held.set()
+                    try:
+                        signal.setitimer(signal.ITIMER_REAL, 0.00001 + random.random() * 0.002); ofd_setlkw(g, WRITE); signal.setitimer(signal.ITIMER_REAL, 0)
+                    except Interrupted:
+                        interrupted += 1
+                    while len(results) == i: time.sleep(0.0001)
+                    ofd_setlk(g, NONE); ofd_setlk(h, WRITE); ofd_setlk(h, NONE) # nobody is left who holds it
+                assert 0 < interrupted < 1000, interrupted
+                """);
+    }
+
+    @Test
     void waitingInACircleIsRefused() throws Exception {
         python("""
                 f = os.open("one/x", os.O_RDWR); g = os.open("two/x", os.O_RDWR)
