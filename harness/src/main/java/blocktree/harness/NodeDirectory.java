@@ -62,7 +62,7 @@ public record NodeDirectory(NodeProgram program, Path data, Path passphraseFile,
     public CommandResult fsck(String... options) throws HarnessException {
         List<String> arguments = new ArrayList<>(List.of("--passphrase-file", passphraseFile.toString(), "--json"));
         arguments.addAll(List.of(options));
-        return command("fsck", arguments.toArray(String[]::new));
+        return execute(onThis("fsck", arguments.toArray(String[]::new)), NodeProcess.CHECK_TIMEOUT);
     }
 
     /** {@code btnode status --json}; exit code 6 when no node runs. */
@@ -72,11 +72,15 @@ public record NodeDirectory(NodeProgram program, Path data, Path passphraseFile,
 
     /** Runs one command on this directory; {@code name} may be two words, such as "snapshot list". */
     public CommandResult command(String name, String... options) throws HarnessException {
+        return execute(onThis(name, options), COMMAND_TIMEOUT);
+    }
+
+    private List<String> onThis(String name, String... options) {
         List<String> command = new ArrayList<>(program.command());
         command.addAll(List.of(name.split(" ")));
         command.addAll(List.of("--data-dir", data.toString()));
         command.addAll(List.of(options));
-        return execute(command, COMMAND_TIMEOUT);
+        return command;
     }
 
     static CommandResult execute(List<String> command, Duration timeout) throws HarnessException {

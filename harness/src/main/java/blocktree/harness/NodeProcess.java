@@ -25,7 +25,7 @@ import java.util.function.Consumer;
 public final class NodeProcess implements AutoCloseable {
     private static final Duration CALL_TIMEOUT = Duration.ofMinutes(5);
     /** A check takes as long as what is stored is large. */
-    private static final Duration CHECK_TIMEOUT = Duration.ofDays(7);
+    static final Duration CHECK_TIMEOUT = Duration.ofDays(7);
 
     private static final Duration STOP_TIMEOUT = Duration.ofSeconds(90);
     private static final int LOG_TAIL_CHARACTERS = 4000;
