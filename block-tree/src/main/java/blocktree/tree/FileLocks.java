@@ -247,8 +247,7 @@ public final class FileLocks {
         return files.isEmpty() && waiters.isEmpty() && heldCount == 0;
     }
 
-    // ------------------------------------------------------------------------------------------------ with the monitor
-    // held
+    // ------------------------------------------------------------------------------------------------ locked
 
     private void requireRoom() throws FileSystemException {
         if (heldCount >= COUNT_MAX) {
@@ -363,7 +362,7 @@ public final class FileLocks {
         }
     }
 
-    // ------------------------------------------------------------------------------------------------ without it
+    // ------------------------------------------------------------------------------------------------ unlocked
 
     /** Whether {@code waiter} was in the queue, and is not any more. */
     private synchronized boolean leave(Waiter waiter) {
