@@ -265,7 +265,8 @@ final class InodeOperations extends MountOperations {
         long out = request.replyBody();
         putEntry(out, attributes);
         give(attributes, request.node(), name);
-        request.replyFrom(out, KernelStructs.ENTRY_SIZE_BYTES, () -> forget(attributes.inode(), 1));
+        request.replyFrom(
+                out, KernelStructs.ENTRY_SIZE_BYTES, () -> forget(attributes.inode(), 1), request.given(name));
     }
 
     private void putEntry(long out, Attributes attributes) {
@@ -275,17 +276,16 @@ final class InodeOperations extends MountOperations {
     // ------------------------------------------------------------------------------------------------ names
 
     private void lookup(InodeRequestThread request) throws FileSystemException {
-        Name name;
+        Name name = name(request, 0);
         Attributes found;
         try {
-            name = name(request, 0);
             found = fileSystem.lookup(request.node(), name);
         } catch (FileSystemException e) {
             if (e.code() != Code.NOT_FOUND) {
                 throw e;
             }
             KernelStructs.putNoEntry(request.replyBody(), options.entryTimeout().toNanos());
-            request.reply(0, KernelStructs.ENTRY_SIZE_BYTES);
+            request.replyFrom(request.replyBody(), KernelStructs.ENTRY_SIZE_BYTES, () -> {}, request.given(name));
             return;
         }
         replyEntry(request, name, cache.recall(found.inode()) ? fileSystem.getAttributes(found.inode()) : found);
@@ -343,7 +343,7 @@ final class InodeOperations extends MountOperations {
         long inode = request.node();
         long handle = open(caller, inode, request.bodyInt(0));
         putOpen(request.replyBody(), handle);
-        request.replyFrom(request.replyBody(), KernelStructs.OPEN_SIZE_BYTES, () -> release(handle));
+        request.replyFrom(request.replyBody(), KernelStructs.OPEN_SIZE_BYTES, () -> release(handle), () -> {});
     }
 
     private long open(Caller caller, long inode, int flags) throws FileSystemException {
@@ -389,10 +389,15 @@ final class InodeOperations extends MountOperations {
         give(created.attributes(), request.node(), name);
         putEntry(request.replyBody(), created.attributes());
         putOpen(request.replyBody() + KernelStructs.ENTRY_SIZE_BYTES, created.handle());
-        request.replyFrom(request.replyBody(), KernelStructs.ENTRY_SIZE_BYTES + KernelStructs.OPEN_SIZE_BYTES, () -> {
+        Runnable ifUnwanted = () -> {
             release(created.handle());
             forget(inode, 1);
-        });
+        };
+        request.replyFrom(
+                request.replyBody(),
+                KernelStructs.ENTRY_SIZE_BYTES + KernelStructs.OPEN_SIZE_BYTES,
+                ifUnwanted,
+                request.given(name));
     }
 
     private Created create(InodeRequestThread request, Name name, int flags) throws FileSystemException {
@@ -535,6 +540,7 @@ final class InodeOperations extends MountOperations {
         long out = request.data(room);
         int used = 0;
         List<Long> given = new ArrayList<>();
+        List<Runnable> afterwards = new ArrayList<>();
         for (Entry entry : entries) {
             Attributes attributes = isDots(entry) ? null : lookup(request.node(), entry);
             if (attributes == null) {
@@ -543,12 +549,14 @@ final class InodeOperations extends MountOperations {
                 putEntry(out + used, attributes);
                 give(attributes, request.node(), Name.wrap(entry.name));
                 given.add(attributes.inode());
+                afterwards.add(request.given(Name.wrap(entry.name)));
             }
             used += KernelStructs.ENTRY_SIZE_BYTES;
             KernelStructs.putDirectoryEntry(out + used, entry.name, entry.inode, entry.mode, entry.nextCookie);
             used += KernelStructs.directoryEntrySizeBytes(entry.name.length);
         }
-        request.replyFrom(out, used, () -> given.forEach(inode -> forget(inode, 1)));
+        request.replyFrom(
+                out, used, () -> given.forEach(inode -> forget(inode, 1)), () -> afterwards.forEach(Runnable::run));
     }
 
     private static boolean isDots(Entry entry) {

@@ -2,6 +2,7 @@ package blocktree.fuse;
 
 import static blocktree.fuse.NativeFuse.MEMORY;
 
+import blocktree.tree.Name;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.IntSupplier;
 import java.util.function.LongConsumer;
@@ -29,6 +30,9 @@ final class InodeRequestThread extends RequestThread {
 
     /** What every request is answered with, unless 0. */
     private int refusal;
+
+    /** As it was when the request came. */
+    private long nameChangeCount;
 
     /** What has to be complete before it is. */
     private @Nullable CompletableFuture<?> awaited;
@@ -73,6 +77,7 @@ final class InodeRequestThread extends RequestThread {
     void begin(long request) {
         handle = request;
         awaited = null;
+        nameChangeCount = operations.cache().nameChangeCount();
         if (refusal == 0) {
             operations.answer(this);
         } else {
@@ -136,25 +141,31 @@ final class InodeRequestThread extends RequestThread {
     }
 
     void replyFrom(long memory, long sizeBytes) {
-        replyFrom(memory, sizeBytes, () -> {});
+        replyFrom(memory, sizeBytes, () -> {}, () -> {});
     }
 
-    /** @param ifUnwanted runs when the kernel does not want the answer any more, and has taken no reference that is in it */
-    void replyFrom(long memory, long sizeBytes, Runnable ifUnwanted) {
+    /**
+     * @param ifUnwanted runs when the kernel does not want the answer any more, and has taken no reference that is in it
+     * @param afterwards runs when it has the answer
+     */
+    void replyFrom(long memory, long sizeBytes, Runnable ifUnwanted, Runnable afterwards) {
         if (awaited == null) {
-            replyFrom(fuse, take(), memory, sizeBytes, ifUnwanted);
+            replyFrom(fuse, take(), memory, sizeBytes, ifUnwanted, afterwards);
             return;
         }
         long copy = MEMORY.allocateMemory(Math.max(1, sizeBytes), false);
         MEMORY.copyMemory(memory, copy, sizeBytes);
         send(request -> {
-            replyFrom(fuse, request, copy, sizeBytes, ifUnwanted);
+            replyFrom(fuse, request, copy, sizeBytes, ifUnwanted, afterwards);
             MEMORY.freeMemory(copy);
         });
     }
 
-    private static void replyFrom(NativeFuse3 fuse, long request, long memory, long sizeBytes, Runnable ifUnwanted) {
-        if (fuse.functions.fuse_reply_buf(request, memory, sizeBytes) != 0) {
+    private static void replyFrom(
+            NativeFuse3 fuse, long request, long memory, long sizeBytes, Runnable ifUnwanted, Runnable afterwards) {
+        if (fuse.functions.fuse_reply_buf(request, memory, sizeBytes) == 0) {
+            afterwards.run();
+        } else {
             ifUnwanted.run();
         }
     }
@@ -207,6 +218,13 @@ final class InodeRequestThread extends RequestThread {
     /** Ends a request that has no answer. */
     void replyNone() {
         fuse.functions.fuse_reply_none(take());
+    }
+
+    /** To be run when the kernel has been given this entry of the directory that the request names. */
+    Runnable given(Name name) {
+        long node = node();
+        long before = nameChangeCount;
+        return () -> operations.cache().given(node, name, before);
     }
 
     KernelCache cache() {

@@ -16,6 +16,7 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.LongPredicate;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -53,6 +54,9 @@ final class KernelCache implements Changes.Listener {
 
     /** Calls into the kernel, which may have to wait for requests to be answered: never on a thread that answers them. */
     private final ExecutorService notifier;
+
+    /** Of those that this mount's kernel was, or is about to be, told. */
+    private final AtomicLong nameChangeCount = new AtomicLong();
 
     private volatile long session;
     private volatile boolean keepsBack;
@@ -113,6 +117,7 @@ final class KernelCache implements Changes.Listener {
     @Override
     public void nameChanged(long directory, Name name) {
         if (concerns(directory)) {
+            nameChangeCount.incrementAndGet();
             long node = node(directory);
             notify(() -> invalidateName(node, name));
         }
@@ -127,6 +132,20 @@ final class KernelCache implements Changes.Listener {
     /** Has the kernel drop a name, unless it is in use, and what is below it. {@code node} is the directory's number in this mount. */
     void expire(long node, Name name) {
         var unused = run(() -> invalidateName(node, name));
+    }
+
+    long nameChangeCount() {
+        return nameChangeCount.get();
+    }
+
+    /**
+     * The kernel has just been given an entry that was looked up when {@link #nameChangeCount} was {@code countBefore}. When others have changed names meanwhile it may have been told of that already, and
+     * would keep what is no longer so.
+     */
+    void given(long node, Name name, long countBefore) {
+        if (nameChangeCount.get() != countBefore) {
+            expire(node, name);
+        }
     }
 
     private void invalidateName(long node, Name name) {
