@@ -250,8 +250,7 @@ final class InodeOperations extends MountOperations {
 
     /** The kernel is about to be given a reference, by this name, that the file system has counted. */
     private void give(Attributes attributes, long directory, Name name) {
-        KnownInodes.Expired expired = known.give(attributes.inode(), attributes.isDirectory(), directory, name);
-        if (expired != null) {
+        for (KnownInodes.Expired expired : known.give(attributes.inode(), attributes.isDirectory(), directory, name)) {
             cache.expire(expired.directory(), expired.name());
         }
     }

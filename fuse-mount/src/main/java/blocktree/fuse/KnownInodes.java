@@ -1,11 +1,12 @@
 package blocktree.fuse;
 
 import blocktree.tree.Name;
+import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.BiConsumer;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The inodes that the kernel has references to, and how many. It gives a name back only when it lacks memory, and each one costs the file system memory, too: so there is a limit, above which it is asked to
@@ -30,6 +31,9 @@ final class KnownInodes {
         }
     }
 
+    private static final int EXPIRED_AT_ONCE = 2;
+    private static final int TRIED_AT_ONCE = 16;
+
     /** By inode, in the order in which they were last looked up. */
     private final Map<Long, Known> inodes = new LinkedHashMap<>(16, 0.75f, true);
 
@@ -42,9 +46,9 @@ final class KnownInodes {
     /**
      * The kernel is about to be given a reference, by this name.
      *
-     * @return a name that it should drop
+     * @return names that it should drop
      */
-    synchronized @Nullable Expired give(long inode, boolean isDirectory, long directory, Name name) {
+    synchronized List<Expired> give(long inode, boolean isDirectory, long directory, Name name) {
         Known known = inodes.get(inode);
         if (known == null) {
             known = new Known(isDirectory, directory, name);
@@ -54,21 +58,29 @@ final class KnownInodes {
         known.directory = directory;
         known.name = name;
         known.passedOver = false;
-        return inodes.size() > countMax ? expire() : null;
+        return inodes.size() > countMax ? expire() : List.of();
     }
 
-    /** The one that waits longest; it stays until the kernel gives its references back, and goes to the end of the queue meanwhile. */
-    private @Nullable Expired expire() {
-        Iterator<Map.Entry<Long, Known>> eldest = inodes.entrySet().iterator();
-        Map.Entry<Long, Known> entry = eldest.next();
-        Known known = entry.getValue();
-        eldest.remove();
-        inodes.put(entry.getKey(), known);
-        if (known.isDirectory && !known.passedOver) {
-            known.passedOver = true;
-            return null;
+    /**
+     * Those that wait longest. They stay until the kernel gives its references back, and go to the end of the queue meanwhile. More than one at a time, since it may be told of a name before it has got it, and
+     * keep that one.
+     */
+    private List<Expired> expire() {
+        List<Expired> expired = new ArrayList<>(EXPIRED_AT_ONCE);
+        for (int i = 0; i < TRIED_AT_ONCE && expired.size() < EXPIRED_AT_ONCE; i++) {
+            Iterator<Map.Entry<Long, Known>> eldest = inodes.entrySet().iterator();
+            Map.Entry<Long, Known> entry = eldest.next();
+            Long inode = entry.getKey();
+            Known known = entry.getValue();
+            eldest.remove();
+            inodes.put(inode, known);
+            if (known.isDirectory && !known.passedOver) {
+                known.passedOver = true;
+            } else {
+                expired.add(new Expired(known.directory, known.name));
+            }
         }
-        return new Expired(known.directory, known.name);
+        return expired;
     }
 
     synchronized void takeBack(long inode, long count) {
