@@ -10,9 +10,6 @@ import jnr.ffi.Pointer;
  * back through the callback and leave again with what it answered.
  */
 final class FuseCheck {
-    private static final int AF_UNIX = 1;
-    private static final int SOCK_SEQPACKET = 5;
-    private static final int CLOSE_ON_EXEC = 02000000;
     private static final int MEMORY_SIZE_BYTES = 1 << 16;
     private static final int BODY_SIZE_BYTES = 256;
     private static final int ANSWER = 85;
@@ -51,26 +48,23 @@ final class FuseCheck {
         long buffer = MEMORY.allocateMemory(NativeFuse3.BUFFER_SIZE_BYTES, true);
         int near = -1;
         try {
-            if (fuse.system.socketpair(AF_UNIX, SOCK_SEQPACKET | CLOSE_ON_EXEC, 0, memory) != 0) {
-                throw unfitting(fuse, "there is no socket to try it on");
-            }
-            near = MEMORY.getInt(memory);
-            long path = NativeFuse3.nativeString("/dev/fd/" + MEMORY.getInt(memory + 4));
+            int[] sockets = fuse.socketPair();
+            near = sockets[0];
+            long path = NativeFuse3.nativeString("/dev/fd/" + sockets[1]);
             int mounted = fuse.functions.fuse_session_mount(session, path);
             MEMORY.freeMemory(path);
             if (mounted != 0) {
-                fuse.system.close(MEMORY.getInt(memory + 4));
+                fuse.system.close(sockets[1]);
                 throw unfitting(fuse, "it takes no descriptor");
             }
-            MEMORY.setMemory(memory, MEMORY_SIZE_BYTES, (byte) 0);
             MEMORY.putInt(memory + RequestThread.HEADER_SIZE_BYTES, KERNEL_MAJOR);
             MEMORY.putInt(memory + RequestThread.HEADER_SIZE_BYTES + 4, KERNEL_MINOR);
             expect(fuse, session, buffer, memory, near, RequestThread.OPCODE_INIT, 0);
             for (int opcode : OPCODES) {
-                putBody(memory);
+                clear(memory);
                 expect(fuse, session, buffer, memory, near, opcode, -ANSWER);
             }
-            putBody(memory);
+            clear(memory);
             MEMORY.putInt(memory + RequestThread.HEADER_SIZE_BYTES + 40, 1); // FUSE_LK_FLOCK
             expect(fuse, session, buffer, memory, near, OPCODE_SETLK, -ANSWER);
         } finally {
@@ -85,8 +79,8 @@ final class FuseCheck {
         return fuse;
     }
 
-    /** Zeroes, then two names where every request that has names looks for them. */
-    private static void putBody(long memory) {
+    /** Zeroes are a body for every kind of request, with empty names. */
+    private static void clear(long memory) {
         MEMORY.setMemory(memory, RequestThread.HEADER_SIZE_BYTES + BODY_SIZE_BYTES, (byte) 0);
     }
 

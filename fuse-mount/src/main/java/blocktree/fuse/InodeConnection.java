@@ -5,7 +5,6 @@ import static blocktree.fuse.NativeFuse.MEMORY;
 import blocktree.tree.FileSystem;
 import java.nio.file.Path;
 import jnr.ffi.Pointer;
-import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -42,14 +41,14 @@ final class InodeConnection implements Connection {
     public boolean open(MountPoint mountPoint, MountOptions options) throws MountException {
         session = fuse.newSession(options.toFuse3Options(), closure);
         if (session == 0) {
-            throw failed(mountPoint, null);
+            throw PathConnection.failed(mountPoint, null);
         }
         long path = NativeFuse3.nativeString(mountPoint.path().toString());
         int result = fuse.functions.fuse_session_mount(session, path);
         MEMORY.freeMemory(path);
         if (result != 0) {
             fuse.functions.fuse_session_destroy(session);
-            throw failed(mountPoint, null);
+            throw PathConnection.failed(mountPoint, null);
         }
         descriptor = fuse.functions.fuse_session_fd(session);
         Negotiation negotiation = new Negotiation(fuse, session, descriptor);
@@ -58,7 +57,7 @@ final class InodeConnection implements Connection {
         } catch (IllegalStateException e) {
             fuse.functions.fuse_session_destroy(session);
             var unused = mountPoint.unmount(true);
-            throw failed(mountPoint, e);
+            throw PathConnection.failed(mountPoint, e);
         }
         operations.start(session, negotiation.has(Negotiation.WRITEBACK_CACHE));
         log.atDebug()
@@ -66,10 +65,6 @@ final class InodeConnection implements Connection {
                 .addKeyValue("features", negotiation)
                 .log("mount_negotiated");
         return true;
-    }
-
-    private static MountException failed(MountPoint mountPoint, @Nullable Exception cause) {
-        return PathConnection.failed(mountPoint, cause);
     }
 
     @Override

@@ -74,6 +74,10 @@ final class NativeFuse3 {
         void call(long request, long data);
     }
 
+    static final int CLOSE_ON_EXEC = 02000000;
+    private static final int AF_UNIX = 1;
+    private static final int SOCK_SEQPACKET = 5;
+
     /** Places of {@code struct fuse_buf}. */
     static final int BUFFER_SIZE_BYTES = 40;
 
@@ -171,6 +175,23 @@ final class NativeFuse3 {
         long address = MEMORY.allocateMemory(bytes.length + 1L, true);
         MEMORY.putByteArray(address, bytes, 0, bytes.length);
         return address;
+    }
+
+    /**
+     * Two sockets that are connected; each write arrives as one read.
+     *
+     * @throws IllegalStateException when there are no descriptors left
+     */
+    int[] socketPair() {
+        long cells = MEMORY.allocateMemory(Long.BYTES, true);
+        try {
+            if (system.socketpair(AF_UNIX, SOCK_SEQPACKET | CLOSE_ON_EXEC, 0, cells) != 0) {
+                throw new IllegalStateException("no pair of sockets can be had");
+            }
+            return new int[] {MEMORY.getInt(cells), MEMORY.getInt(cells + 4)};
+        } finally {
+            MEMORY.freeMemory(cells);
+        }
     }
 
     /** A {@code struct fuse_buf} for one thread. */

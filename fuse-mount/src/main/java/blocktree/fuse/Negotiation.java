@@ -40,9 +40,6 @@ final class Negotiation {
             | INIT_EXT
             | DIRECT_IO_ALLOW_MMAP;
 
-    private static final int AF_UNIX = 1;
-    private static final int SOCK_SEQPACKET = 5;
-    private static final int CLOSE_ON_EXEC = 02000000;
     private static final int PAGE_SIZE_BYTES = 4096;
     private static final int WRITE_SIZE_BYTES_MAX = 1 << 20;
     private static final int MEMORY_SIZE_BYTES = 1 << 17;
@@ -83,14 +80,11 @@ final class Negotiation {
         long memory = MEMORY.allocateMemory(MEMORY_SIZE_BYTES, true);
         long buffer = MEMORY.allocateMemory(NativeFuse3.BUFFER_SIZE_BYTES, true);
         int device = -1;
-        int near = -1;
-        int far = -1;
+        int[] sockets = {};
         try {
             device = require(fuse.system.dup(descriptor));
-            require(fuse.system.socketpair(AF_UNIX, SOCK_SEQPACKET | CLOSE_ON_EXEC, 0, memory));
-            near = MEMORY.getInt(memory);
-            far = MEMORY.getInt(memory + 4);
-            require(fuse.system.dup3(far, descriptor, CLOSE_ON_EXEC));
+            sockets = fuse.socketPair();
+            require(fuse.system.dup3(sockets[1], descriptor, NativeFuse3.CLOSE_ON_EXEC));
             int requestSize = require(fuse.system.read(device, memory, MEMORY_SIZE_BYTES));
             long offered = Integer.toUnsignedLong(MEMORY.getInt(memory + IN_FLAGS));
             if ((offered & INIT_EXT) != 0) {
@@ -99,7 +93,7 @@ final class Negotiation {
             int readAhead = MEMORY.getInt(memory + IN_READ_AHEAD);
             NativeFuse3.setBuffer(buffer, memory, requestSize);
             fuse.functions.fuse_session_process_buf(session, buffer);
-            int size = require(fuse.system.read(near, memory, MEMORY_SIZE_BYTES));
+            int size = require(fuse.system.read(sockets[0], memory, MEMORY_SIZE_BYTES));
             if (MEMORY.getInt(memory + 4) != 0 || size < OUT_SIZE_BYTES) {
                 throw new IllegalStateException("the library and the kernel do not agree on a version");
             }
@@ -116,12 +110,11 @@ final class Negotiation {
             require(fuse.system.write(device, memory, size));
         } finally {
             if (device >= 0) {
-                fuse.system.dup3(device, descriptor, CLOSE_ON_EXEC);
+                fuse.system.dup3(device, descriptor, NativeFuse3.CLOSE_ON_EXEC);
                 fuse.system.close(device);
             }
-            if (near >= 0) {
-                fuse.system.close(near);
-                fuse.system.close(far);
+            for (int socket : sockets) {
+                fuse.system.close(socket);
             }
             MEMORY.freeMemory(buffer);
             MEMORY.freeMemory(memory);
