@@ -13,7 +13,6 @@ final class FuseCheck {
     private static final int MEMORY_SIZE_BYTES = 1 << 16;
     private static final int BODY_SIZE_BYTES = 256;
     private static final int ANSWER = 85;
-    private static final int OPCODE_SETLK = 32;
     private static final int KERNEL_MAJOR = 7;
     private static final int KERNEL_MINOR = 31;
 
@@ -50,10 +49,7 @@ final class FuseCheck {
         try {
             int[] sockets = fuse.socketPair();
             near = sockets[0];
-            long path = NativeFuse3.nativeString("/dev/fd/" + sockets[1]);
-            int mounted = fuse.functions.fuse_session_mount(session, path);
-            MEMORY.freeMemory(path);
-            if (mounted != 0) {
+            if (fuse.mount(session, "/dev/fd/" + sockets[1]) != 0) {
                 fuse.system.close(sockets[1]);
                 throw unfitting(fuse, "it takes no descriptor");
             }
@@ -66,7 +62,7 @@ final class FuseCheck {
             }
             clear(memory);
             MEMORY.putInt(memory + RequestThread.HEADER_SIZE_BYTES + 40, 1); // FUSE_LK_FLOCK
-            expect(fuse, session, buffer, memory, near, OPCODE_SETLK, -ANSWER);
+            expect(fuse, session, buffer, memory, near, RequestThread.OPCODE_SETLK, -ANSWER);
         } finally {
             fuse.functions.fuse_session_destroy(session);
             if (near >= 0) {

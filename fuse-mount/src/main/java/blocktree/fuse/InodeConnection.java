@@ -43,10 +43,7 @@ final class InodeConnection implements Connection {
         if (session == 0) {
             throw PathConnection.failed(mountPoint, null);
         }
-        long path = NativeFuse3.nativeString(mountPoint.path().toString());
-        int result = fuse.functions.fuse_session_mount(session, path);
-        MEMORY.freeMemory(path);
-        if (result != 0) {
+        if (fuse.mount(session, mountPoint.path().toString()) != 0) {
             fuse.functions.fuse_session_destroy(session);
             throw PathConnection.failed(mountPoint, null);
         }

@@ -20,23 +20,6 @@ import org.jspecify.annotations.Nullable;
 
 /** Answers the requests of libfuse 3, which name inodes. Layouts of requests are those of linux/fuse.h. */
 final class InodeOperations extends MountOperations {
-    private static final int OPCODE_RMDIR = 11;
-    private static final int OPCODE_READ = 15;
-    private static final int OPCODE_WRITE = 16;
-    private static final int OPCODE_STATFS = 17;
-    private static final int OPCODE_FSYNC = 20;
-    private static final int OPCODE_FLUSH = 25;
-    private static final int OPCODE_READDIR = 28;
-    private static final int OPCODE_FSYNCDIR = 30;
-    private static final int OPCODE_GETLK = 31;
-    private static final int OPCODE_SETLK = 32;
-    private static final int OPCODE_SETLKW = 33;
-    private static final int OPCODE_CREATE = 35;
-    private static final int OPCODE_FALLOCATE = 43;
-    private static final int OPCODE_READDIRPLUS = 44;
-    private static final int OPCODE_RENAME2 = 45;
-    private static final int OPCODE_COPY_FILE_RANGE = 47;
-
     /** How long the kernel may use names and attributes without asking: it is told when they change. */
     private static final long VALID_NANOS = Duration.ofMinutes(1).toNanos();
 
@@ -46,16 +29,8 @@ final class InodeOperations extends MountOperations {
     private static final int WRITE_KILL_SUIDGID = 1 << 2;
     private static final int FSYNC_DATA_ONLY = 1;
 
-    private static final byte[] SELF = {'.'};
-    private static final byte[] PARENT = {'.', '.'};
-
-    /** Cookies of a listing count from here on: 1 and 2 stand behind "." and "..". */
-    private static final long COOKIE_FIRST = 2;
-
     /** Who changes a file so that its set-user-id bit goes, and so that it stays: the kernel knows which of them it is. */
     private static final Caller ORDINARY = new Caller(65534, 65534);
-
-    private static final Caller PRIVILEGED = new Caller(0, 0);
 
     private final AttributeRequests attributeRequests;
 
@@ -147,19 +122,20 @@ final class InodeOperations extends MountOperations {
                     fileSystem.unlink(request.node(), name(request, 0));
                     request.reply(0, 0);
                 });
-            case OPCODE_RMDIR ->
+            case RequestThread.OPCODE_RMDIR ->
                 act(request, Operation.RMDIR, () -> {
                     fileSystem.removeDirectory(request.node(), name(request, 0));
                     request.reply(0, 0);
                 });
             case RequestThread.OPCODE_RENAME -> act(request, Operation.RENAME, () -> rename(request, 8, 0));
-            case OPCODE_RENAME2 -> act(request, Operation.RENAME, () -> rename(request, 16, request.bodyInt(8)));
+            case RequestThread.OPCODE_RENAME2 ->
+                act(request, Operation.RENAME, () -> rename(request, 16, request.bodyInt(8)));
             case RequestThread.OPCODE_LINK -> act(request, Operation.LINK, () -> link(request));
             case RequestThread.OPCODE_OPEN -> act(request, Operation.OPEN, () -> open(request));
-            case OPCODE_CREATE -> act(request, Operation.CREATE, () -> create(request));
-            case OPCODE_READ -> act(request, Operation.READ, () -> read(request));
-            case OPCODE_WRITE -> act(request, Operation.WRITE, () -> write(request));
-            case OPCODE_FLUSH ->
+            case RequestThread.OPCODE_CREATE -> act(request, Operation.CREATE, () -> create(request));
+            case RequestThread.OPCODE_READ -> act(request, Operation.READ, () -> read(request));
+            case RequestThread.OPCODE_WRITE -> act(request, Operation.WRITE, () -> write(request));
+            case RequestThread.OPCODE_FLUSH ->
                 act(request, Operation.FLUSH, () -> {
                     long handle = request.bodyLong(0);
                     try {
@@ -174,15 +150,15 @@ final class InodeOperations extends MountOperations {
                     release(request.bodyLong(0));
                     request.reply(0, 0);
                 });
-            case OPCODE_GETLK -> act(request, Operation.GETLK, () -> lockRequests.test(request));
-            case OPCODE_SETLK -> act(request, Operation.SETLK, () -> lockRequests.set(request, false));
-            case OPCODE_SETLKW -> act(request, Operation.SETLK, () -> lockRequests.set(request, true));
-            case OPCODE_FSYNC ->
+            case RequestThread.OPCODE_GETLK -> act(request, Operation.GETLK, () -> lockRequests.test(request));
+            case RequestThread.OPCODE_SETLK -> act(request, Operation.SETLK, () -> lockRequests.set(request, false));
+            case RequestThread.OPCODE_SETLKW -> act(request, Operation.SETLK, () -> lockRequests.set(request, true));
+            case RequestThread.OPCODE_FSYNC ->
                 act(request, Operation.FSYNC, () -> {
                     fileSystem.fsync(request.bodyLong(0), (request.bodyInt(8) & FSYNC_DATA_ONLY) != 0);
                     request.reply(0, 0);
                 });
-            case OPCODE_FALLOCATE ->
+            case RequestThread.OPCODE_FALLOCATE ->
                 act(request, Operation.FALLOCATE, () -> {
                     fileSystem.allocate(
                             request.caller(),
@@ -193,21 +169,22 @@ final class InodeOperations extends MountOperations {
                     request.reply(0, 0);
                 });
             case RequestThread.OPCODE_SEEK -> seek(request);
-            case OPCODE_COPY_FILE_RANGE -> act(request, Operation.COPY_FILE_RANGE, () -> copy(request));
+            case RequestThread.OPCODE_COPY_FILE_RANGE -> act(request, Operation.COPY_FILE_RANGE, () -> copy(request));
             case RequestThread.OPCODE_OPENDIR ->
                 act(request, Operation.OPENDIR, () -> {
                     KernelStructs.putOpen(request.replyBody(), 0, 0);
                     request.reply(0, KernelStructs.OPEN_SIZE_BYTES);
                 });
             case RequestThread.OPCODE_RELEASEDIR -> act(request, Operation.RELEASEDIR, () -> request.reply(0, 0));
-            case OPCODE_READDIR -> act(request, Operation.READDIR, () -> readDirectory(request));
-            case OPCODE_READDIRPLUS -> act(request, Operation.READDIRPLUS, () -> readDirectoryWithAttributes(request));
-            case OPCODE_FSYNCDIR ->
+            case RequestThread.OPCODE_READDIR -> act(request, Operation.READDIR, () -> readDirectory(request));
+            case RequestThread.OPCODE_READDIRPLUS ->
+                act(request, Operation.READDIRPLUS, () -> readDirectoryWithAttributes(request));
+            case RequestThread.OPCODE_FSYNCDIR ->
                 act(request, Operation.FSYNCDIR, () -> {
                     fileSystem.fsyncDirectory(request.node());
                     request.reply(0, 0);
                 });
-            case OPCODE_STATFS ->
+            case RequestThread.OPCODE_STATFS ->
                 act(request, Operation.STATFS, () -> {
                     KernelStructs.putStatistics(request.replyBody(), fileSystem.statistics(), FileSystem.NAME_SIZE_MAX);
                     request.reply(0, KernelStructs.STATISTICS_SIZE_BYTES);
@@ -287,7 +264,12 @@ final class InodeOperations extends MountOperations {
             request.replyFrom(request.replyBody(), KernelStructs.ENTRY_SIZE_BYTES, () -> {}, request.given(name));
             return;
         }
-        replyEntry(request, name, cache.recall(found.inode()) ? fileSystem.getAttributes(found.inode()) : found);
+        replyEntry(request, name, current(found));
+    }
+
+    /** The attributes, with what another mount's kernel may have kept back of the file. */
+    private Attributes current(Attributes found) throws FileSystemException {
+        return cache.recall(found.inode()) ? fileSystem.getAttributes(found.inode()) : found;
     }
 
     private void symlink(InodeRequestThread request) throws FileSystemException {
@@ -488,15 +470,15 @@ final class InodeOperations extends MountOperations {
 
     // ------------------------------------------------------------------------------------------------ directories
 
-    private record Entry(byte[] name, long inode, int mode, long nextCookie) {}
+    private record Entry(Name name, long inode, int mode, long nextCookie) {}
 
     private void readDirectory(InodeRequestThread request) throws FileSystemException {
         int room = request.bodyInt(16);
         long out = request.data(room);
         int used = 0;
         for (Entry entry : entries(request, room, 0)) {
-            KernelStructs.putDirectoryEntry(out + used, entry.name, entry.inode, entry.mode, entry.nextCookie);
-            used += KernelStructs.directoryEntrySizeBytes(entry.name.length);
+            KernelStructs.putDirectoryEntry(out + used, entry.name.bytes(), entry.inode, entry.mode, entry.nextCookie);
+            used += KernelStructs.directoryEntrySizeBytes(entry.name.sizeBytes());
         }
         request.replyFrom(out, used);
     }
@@ -517,13 +499,13 @@ final class InodeOperations extends MountOperations {
         fileSystem.readDirectory(
                 directory,
                 Math.max(0, offset - COOKIE_FIRST),
-                (name, child, mode, cookie) -> take(
-                        entries, left, extraSizeBytes, new Entry(name.bytes(), child, mode, cookie + COOKIE_FIRST)));
+                (name, child, mode, cookie) ->
+                        take(entries, left, extraSizeBytes, new Entry(name, child, mode, cookie + COOKIE_FIRST)));
         return entries;
     }
 
     private static boolean take(List<Entry> entries, int[] left, int extraSizeBytes, Entry entry) {
-        int size = extraSizeBytes + KernelStructs.directoryEntrySizeBytes(entry.name.length);
+        int size = extraSizeBytes + KernelStructs.directoryEntrySizeBytes(entry.name.sizeBytes());
         if (size > left[0]) {
             left[0] = 0; // the listing ends with what is left out
             return false;
@@ -546,13 +528,13 @@ final class InodeOperations extends MountOperations {
                 KernelStructs.putNoEntry(out + used, 0);
             } else {
                 putEntry(out + used, attributes);
-                give(attributes, request.node(), Name.wrap(entry.name));
+                give(attributes, request.node(), entry.name);
                 given.add(attributes.inode());
-                afterwards.add(request.given(Name.wrap(entry.name)));
+                afterwards.add(request.given(entry.name));
             }
             used += KernelStructs.ENTRY_SIZE_BYTES;
-            KernelStructs.putDirectoryEntry(out + used, entry.name, entry.inode, entry.mode, entry.nextCookie);
-            used += KernelStructs.directoryEntrySizeBytes(entry.name.length);
+            KernelStructs.putDirectoryEntry(out + used, entry.name.bytes(), entry.inode, entry.mode, entry.nextCookie);
+            used += KernelStructs.directoryEntrySizeBytes(entry.name.sizeBytes());
         }
         request.replyFrom(
                 out, used, () -> given.forEach(inode -> forget(inode, 1)), () -> afterwards.forEach(Runnable::run));
@@ -565,8 +547,7 @@ final class InodeOperations extends MountOperations {
     /** Null: the listing shows the name without attributes, since it is gone or cannot be read. */
     private @Nullable Attributes lookup(long directory, Entry entry) {
         try {
-            Attributes found = fileSystem.lookup(directory, Name.wrap(entry.name));
-            return cache.recall(found.inode()) ? fileSystem.getAttributes(found.inode()) : found;
+            return current(fileSystem.lookup(directory, entry.name));
         } catch (FileSystemException e) {
             return null;
         }

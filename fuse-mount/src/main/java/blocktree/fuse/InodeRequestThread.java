@@ -12,7 +12,6 @@ import org.jspecify.annotations.Nullable;
 
 /** A {@link RequestThread} on libfuse 3. */
 final class InodeRequestThread extends RequestThread {
-    private static final int OPCODE_WRITE = 16;
     private static final int WRITE_FLAGS = 20;
     private static final int WRITE_CACHE = 1;
 

@@ -6,6 +6,7 @@ import blocktree.tree.Changes;
 import blocktree.tree.FileSystem;
 import blocktree.tree.Name;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
@@ -266,10 +267,15 @@ final class KernelCache implements Changes.Listener {
         return false;
     }
 
-    private Iterable<KernelCache> others() {
-        return () -> changes.listeners().stream()
+    /** Asked for with every read: most trees have one mount. */
+    private List<KernelCache> others() {
+        List<Changes.Listener> all = changes.listeners();
+        if (all.size() < 2) {
+            return List.of();
+        }
+        return all.stream()
                 .filter(listener -> listener != this && listener instanceof KernelCache)
                 .map(KernelCache.class::cast)
-                .iterator();
+                .toList();
     }
 }

@@ -25,15 +25,14 @@ final class KernelStructs {
     private static final int ATTR_SIZE_BYTES = 88;
     private static final int DIRENT_HEADER_SIZE_BYTES = 24;
     private static final int ALIGNMENT = 8;
-    private static final long NANOS_PER_SECOND = 1_000_000_000L;
     private static final int STAT_BLOCK_SIZE_BYTES = 512;
 
     private KernelStructs() {}
 
     /** @param validNanos how long the kernel may use them without asking */
     static void putAttributes(long out, Attributes attributes, long validNanos) {
-        MEMORY.putLong(out, validNanos / NANOS_PER_SECOND);
-        MEMORY.putInt(out + 8, (int) (validNanos % NANOS_PER_SECOND));
+        MEMORY.putLong(out, validNanos / NativeStructs.NANOS_PER_SECOND);
+        MEMORY.putInt(out + 8, (int) (validNanos % NativeStructs.NANOS_PER_SECOND));
         MEMORY.putInt(out + 12, 0);
         putAttr(out + 16, attributes);
     }
@@ -52,17 +51,17 @@ final class KernelStructs {
 
     private static void putValidity(long out, long entryValidNanos, long attributesValidNanos) {
         MEMORY.putLong(out + 8, 0); // generation: inode numbers are not used again
-        MEMORY.putLong(out + 16, entryValidNanos / NANOS_PER_SECOND);
-        MEMORY.putLong(out + 24, attributesValidNanos / NANOS_PER_SECOND);
-        MEMORY.putInt(out + 32, (int) (entryValidNanos % NANOS_PER_SECOND));
-        MEMORY.putInt(out + 36, (int) (attributesValidNanos % NANOS_PER_SECOND));
+        MEMORY.putLong(out + 16, entryValidNanos / NativeStructs.NANOS_PER_SECOND);
+        MEMORY.putLong(out + 24, attributesValidNanos / NativeStructs.NANOS_PER_SECOND);
+        MEMORY.putInt(out + 32, (int) (entryValidNanos % NativeStructs.NANOS_PER_SECOND));
+        MEMORY.putInt(out + 36, (int) (attributesValidNanos % NativeStructs.NANOS_PER_SECOND));
     }
 
     private static void putAttr(long attr, Attributes attributes) {
         MEMORY.setMemory(attr, ATTR_SIZE_BYTES, (byte) 0);
         MEMORY.putLong(attr, attributes.inode());
         MEMORY.putLong(attr + 8, attributes.sizeBytes());
-        MEMORY.putLong(attr + 16, (attributes.storedBytes() + STAT_BLOCK_SIZE_BYTES - 1) / STAT_BLOCK_SIZE_BYTES);
+        MEMORY.putLong(attr + 16, blocks(attributes));
         putTime(attr, 0, attributes.accessTimeNanos());
         putTime(attr, 1, attributes.modifyTimeNanos());
         putTime(attr, 2, attributes.changeTimeNanos());
@@ -74,9 +73,14 @@ final class KernelStructs {
         MEMORY.putInt(attr + 80, attributes.blockSizeBytes());
     }
 
+    /** What stat(2) counts: 512 bytes each. */
+    static long blocks(Attributes attributes) {
+        return (attributes.storedBytes() + STAT_BLOCK_SIZE_BYTES - 1) / STAT_BLOCK_SIZE_BYTES;
+    }
+
     private static void putTime(long attr, int index, long nanos) {
-        MEMORY.putLong(attr + 24 + 8L * index, Math.floorDiv(nanos, NANOS_PER_SECOND));
-        MEMORY.putInt(attr + 48 + 4L * index, (int) Math.floorMod(nanos, NANOS_PER_SECOND));
+        MEMORY.putLong(attr + 24 + 8L * index, Math.floorDiv(nanos, NativeStructs.NANOS_PER_SECOND));
+        MEMORY.putInt(attr + 48 + 4L * index, (int) Math.floorMod(nanos, NativeStructs.NANOS_PER_SECOND));
     }
 
     static void putOpen(long out, long handle, int flags) {

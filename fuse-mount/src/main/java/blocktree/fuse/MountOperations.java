@@ -23,7 +23,7 @@ abstract class MountOperations {
     private static final int O_RDWR = 2;
     static final int O_EXCL = 0200;
     private static final int O_TRUNC = 01000;
-    static final int O_APPEND = 02000;
+    private static final int O_APPEND = 02000;
     private static final int O_DSYNC = 010000;
     static final int PERMISSIONS_MASK = 07777;
     private static final int XATTR_CREATE = 1;
@@ -31,6 +31,13 @@ abstract class MountOperations {
     static final int XATTR_VALUE_SIZE_MAX = 65_536;
     static final int SEEK_DATA = 3;
     static final int SEEK_HOLE = 4;
+    static final Caller PRIVILEGED = new Caller(0, 0);
+    static final Name SELF = Name.of(".");
+    static final Name PARENT = Name.of("..");
+
+    /** Cookies of a listing count from here on: 1 and 2 stand behind "." and "..". */
+    static final long COOKIE_FIRST = 2;
+
     static final Name SECURITY_CAPABILITY = Name.of("security.capability");
 
     /** Produces the result of a request: 0 or more, or a negated errno. */

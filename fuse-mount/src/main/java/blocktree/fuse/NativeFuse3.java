@@ -2,7 +2,6 @@ package blocktree.fuse;
 
 import static blocktree.fuse.NativeFuse.MEMORY;
 
-import java.nio.charset.StandardCharsets;
 import jnr.ffi.LibraryLoader;
 import jnr.ffi.Pointer;
 import jnr.ffi.Runtime;
@@ -150,31 +149,26 @@ final class NativeFuse3 {
                 MEMORY.putLong(operations + 8L * i, callback.address());
             }
         }
-        String[] strings = {"blocktree", "-o", options};
         long arguments = MEMORY.allocateMemory(24, true); // struct fuse_args
-        long vector = MEMORY.allocateMemory(8L * (strings.length + 1), true);
-        for (int i = 0; i < strings.length; i++) {
-            MEMORY.putLong(vector + 8L * i, nativeString(strings[i]));
-        }
-        MEMORY.putInt(arguments, strings.length);
-        MEMORY.putLong(arguments + 8, vector);
-        try {
+        try (NativeStrings strings = new NativeStrings("blocktree", "-o", options)) {
+            MEMORY.putInt(arguments, strings.count());
+            MEMORY.putLong(arguments + 8, strings.addresses());
             return functions.fuse_session_new(arguments, operations, OPERATION_COUNT * 8L, 0);
         } finally {
-            for (int i = 0; i < strings.length; i++) {
-                MEMORY.freeMemory(MEMORY.getLong(vector + 8L * i));
-            }
-            MEMORY.freeMemory(vector);
             MEMORY.freeMemory(arguments);
             MEMORY.freeMemory(operations);
         }
     }
 
-    static long nativeString(String text) {
-        byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
-        long address = MEMORY.allocateMemory(bytes.length + 1L, true);
-        MEMORY.putByteArray(address, bytes, 0, bytes.length);
-        return address;
+    /**
+     * Mounts a session on a directory, or puts it on a descriptor where {@code path} is {@code /dev/fd/N}.
+     *
+     * @return not 0 when the library refused, having written the reason to standard error
+     */
+    int mount(long session, String path) {
+        try (NativeStrings strings = new NativeStrings(path)) {
+            return functions.fuse_session_mount(session, strings.address(0));
+        }
     }
 
     /**

@@ -21,8 +21,7 @@ final class NativeStructs {
     private static final int STAT_GID = AARCH64 ? 28 : 32;
     private static final int STAT_DEVICE = AARCH64 ? 32 : 40;
 
-    private static final long NANOS_PER_SECOND = 1_000_000_000L;
-    private static final int STAT_BLOCK_SIZE_BYTES = 512;
+    static final long NANOS_PER_SECOND = 1_000_000_000L;
 
     private static final long FILE_INFO_WRITE_PAGE = 16;
     private static final long FILE_INFO_BITS = 20;
@@ -46,14 +45,10 @@ final class NativeStructs {
         MEMORY.putInt(stat + STAT_GID, attributes.gid());
         MEMORY.putLong(stat + STAT_DEVICE, attributes.device());
         MEMORY.putLong(stat + 48, attributes.sizeBytes());
-        MEMORY.putLong(stat + 64, blocks(attributes));
+        MEMORY.putLong(stat + 64, KernelStructs.blocks(attributes));
         putTime(stat + 72, attributes.accessTimeNanos());
         putTime(stat + 88, attributes.modifyTimeNanos());
         putTime(stat + 104, attributes.changeTimeNanos());
-    }
-
-    private static long blocks(Attributes attributes) {
-        return (attributes.storedBytes() + STAT_BLOCK_SIZE_BYTES - 1) / STAT_BLOCK_SIZE_BYTES;
     }
 
     /** A stat as readdir wants it. */

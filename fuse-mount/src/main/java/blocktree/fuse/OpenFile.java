@@ -2,7 +2,6 @@ package blocktree.fuse;
 
 import blocktree.tree.FileLocks;
 import blocktree.tree.FileSystem;
-import blocktree.tree.FileSystem.Caller;
 import blocktree.tree.FileSystem.OpenMode;
 import blocktree.tree.FileSystemException;
 import java.util.Set;
@@ -10,8 +9,6 @@ import java.util.concurrent.ConcurrentHashMap;
 
 /** A file that is open in a mount. */
 final class OpenFile {
-    private static final Caller NO_CALLER = new Caller(0, 0);
-
     final long inode;
 
     /** Whether it is open to write. */
@@ -38,7 +35,8 @@ final class OpenFile {
     /** A handle of the same file that writes at offsets. */
     synchronized long positionedHandle(FileSystem fileSystem) throws FileSystemException {
         if (positionedHandle == 0) {
-            positionedHandle = fileSystem.open(NO_CALLER, inode, new OpenMode(true, true, false, false, false));
+            positionedHandle =
+                    fileSystem.open(MountOperations.PRIVILEGED, inode, new OpenMode(true, true, false, false, false));
         }
         return positionedHandle;
     }

@@ -37,20 +37,22 @@ final class PathConnection implements Connection {
     /** One at a time, since libfuse keeps the session of its signal handlers in a static variable. */
     @Override
     public boolean open(MountPoint mountPoint, MountOptions options) throws MountException {
-        String[] strings = {
-            "blocktree", "-f", "-o", options.toFuseOptions(), mountPoint.path().toString()
-        };
-        long[] addresses = new long[strings.length];
-        long cells = MEMORY.allocateMemory(16 + 8 * (strings.length + 1L), true);
-        long vector = cells + 16;
-        for (int i = 0; i < strings.length; i++) {
-            addresses[i] = NativeFuse3.nativeString(strings[i]);
-            MEMORY.putLong(vector + 8L * i, addresses[i]);
-        }
-        try {
+        long cells = MEMORY.allocateMemory(2L * Long.BYTES, true); // for the mount point, and for "multithreaded"
+        try (NativeStrings arguments = new NativeStrings(
+                "blocktree",
+                "-f",
+                "-o",
+                options.toFuseOptions(),
+                mountPoint.path().toString())) {
             synchronized (SETUP) {
                 handle = fuse.library.fuse_setup(
-                        strings.length, vector, table.address(), table.sizeBytes(), cells, cells + 8, 0);
+                        arguments.count(),
+                        arguments.addresses(),
+                        table.address(),
+                        table.sizeBytes(),
+                        cells,
+                        cells + Long.BYTES,
+                        0);
                 if (handle == 0) {
                     throw failed(mountPoint, null);
                 }
@@ -63,9 +65,6 @@ final class PathConnection implements Connection {
             return false;
         } finally {
             MEMORY.freeMemory(cells);
-            for (long address : addresses) {
-                MEMORY.freeMemory(address);
-            }
         }
     }
 

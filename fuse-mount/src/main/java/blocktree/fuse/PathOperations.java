@@ -28,13 +28,6 @@ import org.jspecify.annotations.Nullable;
  */
 final class PathOperations extends MountOperations {
 
-    private static final Caller NO_CALLER = new Caller(0, 0);
-    private static final byte[] SELF = {'.'};
-    private static final byte[] PARENT = {'.', '.'};
-
-    /** Cookies of a listing count from here on: 1 and 2 stand behind "." and "..". */
-    private static final long COOKIE_FIRST = 2;
-
     private static final int CACHE_COUNT_MAX = 16_384;
 
     /** How recently a file may have changed for its times to prove that it did not change again. */
@@ -261,7 +254,7 @@ final class PathOperations extends MountOperations {
 
     private static Caller caller() {
         PathRequestThread request = PathRequestThread.current();
-        return request == null ? NO_CALLER : request.caller();
+        return request == null ? PRIVILEGED : request.caller();
     }
 
     private static byte[] bytes(long address) {
@@ -665,11 +658,18 @@ final class PathOperations extends MountOperations {
                 return -Errno.EIO;
             }
             long inode = NativeStructs.handle(info);
-            if (offset < 1 && !fill(request, filler, buffer, SELF, inode, Attributes.TYPE_DIRECTORY, 1)) {
+            if (offset < 1 && !fill(request, filler, buffer, SELF.bytes(), inode, Attributes.TYPE_DIRECTORY, 1)) {
                 return 0;
             }
             if (offset < COOKIE_FIRST
-                    && !fill(request, filler, buffer, PARENT, fileSystem.parent(inode), Attributes.TYPE_DIRECTORY, 2)) {
+                    && !fill(
+                            request,
+                            filler,
+                            buffer,
+                            PARENT.bytes(),
+                            fileSystem.parent(inode),
+                            Attributes.TYPE_DIRECTORY,
+                            2)) {
                 return 0;
             }
             fileSystem.readDirectory(
