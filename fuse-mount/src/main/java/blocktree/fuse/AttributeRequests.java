@@ -118,7 +118,7 @@ final class AttributeRequests {
         give(
                 request,
                 Operation.GETXATTR,
-                () -> fileSystem.getExtendedAttribute(
+                () -> operations.attributeValue(
                         inode, MountOperations.attributeName(request.bodyString(ATTRIBUTE_NAME))));
     }
 

@@ -39,6 +39,7 @@ abstract class MountOperations {
     static final long COOKIE_FIRST = 2;
 
     static final Name SECURITY_CAPABILITY = Name.of("security.capability");
+    private static final Name SECURITY_SELINUX = Name.of("security.selinux");
 
     /** Produces the result of a request: 0 or more, or a negated errno. */
     interface Body {
@@ -146,6 +147,22 @@ abstract class MountOperations {
             throw new FileSystemException(Code.NOT_SUPPORTED, "a namespace of extended attributes that is not kept");
         }
         return Name.wrap(bytes);
+    }
+
+    /**
+     * The value of an extended attribute.
+     *
+     * <p>A file without the label of SELinux is answered as if labels were not kept, which only a kernel without SELinux lets
+     * a file system see: ls -l asks for it of every file, unless it hears that of the first.
+     */
+    final byte[] attributeValue(long inode, Name attribute) throws FileSystemException {
+        try {
+            return fileSystem.getExtendedAttribute(inode, attribute);
+        } catch (FileSystemException e) {
+            throw e.code() == Code.NO_DATA && attribute.equals(SECURITY_SELINUX)
+                    ? new FileSystemException(Code.NOT_SUPPORTED, "no label")
+                    : e;
+        }
     }
 
     static ExtendedAttributeMode attributeMode(int flags) throws FileSystemException {

@@ -695,7 +695,7 @@ final class PathOperations extends MountOperations {
         return answer(Operation.GETXATTR, () -> {
             Name attribute = attributeName(bytes(name));
             try (Found found = paths.find(bytes(path))) {
-                byte[] value = fileSystem.getExtendedAttribute(found.inode(), attribute);
+                byte[] value = attributeValue(found.inode(), attribute);
                 return give(value, buffer, size);
             } catch (FileSystemException e) {
                 if (e.code() == Code.NO_DATA && attribute.equals(SECURITY_CAPABILITY)) {

@@ -660,6 +660,8 @@ public abstract class MountContractTest {
                 fails(errno.EOPNOTSUPP, os.setxattr, "x", "system.posix_acl_access", b"\\2\\0\\0\\0")
                 fails(errno.EPERM, os.setxattr, "l", "user.k", b"v", follow_symlinks=False)
                 capability = struct.pack("<IIIII", 0x02000000, 1 << 10, 0, 0, 0)
+                fails(errno.EOPNOTSUPP, os.getxattr, "x", "security.selinux"); fails(errno.ENODATA, os.removexattr, "x", "security.selinux")
+                os.setxattr("x", "security.selinux", b"label"); same(os.getxattr("x", "security.selinux"), b"label"); os.removexattr("x", "security.selinux")
                 os.setxattr("x", "security.capability", capability); same(os.getxattr("x", "security.capability"), capability)
                 f = os.open("x", os.O_WRONLY); os.write(f, b"x"); os.close(f); fails(errno.ENODATA, os.getxattr, "x", "security.capability")
                 """);
