@@ -2,7 +2,7 @@ package blocktree.tree;
 
 /**
  * What stat(2) shows. Times are nanoseconds since 1970 (signed, so 1677 to 2262); {@code mode} has type and permission bits; {@code storedBytes} is what the payload really
- * takes (holes take nothing), for st_blocks.
+ * takes (holes take nothing), for st_blocks; {@code modeWithoutLists} is the mode to show where access control lists are not enforced: its permissions give nobody more than mode and list together.
  */
 public record Attributes(
         long inode,
@@ -16,7 +16,8 @@ public record Attributes(
         int blockSizeBytes,
         long accessTimeNanos,
         long modifyTimeNanos,
-        long changeTimeNanos) {
+        long changeTimeNanos,
+        int modeWithoutLists) {
 
     /** The file type mask and types of {@code st_mode}, as in stat(2). */
     public static final int TYPE_MASK = 0170000;
@@ -28,6 +29,32 @@ public record Attributes(
     public static final int TYPE_REGULAR = 0100000;
     public static final int TYPE_SYMLINK = 0120000;
     public static final int TYPE_SOCKET = 0140000;
+
+    /** What to show where access control lists are not enforced. */
+    public Attributes withoutLists() {
+        return modeWithoutLists == mode ? this : with(inode, modeWithoutLists);
+    }
+
+    Attributes withInode(long number) {
+        return with(number, mode);
+    }
+
+    private Attributes with(long shownInode, int shownMode) {
+        return new Attributes(
+                shownInode,
+                shownMode,
+                uid,
+                gid,
+                linkCount,
+                device,
+                sizeBytes,
+                storedBytes,
+                blockSizeBytes,
+                accessTimeNanos,
+                modifyTimeNanos,
+                changeTimeNanos,
+                modeWithoutLists);
+    }
 
     public boolean isDirectory() {
         return (mode & TYPE_MASK) == TYPE_DIRECTORY;

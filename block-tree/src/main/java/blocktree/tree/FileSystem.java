@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
  * <p>Inode numbers are positive; {@link #ROOT_INODE} is the root. Names are bytes: 1 to 255 of them, neither '/' nor NUL. Every
  * method may be called from many threads at once. Permission bits are checked by the kernel (mounts use {@code
  * default_permissions}); this interface enforces what the kernel leaves to a file system: existence, kinds, emptiness, set-group-id
- * inheritance, name and size limits, read-only views.
+ * inheritance, name and size limits, read-only views; and it keeps mode and access control lists in step.
  *
  * <p>Every lookup, create, mkdir, mknod, symlink and link that returns {@link Attributes} adds one reference to that inode, which
  * {@link #forget} takes back. An inode that has lost its last name stays as it is until its references and handles are gone, too;
@@ -19,6 +19,14 @@ public interface FileSystem extends AutoCloseable {
     int NAME_SIZE_MAX = 255;
     int COPY_BUFFER_SIZE_BYTES = 1 << 20;
 
+    /**
+     * The extended attributes that are POSIX access control lists (acl(5)), in the kernel's binary form: who else may use an inode, and what new inodes in a directory get. Whoever mounts without enforcing them has to show {@link
+     * Attributes#withoutLists}.
+     */
+    Name ACCESS_LIST = Name.of("system.posix_acl_access");
+
+    Name DEFAULT_ACCESS_LIST = Name.of("system.posix_acl_default");
+
     /** The entry {@code name} of directory {@code parent}; NOT_FOUND when there is none. "." and ".." are not looked up here. */
     Attributes lookup(long parent, Name name) throws FileSystemException;
 
@@ -27,12 +35,12 @@ public interface FileSystem extends AutoCloseable {
 
     Attributes getAttributes(long inode) throws FileSystemException;
 
-    /** Changes what {@code change} names, and nothing else; ctime moves. Size changes need a regular file. */
+    /** Changes what {@code change} names, and nothing else; ctime moves. Size changes need a regular file. Permissions change the access list, too: those of the group are its mask. */
     Attributes setAttributes(Caller caller, long inode, AttributeChange change) throws FileSystemException;
 
     /**
-     * Makes a regular file, fifo, socket or device node. {@code mode} holds the type (S_IFMT) and the permission bits with the umask
-     * already applied; {@code device} is the Linux device number for device nodes, else 0.
+     * Makes a regular file, fifo, socket or device node. {@code mode} holds the type (S_IFMT) and the permission bits that are asked for, as everywhere here: the directory's default list restricts them and becomes the new
+     * inode's list, and where there is none the caller's umask is taken from them. {@code device} is the Linux device number for device nodes, else 0.
      */
     Attributes makeNode(Caller caller, long parent, Name name, int mode, long device) throws FileSystemException;
 
@@ -125,12 +133,16 @@ public interface FileSystem extends AutoCloseable {
     /** The value; NO_DATA when the attribute is absent. Answered from memory for inodes with open handles. */
     byte[] getExtendedAttribute(long inode, Name name) throws FileSystemException;
 
-    /** Sets a value of at most 65,536 bytes. */
-    void setExtendedAttribute(long inode, Name name, byte[] value, ExtendedAttributeMode mode)
+    /**
+     * Sets a value of at most 65,536 bytes. An access list sets the permissions of the mode, and is not kept when it says no more than they do; when anybody but the superuser sets one, the set-group-id bit goes. INVALID for what is
+     * no list, DENIED for the default list of what is no directory, NOT_SUPPORTED for a symlink's list.
+     */
+    void setExtendedAttribute(Caller caller, long inode, Name name, byte[] value, ExtendedAttributeMode mode)
             throws FileSystemException;
 
     Name[] listExtendedAttributes(long inode) throws FileSystemException;
 
+    /** NO_DATA when the attribute is absent, unless it is an access list: to be without is all that is asked for then. */
     void removeExtendedAttribute(long inode, Name name) throws FileSystemException;
 
     /** Where to hear of changes, whoever makes them. */
@@ -168,10 +180,14 @@ public interface FileSystem extends AutoCloseable {
     /** How a regular file is opened. */
     record OpenMode(boolean read, boolean write, boolean append, boolean truncate, boolean sync) {}
 
-    /** Who calls: the effective ids of the process, as the kernel passes them. */
-    record Caller(int uid, int gid) {
+    /** Who calls: the effective ids of the process, as the kernel passes them, and its umask where it makes something. */
+    record Caller(int uid, int gid, int umask) {
         private static final int SET_USER_ID = 04000;
         private static final int SET_GROUP_ID_OF_A_PROGRAM = 02010;
+
+        public Caller(int uid, int gid) {
+            this(uid, gid, 0);
+        }
 
         /** What is left of {@code mode} when this caller has changed the content of the file. */
         int modeAfterWrite(int mode) {

@@ -131,7 +131,8 @@ final class Inode {
 
     /** Turns the copy of a live inode into a directory of a view of history. */
     void becomeVirtual() {
-        mode = Attributes.TYPE_DIRECTORY | (isDirectory() ? mode & 0555 : 0500 | (mode & 0044) | (mode & 0044) >> 2);
+        int shown = protection().modeWithoutLists();
+        mode = Attributes.TYPE_DIRECTORY | (isDirectory() ? shown & 0555 : 0500 | (shown & 0044) | (shown & 0044) >> 2);
         linkCount = 2;
         file = null;
         directory = null;
@@ -182,7 +183,19 @@ final class Inode {
     }
 
     /** Shared. */
+    Protection protection() {
+        return new Protection(mode, extendedAttributes);
+    }
+
+    /** Exclusive. */
+    void protect(Protection protection) {
+        mode = protection.mode();
+        extendedAttributes = protection.attributes();
+    }
+
+    /** Shared. */
     Attributes attributes() {
+        Protection protection = protection();
         long size = 0;
         long stored = 0;
         int blockSize = DirectoryNode.SECTOR_SIZE;
@@ -198,7 +211,7 @@ final class Inode {
         }
         return new Attributes(
                 number,
-                mode,
+                protection.shownMode(),
                 uid,
                 gid,
                 linkCount,
@@ -208,7 +221,8 @@ final class Inode {
                 blockSize,
                 accessTimeNanos,
                 modifyTimeNanos,
-                changeTimeNanos);
+                changeTimeNanos,
+                protection.modeWithoutLists());
     }
 
     boolean isDirectory() {

@@ -163,6 +163,9 @@ final class InodeTable {
             if (origin.isLive()) {
                 accessTimes.apply(inode);
             }
+            if (inode.protection().hasDamagedList()) {
+                log.atError().addKeyValue("block", origin.block()).log("access_list_damaged");
+            }
             inode.tryPin();
             add(inode);
             misses.increment();

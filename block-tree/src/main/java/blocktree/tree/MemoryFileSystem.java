@@ -4,8 +4,9 @@ import blocktree.tree.FileSystemException.Code;
 import java.nio.ByteBuffer;
 import java.time.Instant;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.Map;
-import java.util.NavigableMap;
+import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentNavigableMap;
@@ -89,7 +90,7 @@ public final class MemoryFileSystem implements FileSystem {
         long changeTimeNanos;
         long references;
         int openCount;
-        final NavigableMap<Name, byte[]> extendedAttributes = new TreeMap<>();
+        SortedMap<Name, byte[]> extendedAttributes = Collections.emptySortedMap();
 
         Inode(long number, int mode, int uid, int gid) {
             this.number = number;
@@ -112,10 +113,20 @@ public final class MemoryFileSystem implements FileSystem {
             return 0;
         }
 
+        synchronized Protection protection() {
+            return new Protection(type | permissions, extendedAttributes);
+        }
+
+        synchronized void protect(Protection protection) {
+            permissions = protection.mode() & PERMISSIONS_MASK;
+            extendedAttributes = protection.attributes();
+        }
+
         synchronized Attributes attributes() {
+            Protection protection = protection();
             return new Attributes(
                     number,
-                    type | permissions,
+                    protection.shownMode(),
                     uid,
                     gid,
                     linkCount,
@@ -125,7 +136,8 @@ public final class MemoryFileSystem implements FileSystem {
                     BLOCK_SIZE_BYTES,
                     accessTimeNanos,
                     modifyTimeNanos,
-                    changeTimeNanos);
+                    changeTimeNanos,
+                    protection.modeWithoutLists());
         }
 
         synchronized void touchChanged() {
@@ -545,6 +557,7 @@ public final class MemoryFileSystem implements FileSystem {
                     Attributes.TYPE_BLOCK_DEVICE -> new Special(number, mode, caller.uid(), gid, device);
             default -> throw failure(Code.INVALID);
         };
+        inode.protect(Protection.ofNew(mode, caller, directory.protection()));
         synchronized (namespace) {
             add(directory, name, inode);
             return referenced(inode);
@@ -560,10 +573,9 @@ public final class MemoryFileSystem implements FileSystem {
             inherited = directory.permissions & SET_GROUP_ID;
         }
         Directory child = new Directory(
-                lastInode.incrementAndGet(),
-                Attributes.TYPE_DIRECTORY | (mode & PERMISSIONS_MASK) | inherited,
-                caller.uid(),
-                groupFor(directory, caller));
+                lastInode.incrementAndGet(), Attributes.TYPE_DIRECTORY, caller.uid(), groupFor(directory, caller));
+        int asked = Attributes.TYPE_DIRECTORY | (mode & PERMISSIONS_MASK) | inherited;
+        child.protect(Protection.ofNew(asked, caller, directory.protection()));
         synchronized (namespace) {
             add(directory, name, child);
             return referenced(child);
@@ -811,7 +823,7 @@ public final class MemoryFileSystem implements FileSystem {
                 inode.permissions = caller.modeAfterWrite(inode.permissions);
             }
             if (change.permissions() != null) {
-                inode.permissions = change.permissions() & PERMISSIONS_MASK;
+                inode.protect(inode.protection().withPermissions(change.permissions()));
             }
             if (change.uid() != null) {
                 inode.uid = change.uid();
@@ -837,7 +849,7 @@ public final class MemoryFileSystem implements FileSystem {
     public byte[] getExtendedAttribute(long number, Name name) throws FileSystemException {
         Inode inode = inode(number);
         synchronized (inode) {
-            byte[] value = inode.extendedAttributes.get(name);
+            byte[] value = inode.protection().attribute(name);
             if (value == null) {
                 throw failure(Code.NO_DATA);
             }
@@ -846,7 +858,7 @@ public final class MemoryFileSystem implements FileSystem {
     }
 
     @Override
-    public void setExtendedAttribute(long number, Name name, byte[] value, ExtendedAttributeMode mode)
+    public void setExtendedAttribute(Caller caller, long number, Name name, byte[] value, ExtendedAttributeMode mode)
             throws FileSystemException {
         Inode inode = inode(number);
         if (name.sizeBytes() == 0 || name.sizeBytes() > NAME_SIZE_MAX) {
@@ -863,7 +875,7 @@ public final class MemoryFileSystem implements FileSystem {
             if (!present && mode == ExtendedAttributeMode.REPLACE) {
                 throw failure(Code.NO_DATA);
             }
-            inode.extendedAttributes.put(name, value.clone());
+            inode.protect(inode.protection().with(caller, name, value.clone()));
             inode.touchChanged();
         }
     }
@@ -880,9 +892,7 @@ public final class MemoryFileSystem implements FileSystem {
     public void removeExtendedAttribute(long number, Name name) throws FileSystemException {
         Inode inode = inode(number);
         synchronized (inode) {
-            if (inode.extendedAttributes.remove(name) == null) {
-                throw failure(Code.NO_DATA);
-            }
+            inode.protect(inode.protection().without(name));
             inode.touchChanged();
         }
     }

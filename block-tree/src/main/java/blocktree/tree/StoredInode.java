@@ -71,6 +71,10 @@ record StoredInode(
                 directory);
     }
 
+    Protection protection() {
+        return new Protection(mode, extendedAttributes);
+    }
+
     byte[] encode() {
         TreeAttributes.Builder out = TreeAttributes.newBuilder()
                 .setVersion(VERSION)

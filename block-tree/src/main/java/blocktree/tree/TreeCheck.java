@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * sectors, and every live block has a name or stands in the orphan list.
  *
  * <p>Codes: {@code unreadable}, {@code malformed}, {@code dangling}, {@code wrong_domain}, {@code wrong_kind}, {@code wrong_parent}, {@code second_name} (of a directory), {@code link_count}, {@code
- * entry_count}, {@code tree_order}, {@code tree_shape}, {@code leaked_sectors}, {@code size}, {@code orphan}.
+ * entry_count}, {@code tree_order}, {@code tree_shape}, {@code leaked_sectors}, {@code size}, {@code orphan}, {@code access_list}.
  */
 public final class TreeCheck {
 
@@ -131,7 +131,15 @@ public final class TreeCheck {
 
     private @Nullable StoredInode decode(OpenBlock block) throws StoreException {
         try {
-            return StoredInode.decode(block.attributes(), block.sectorCount());
+            StoredInode inode = StoredInode.decode(block.attributes(), block.sectorCount());
+            if (inode.protection().hasDamagedList()) {
+                report(
+                        Severity.WARNING,
+                        "access_list",
+                        block.id(),
+                        "has an access control list that is none, or not that of its mode");
+            }
+            return inode;
         } catch (FormatException e) {
             report(Severity.ERROR, "malformed", block.id(), String.valueOf(e.getMessage()));
         } catch (StoreException e) {

@@ -16,8 +16,6 @@ import java.util.ArrayDeque;
 import java.util.Collections;
 import java.util.Deque;
 import java.util.List;
-import java.util.SortedMap;
-import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.AtomicLong;
@@ -345,6 +343,9 @@ public final class TreeFileSystem implements FileSystem {
             Lock exclusive = inode.exclusive();
             try {
                 requireKept(inode);
+                Integer permissions = change.permissions();
+                Protection protection =
+                        permissions == null ? null : inode.protection().withPermissions(permissions);
                 long now = now();
                 if (size != null) {
                     FilePayload file = inode.file();
@@ -355,9 +356,8 @@ public final class TreeFileSystem implements FileSystem {
                 if (change.dropsSetIds(inode.isDirectory())) {
                     dropSetIds(caller, inode);
                 }
-                Integer permissions = change.permissions();
-                if (permissions != null) {
-                    inode.mode = inode.mode & Attributes.TYPE_MASK | permissions & 07777;
+                if (protection != null) {
+                    inode.protect(protection);
                 }
                 Integer uid = change.uid();
                 if (uid != null) {
@@ -518,9 +518,10 @@ public final class TreeFileSystem implements FileSystem {
         if (makesDirectory) {
             random.nextBytes(hashKey);
         }
+        Protection protection = Protection.ofNew(mode, caller, directory.protection());
         long now = now();
         StoredInode stored = new StoredInode(
-                makesDirectory && inheritsGroup ? mode | 02000 : mode,
+                makesDirectory && inheritsGroup ? protection.mode() | 02000 : protection.mode(),
                 caller.uid(),
                 inheritsGroup ? directory.gid : caller.gid(),
                 makesDirectory ? 2 : 1,
@@ -530,7 +531,7 @@ public final class TreeFileSystem implements FileSystem {
                 now,
                 now,
                 target,
-                Collections.emptySortedMap(),
+                protection.attributes(),
                 (mode & Attributes.TYPE_MASK) == Attributes.TYPE_REGULAR ? StoredInode.File.EMPTY : null,
                 makesDirectory
                         ? new StoredInode.Directory(directory.origin.block(), hashKey, DirectoryIndex.Layout.EMPTY)
@@ -1241,7 +1242,7 @@ public final class TreeFileSystem implements FileSystem {
         try {
             Lock shared = inode.shared();
             try {
-                byte[] value = inode.extendedAttributes.get(name);
+                byte[] value = inode.protection().attribute(name);
                 if (value == null) {
                     throw noAttribute();
                 }
@@ -1255,7 +1256,7 @@ public final class TreeFileSystem implements FileSystem {
     }
 
     @Override
-    public void setExtendedAttribute(long number, Name name, byte[] value, ExtendedAttributeMode mode)
+    public void setExtendedAttribute(Caller caller, long number, Name name, byte[] value, ExtendedAttributeMode mode)
             throws FileSystemException {
         if (name.sizeBytes() == 0 || name.sizeBytes() > NAME_SIZE_MAX) {
             throw new FileSystemException(Code.RANGE, "attribute name of " + name.sizeBytes() + " bytes");
@@ -1264,22 +1265,23 @@ public final class TreeFileSystem implements FileSystem {
             throw new FileSystemException(Code.TOO_BIG, "attribute value of " + value.length + " bytes");
         }
         flusher.throttleGrowth();
-        changeExtendedAttributes(number, attributes -> {
-            boolean present = attributes.containsKey(name);
+        changeProtection(number, protection -> {
+            boolean present = protection.attributes().containsKey(name);
             if (mode == ExtendedAttributeMode.CREATE && present) {
                 throw exists();
             }
             if (mode == ExtendedAttributeMode.REPLACE && !present) {
                 throw noAttribute();
             }
-            attributes.put(name, value.clone());
+            Protection changed = protection.with(caller, name, value.clone());
             long total = 0;
-            for (var attribute : attributes.entrySet()) {
+            for (var attribute : changed.attributes().entrySet()) {
                 total += attribute.getKey().sizeBytes() + attribute.getValue().length;
             }
             if (total > StoredInode.EXTENDED_ATTRIBUTES_BYTES_MAX) {
                 throw new FileSystemException(Code.NO_SPACE, "extended attributes of " + total + " bytes");
             }
+            return changed;
         });
     }
 
@@ -1300,27 +1302,20 @@ public final class TreeFileSystem implements FileSystem {
 
     @Override
     public void removeExtendedAttribute(long number, Name name) throws FileSystemException {
-        changeExtendedAttributes(number, attributes -> {
-            if (attributes.remove(name) == null) {
-                throw noAttribute();
-            }
-        });
+        changeProtection(number, protection -> protection.without(name));
     }
 
-    /** Changes a copy of an inode's extended attributes. */
-    private interface ExtendedAttributeChange {
-        void apply(SortedMap<Name, byte[]> attributes) throws FileSystemException;
+    private interface ProtectionChange {
+        Protection apply(Protection protection) throws FileSystemException;
     }
 
-    private void changeExtendedAttributes(long number, ExtendedAttributeChange change) throws FileSystemException {
+    private void changeProtection(long number, ProtectionChange change) throws FileSystemException {
         Inode inode = acquireLive(number);
         try {
             Lock exclusive = inode.exclusive();
             try {
                 requireKept(inode);
-                SortedMap<Name, byte[]> changed = new TreeMap<>(inode.extendedAttributes);
-                change.apply(changed);
-                inode.extendedAttributes = changed;
+                inode.protect(change.apply(inode.protection()));
                 inode.changeTimeNanos = now();
                 flusher.attributesChanged(inode);
             } finally {

@@ -37,22 +37,7 @@ final class TreeView implements FileSystem {
     }
 
     private Attributes out(Attributes a) {
-        if (a.inode() != root || root == ROOT_INODE) {
-            return a;
-        }
-        return new Attributes(
-                ROOT_INODE,
-                a.mode(),
-                a.uid(),
-                a.gid(),
-                a.linkCount(),
-                a.device(),
-                a.sizeBytes(),
-                a.storedBytes(),
-                a.blockSizeBytes(),
-                a.accessTimeNanos(),
-                a.modifyTimeNanos(),
-                a.changeTimeNanos());
+        return a.inode() != root || root == ROOT_INODE ? a : a.withInode(ROOT_INODE);
     }
 
     @Override
@@ -201,9 +186,9 @@ final class TreeView implements FileSystem {
     }
 
     @Override
-    public void setExtendedAttribute(long inode, Name name, byte[] value, ExtendedAttributeMode mode)
+    public void setExtendedAttribute(Caller caller, long inode, Name name, byte[] value, ExtendedAttributeMode mode)
             throws FileSystemException {
-        tree.setExtendedAttribute(changing(inode), name, value, mode);
+        tree.setExtendedAttribute(caller, changing(inode), name, value, mode);
     }
 
     @Override

@@ -20,6 +20,7 @@ class DecoderFuzzTest {
             try {
                 StoredInode inode = StoredInode.decode(input, sectors);
                 assertTrue(inode.symlinkTarget().length <= StoredInode.SYMLINK_BYTES_MAX);
+                assertEquals(0, inode.protection().modeWithoutLists() & ~inode.mode());
                 StoredInode again = StoredInode.decode(inode.encode(), sectors);
                 assertArrayEquals(inode.encode(), again.encode());
             } catch (FormatException refused) {

@@ -390,7 +390,7 @@ abstract class FileSystemContractTest {
         fs.sync();
         assertEquals(0, fs.getAttributes(inode).linkCount());
         fs.setAttributes(USER, inode, AttributeChange.permissions(0600));
-        fs.setExtendedAttribute(inode, name("user.k"), new byte[] {1}, ExtendedAttributeMode.SET);
+        fs.setExtendedAttribute(USER, inode, name("user.k"), new byte[] {1}, ExtendedAttributeMode.SET);
         fs.sync();
         assertArrayEquals(new byte[] {1}, fs.getExtendedAttribute(inode, name("user.k")));
         assertArrayEquals(bytes(100_000, 1), content(inode));
@@ -652,17 +652,18 @@ abstract class FileSystemContractTest {
     void extendedAttributesAreKept() throws Exception {
         long f = file(ROOT, "f", new byte[0]);
         assertFails(Code.NO_DATA, () -> fs.getExtendedAttribute(f, name("user.a")));
-        fs.setExtendedAttribute(f, name("user.a"), bytes(10, 1), ExtendedAttributeMode.SET);
-        fs.setExtendedAttribute(f, name("system.posix_acl_access"), bytes(28, 2), ExtendedAttributeMode.CREATE);
-        fs.setExtendedAttribute(f, name("user.empty"), new byte[0], ExtendedAttributeMode.SET);
+        fs.setExtendedAttribute(USER, f, name("user.a"), bytes(10, 1), ExtendedAttributeMode.SET);
+        fs.setExtendedAttribute(
+                USER, f, FileSystem.ACCESS_LIST, AccessListTest.withUser(6, 7), ExtendedAttributeMode.CREATE);
+        fs.setExtendedAttribute(USER, f, name("user.empty"), new byte[0], ExtendedAttributeMode.SET);
         assertArrayEquals(bytes(10, 1), fs.getExtendedAttribute(f, name("user.a")));
         assertEquals(0, fs.getExtendedAttribute(f, name("user.empty")).length);
         assertFails(
                 Code.EXISTS,
-                () -> fs.setExtendedAttribute(f, name("user.a"), new byte[1], ExtendedAttributeMode.CREATE));
+                () -> fs.setExtendedAttribute(USER, f, name("user.a"), new byte[1], ExtendedAttributeMode.CREATE));
         assertFails(
                 Code.NO_DATA,
-                () -> fs.setExtendedAttribute(f, name("user.b"), new byte[1], ExtendedAttributeMode.REPLACE));
+                () -> fs.setExtendedAttribute(USER, f, name("user.b"), new byte[1], ExtendedAttributeMode.REPLACE));
         Set<String> names = new HashSet<>();
         for (Name name : fs.listExtendedAttributes(f)) {
             names.add(name.plaintext());
@@ -672,14 +673,121 @@ abstract class FileSystemContractTest {
         assertFails(Code.NO_DATA, () -> fs.removeExtendedAttribute(f, name("user.a")));
     }
 
+    private void setList(Caller caller, long inode, Name name, byte[] list) throws FileSystemException {
+        fs.setExtendedAttribute(caller, inode, name, list, ExtendedAttributeMode.SET);
+    }
+
+    private int permissions(long inode) throws FileSystemException {
+        return fs.getAttributes(inode).mode() & 07777;
+    }
+
+    @Test
+    void accessListAndModeChangeTogether() throws Exception {
+        Caller superuser = new Caller(0, 0);
+        long f = file(ROOT, "f", new byte[0]);
+        fs.setAttributes(USER, f, AttributeChange.permissions(06644));
+        setList(superuser, f, FileSystem.ACCESS_LIST, AccessListTest.withUser(7, 6));
+        assertEquals(06760, permissions(f));
+        assertEquals(06740, fs.getAttributes(f).modeWithoutLists() & 07777);
+        assertEquals(06740, fs.getAttributes(f).withoutLists().mode() & 07777);
+        setList(USER, f, FileSystem.ACCESS_LIST, AccessListTest.withUser(7, 6));
+        assertEquals(04760, permissions(f));
+        fs.setAttributes(USER, f, AttributeChange.permissions(0652));
+        assertArrayEquals(
+                AccessListTest.list(1, 6, -1, 2, 7, 2000, 4, 4, -1, 16, 5, -1, 32, 2, -1),
+                fs.getExtendedAttribute(f, FileSystem.ACCESS_LIST));
+        assertEquals(0652, permissions(f));
+        fs.removeExtendedAttribute(f, FileSystem.ACCESS_LIST);
+        fs.removeExtendedAttribute(f, FileSystem.ACCESS_LIST);
+        fs.removeExtendedAttribute(f, FileSystem.DEFAULT_ACCESS_LIST);
+        assertEquals(0652, permissions(f));
+        setList(USER, f, FileSystem.ACCESS_LIST, AccessListTest.withUser(7, 6));
+        setList(USER, f, FileSystem.ACCESS_LIST, AccessListTest.list(1, 6, -1, 4, 2, -1, 32, 1, -1));
+        assertEquals(0621, permissions(f));
+        assertEquals(0, fs.listExtendedAttributes(f).length);
+    }
+
+    @Test
+    void whatIsNoListIsRefusedAndChangesNothing() throws Exception {
+        long f = file(ROOT, "f", new byte[0]);
+        long d = directory(ROOT, "d");
+        long link = fs.makeSymlink(USER, ROOT, name("l"), new byte[] {'x'}).inode();
+        byte[] list = AccessListTest.withUser(7, 7);
+        assertFails(Code.INVALID, () -> setList(USER, f, FileSystem.ACCESS_LIST, new byte[12]));
+        assertFails(Code.INVALID, () -> setList(USER, d, FileSystem.DEFAULT_ACCESS_LIST, new byte[0]));
+        assertFails(Code.DENIED, () -> setList(USER, f, FileSystem.DEFAULT_ACCESS_LIST, list));
+        assertFails(Code.NOT_SUPPORTED, () -> setList(USER, link, FileSystem.ACCESS_LIST, list));
+        assertEquals(0644, permissions(f));
+        assertEquals(0755, permissions(d));
+        for (long inode : new long[] {f, d, link}) {
+            assertEquals(0, fs.listExtendedAttributes(inode).length);
+        }
+    }
+
+    @Test
+    void aDefaultListTakesThePlaceOfTheUmaskAndIsHandedDown() throws Exception {
+        Caller caller = new Caller(1000, 100, 077);
+        long d = directory(ROOT, "d");
+        assertEquals(
+                0600,
+                fs.makeNode(caller, d, name("a"), Attributes.TYPE_REGULAR | 0664, 0)
+                                .mode()
+                        & 07777);
+        byte[] list = AccessListTest.withUser(6, 7);
+        setList(USER, d, FileSystem.DEFAULT_ACCESS_LIST, list);
+        assertEquals(0755, permissions(d));
+        Created file = fs.create(caller, d, name("b"), 0664, WRITE);
+        fs.release(file.handle());
+        assertEquals(0660, file.attributes().mode() & 07777);
+        assertArrayEquals(
+                AccessListTest.list(1, 6, -1, 2, 6, 2000, 4, 4, -1, 16, 6, -1, 32, 0, -1),
+                fs.getExtendedAttribute(file.attributes().inode(), FileSystem.ACCESS_LIST));
+        assertFails(
+                Code.NO_DATA, () -> fs.getExtendedAttribute(file.attributes().inode(), FileSystem.DEFAULT_ACCESS_LIST));
+        long below = fs.makeDirectory(caller, d, name("c"), 02755).inode();
+        assertEquals(02750, permissions(below));
+        assertArrayEquals(list, fs.getExtendedAttribute(below, FileSystem.DEFAULT_ACCESS_LIST));
+        assertEquals(
+                0660,
+                fs.makeNode(caller, below, name("p"), Attributes.TYPE_FIFO | 0666, 0)
+                                .mode()
+                        & 07777);
+        long link = fs.makeSymlink(caller, below, name("l"), new byte[] {'x'}).inode();
+        assertEquals(0777, permissions(link));
+        assertEquals(0, fs.listExtendedAttributes(link).length);
+        setList(USER, d, FileSystem.DEFAULT_ACCESS_LIST, AccessListTest.list(1, 7, -1, 4, 5, -1, 32, 0, -1));
+        Attributes plain = fs.makeDirectory(caller, d, name("e"), 0777);
+        assertEquals(0750, plain.mode() & 07777);
+        assertArrayEquals(new Name[] {FileSystem.DEFAULT_ACCESS_LIST}, fs.listExtendedAttributes(plain.inode()));
+    }
+
+    @Test
+    void listsStayWithTheInode() throws Exception {
+        long f = file(ROOT, "f", new byte[0]);
+        long other = file(ROOT, "other", new byte[0]);
+        byte[] list = AccessListTest.withUser(6, 7);
+        setList(USER, f, FileSystem.ACCESS_LIST, list);
+        fs.link(f, ROOT, name("link"));
+        fs.rename(ROOT, name("f"), ROOT, name("moved"), RenameMode.REPLACE);
+        fs.rename(ROOT, name("moved"), ROOT, name("other"), RenameMode.EXCHANGE);
+        fs.setAttributes(USER, f, AttributeChange.owner(5, 6));
+        for (String name : List.of("other", "link")) {
+            Attributes found = fs.lookup(ROOT, name(name));
+            assertEquals(f, found.inode());
+            assertEquals(0770, found.mode() & 07777);
+            assertArrayEquals(list, fs.getExtendedAttribute(found.inode(), FileSystem.ACCESS_LIST));
+        }
+        assertEquals(0, fs.listExtendedAttributes(other).length);
+    }
+
     @Test
     void extendedAttributesUpTo64KiB() throws Exception {
         long f = file(ROOT, "f", new byte[0]);
-        fs.setExtendedAttribute(f, name("user.big"), bytes(65_536, 1), ExtendedAttributeMode.SET);
+        fs.setExtendedAttribute(USER, f, name("user.big"), bytes(65_536, 1), ExtendedAttributeMode.SET);
         assertArrayEquals(bytes(65_536, 1), fs.getExtendedAttribute(f, name("user.big")));
         assertFails(
                 Code.TOO_BIG,
-                () -> fs.setExtendedAttribute(f, name("user.huge"), new byte[65_537], ExtendedAttributeMode.SET));
+                () -> fs.setExtendedAttribute(USER, f, name("user.huge"), new byte[65_537], ExtendedAttributeMode.SET));
     }
 
     // ---- the whole

@@ -158,7 +158,7 @@ class TreeFileSystemModelTest {
                         });
                     } else {
                         both("setxattr", (fs, t) -> {
-                            fs.setExtendedAttribute(side(file, t), attribute, value, ExtendedAttributeMode.SET);
+                            fs.setExtendedAttribute(USER, side(file, t), attribute, value, ExtendedAttributeMode.SET);
                             return 0L;
                         });
                     }

@@ -150,6 +150,29 @@ class TreeViewTest {
     }
 
     @Test
+    void accessListsAreKeptInSnapshotsAndNeverWidened() throws Exception {
+        FileSystem fs = tree.fs;
+        Created made = fs.create(USER, ROOT, Name.of("f"), 0600, WRITE);
+        fs.release(made.handle());
+        long f = made.attributes().inode();
+        byte[] list = AccessListTest.list(1, 7, -1, 2, 4, 2000, 4, 0, -1, 16, 7, -1, 32, 0, -1);
+        fs.setExtendedAttribute(USER, f, FileSystem.ACCESS_LIST, list, FileSystem.ExtendedAttributeMode.SET);
+        tree.fs.createSnapshot(Name.of("s"));
+        fs.removeExtendedAttribute(f, FileSystem.ACCESS_LIST);
+        fs.setAttributes(USER, f, AttributeChange.permissions(0600));
+        Attributes then = at(fs, ".snapshots", "s", "f");
+        assertEquals(0770, then.mode() & 07777);
+        assertArrayEquals(list, fs.getExtendedAttribute(then.inode(), FileSystem.ACCESS_LIST));
+        assertEquals(0500, at(fs, ".snapshots", ".versions", "f").mode() & 07777);
+        fs.setExtendedAttribute(USER, f, FileSystem.ACCESS_LIST, list, FileSystem.ExtendedAttributeMode.SET);
+        fs.sync();
+        fs.forget(f, 2);
+        tree.reopen();
+        // The directory of its versions has no list: the mask is nothing that the owning group may do.
+        assertEquals(0500, at(tree.fs, ".snapshots", ".versions", "f").mode() & 07777);
+    }
+
+    @Test
     void snapshotsOfTheSameStateAreAllListedInTheOrderInWhichTheyWereMade() throws Exception {
         List<String> names = List.of("d", "b", "e", "a", "c");
         for (String name : names) {
@@ -252,8 +275,8 @@ class TreeViewTest {
         assertReadOnly(() -> view.makeDirectory(USER, ROOT, Name.of("d"), 0700));
         assertReadOnly(() -> view.create(USER, ROOT, Name.of("g"), 0600, WRITE));
         assertReadOnly(() -> view.unlink(ROOT, Name.of("f")));
-        assertReadOnly(() ->
-                view.setExtendedAttribute(f, Name.of("user.a"), new byte[0], FileSystem.ExtendedAttributeMode.SET));
+        assertReadOnly(() -> view.setExtendedAttribute(
+                USER, f, Name.of("user.a"), new byte[0], FileSystem.ExtendedAttributeMode.SET));
         view.close();
     }
 

@@ -37,8 +37,12 @@ final class AttributeRequests {
     private static final int UID = 76;
     private static final int GID = 80;
 
-    /** The name of an attribute stands behind the size and flags, or the size and padding. */
+    /** The name of an attribute stands behind the size and flags, or the size and padding; and to set it, behind more flags where the kernel knows access lists. */
     private static final int ATTRIBUTE_NAME = 8;
+
+    private static final int MORE_FLAGS = 8;
+    private static final int ATTRIBUTE_NAME_BEHIND_MORE_FLAGS = 16;
+    private static final int SETXATTR_ACL_KILL_SGID = 1;
 
     private final FileSystem fileSystem;
     private final MountOperations operations;
@@ -74,7 +78,7 @@ final class AttributeRequests {
 
     private void putAttributes(RequestThread request, Attributes attributes) {
         KernelStructs.putAttributes(
-                request.replyBody(), attributes, operations.attributesValidNanos(attributes.inode()));
+                request.replyBody(), operations.shown(attributes), operations.attributesValidNanos(attributes.inode()));
     }
 
     private void setattr(RequestThread request, long inode) {
@@ -119,11 +123,11 @@ final class AttributeRequests {
                 request,
                 Operation.GETXATTR,
                 () -> operations.attributeValue(
-                        inode, MountOperations.attributeName(request.bodyString(ATTRIBUTE_NAME))));
+                        inode, operations.attributeName(request.bodyString(ATTRIBUTE_NAME))));
     }
 
     private void listxattr(RequestThread request, long inode) {
-        give(request, Operation.LISTXATTR, () -> MountOperations.nameList(fileSystem.listExtendedAttributes(inode)));
+        give(request, Operation.LISTXATTR, () -> operations.nameList(fileSystem.listExtendedAttributes(inode)));
     }
 
     /** Answers with the size of what {@code source} gives when the caller has room for 0 bytes, and else with the bytes. */
@@ -147,11 +151,14 @@ final class AttributeRequests {
     private void setxattr(RequestThread request, long inode) {
         int result = operations.answer(Operation.SETXATTR, () -> {
             int size = request.bodyInt(0);
-            byte[] nameBytes = request.bodyString(ATTRIBUTE_NAME);
-            Name name = MountOperations.attributeName(nameBytes);
+            boolean hasMoreFlags = operations.enforcesAccessLists();
+            int nameOffset = hasMoreFlags ? ATTRIBUTE_NAME_BEHIND_MORE_FLAGS : ATTRIBUTE_NAME;
+            boolean kills = hasMoreFlags && (request.bodyInt(MORE_FLAGS) & SETXATTR_ACL_KILL_SGID) != 0;
+            byte[] nameBytes = request.bodyString(nameOffset);
+            Name name = operations.attributeName(nameBytes);
             ExtendedAttributeMode mode = MountOperations.attributeMode(request.bodyInt(4));
-            byte[] value = request.bodyBytes(ATTRIBUTE_NAME + nameBytes.length + 1, size);
-            fileSystem.setExtendedAttribute(inode, name, value, mode);
+            byte[] value = request.bodyBytes(nameOffset + nameBytes.length + 1, size);
+            fileSystem.setExtendedAttribute(operations.changer(request, kills), inode, name, value, mode);
             operations.attributeChanged(name);
             return 0;
         });
@@ -160,7 +167,7 @@ final class AttributeRequests {
 
     private void removexattr(RequestThread request, long inode) {
         int result = operations.answer(Operation.REMOVEXATTR, () -> {
-            fileSystem.removeExtendedAttribute(inode, MountOperations.attributeName(request.bodyString(0)));
+            fileSystem.removeExtendedAttribute(inode, operations.attributeName(request.bodyString(0)));
             return 0;
         });
         request.reply(-result, 0);

@@ -56,7 +56,8 @@ final class InodeConnection implements Connection {
             var unused = mountPoint.unmount(true);
             throw PathConnection.failed(mountPoint, e);
         }
-        operations.start(session, negotiation.has(Negotiation.WRITEBACK_CACHE));
+        operations.start(
+                session, negotiation.has(Negotiation.WRITEBACK_CACHE), negotiation.has(Negotiation.ACCESS_LISTS));
         log.atDebug()
                 .addKeyValue("mount_point", mountPoint.path())
                 .addKeyValue("features", negotiation)

@@ -45,6 +45,7 @@ final class InodeOperations extends MountOperations {
     private final LockRequests lockRequests;
 
     private volatile boolean writeBackCache;
+    private volatile boolean accessLists;
 
     InodeOperations(NativeFuse3 fuse, FileSystem fileSystem, MountOptions options) {
         super(fileSystem, options);
@@ -54,9 +55,13 @@ final class InodeOperations extends MountOperations {
         lockRequests = new LockRequests(fuse, fileSystem.locks(), openFiles);
     }
 
-    /** @param useWriteBackCache whether the kernel keeps writes back; it then reads through handles that were opened to write, and places what is appended */
-    void start(long session, boolean useWriteBackCache) {
+    /**
+     * @param useWriteBackCache whether the kernel keeps writes back; it then reads through handles that were opened to write, and places what is appended
+     * @param useAccessLists as of {@link #enforcesAccessLists}
+     */
+    void start(long session, boolean useWriteBackCache, boolean useAccessLists) {
         writeBackCache = useWriteBackCache;
+        accessLists = useAccessLists;
         cache.start(session, useWriteBackCache);
     }
 
@@ -74,7 +79,12 @@ final class InodeOperations extends MountOperations {
 
     @Override
     void attributeChanged(Name attribute) {
-        // The kernel is not told of extended attributes, and keeps none.
+        // The kernel keeps none but access lists, which it drops when it is told of changed attributes.
+    }
+
+    @Override
+    boolean enforcesAccessLists() {
+        return accessLists;
     }
 
     @Override
@@ -246,7 +256,7 @@ final class InodeOperations extends MountOperations {
     }
 
     private void putEntry(long out, Attributes attributes) {
-        KernelStructs.putEntry(out, attributes, VALID_NANOS, attributesValidNanos(attributes.inode()));
+        KernelStructs.putEntry(out, shown(attributes), VALID_NANOS, attributesValidNanos(attributes.inode()));
     }
 
     // ------------------------------------------------------------------------------------------------ names
@@ -281,14 +291,15 @@ final class InodeOperations extends MountOperations {
     private void makeNode(InodeRequestThread request) throws FileSystemException {
         long device = Integer.toUnsignedLong(request.bodyInt(4));
         Name name = name(request, 16);
-        replyEntry(
-                request, name, fileSystem.makeNode(request.caller(), request.node(), name, request.bodyInt(0), device));
+        Caller caller = request.caller(request.bodyInt(8));
+        replyEntry(request, name, fileSystem.makeNode(caller, request.node(), name, request.bodyInt(0), device));
     }
 
     private void makeDirectory(InodeRequestThread request) throws FileSystemException {
         int mode = request.bodyInt(0) & PERMISSIONS_MASK;
         Name name = name(request, 8);
-        replyEntry(request, name, fileSystem.makeDirectory(request.caller(), request.node(), name, mode));
+        Caller caller = request.caller(request.bodyInt(4));
+        replyEntry(request, name, fileSystem.makeDirectory(caller, request.node(), name, mode));
     }
 
     private void rename(InodeRequestThread request, int namesOffset, int flags) throws FileSystemException {
@@ -385,7 +396,8 @@ final class InodeOperations extends MountOperations {
         try {
             int permissions = request.bodyInt(4) & PERMISSIONS_MASK;
             OpenMode mode = neededMode(flags, true);
-            Created created = fileSystem.create(request.caller(), request.node(), name, permissions, mode);
+            Caller caller = request.caller(request.bodyInt(8));
+            Created created = fileSystem.create(caller, request.node(), name, permissions, mode);
             long inode = created.attributes().inode();
             boolean cached = cache.opening(inode, mode.write());
             openFiles.put(created.handle(), new OpenFile(inode, mode, cached));

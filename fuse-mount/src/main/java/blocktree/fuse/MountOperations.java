@@ -1,5 +1,6 @@
 package blocktree.fuse;
 
+import blocktree.tree.Attributes;
 import blocktree.tree.FileSystem;
 import blocktree.tree.FileSystem.Caller;
 import blocktree.tree.FileSystem.ExtendedAttributeMode;
@@ -7,7 +8,7 @@ import blocktree.tree.FileSystem.OpenMode;
 import blocktree.tree.FileSystemException;
 import blocktree.tree.FileSystemException.Code;
 import blocktree.tree.Name;
-import java.nio.ByteBuffer;
+import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.util.Set;
@@ -61,6 +62,14 @@ abstract class MountOperations {
 
     /** The extended attribute of some inode has just been set or removed. */
     abstract void attributeChanged(Name attribute);
+
+    /** Whether the kernel checks access by the lists that it is given, tells the umask of whoever makes something, and in a request to set a list whether the set-group-id bit goes. */
+    abstract boolean enforcesAccessLists();
+
+    /** The attributes to give to the kernel. */
+    final Attributes shown(Attributes attributes) {
+        return enforcesAccessLists() ? attributes : attributes.withoutLists();
+    }
 
     /** How long the kernel may use the attributes of an inode in an answer without asking again. */
     abstract long attributesValidNanos(long inode);
@@ -132,10 +141,10 @@ abstract class MountOperations {
     private static final Set<String> NAMESPACES = Set.of("user", "trusted", "security");
 
     /**
-     * Only namespaces that are kept and given back without a meaning here. Not {@code system}: an access control list that is stored but not
-     * enforced would be worse than none.
+     * Only namespaces that are kept and given back without a meaning here, and access control lists where they are enforced: one that is not would be worse than
+     * none.
      */
-    static Name attributeName(byte[] bytes) throws FileSystemException {
+    final Name attributeName(byte[] bytes) throws FileSystemException {
         int dot = 0;
         while (dot < bytes.length && bytes[dot] != '.') {
             dot++;
@@ -143,10 +152,18 @@ abstract class MountOperations {
         if (dot == bytes.length - 1) {
             throw new FileSystemException(Code.INVALID, "an extended attribute without a name");
         }
-        if (dot == bytes.length || !NAMESPACES.contains(new String(bytes, 0, dot, StandardCharsets.ISO_8859_1))) {
+        Name name = Name.wrap(bytes);
+        boolean kept = isAccessList(name)
+                ? enforcesAccessLists()
+                : NAMESPACES.contains(new String(bytes, 0, dot, StandardCharsets.ISO_8859_1));
+        if (dot == bytes.length || !kept) {
             throw new FileSystemException(Code.NOT_SUPPORTED, "a namespace of extended attributes that is not kept");
         }
-        return Name.wrap(bytes);
+        return name;
+    }
+
+    private static boolean isAccessList(Name name) {
+        return name.equals(FileSystem.ACCESS_LIST) || name.equals(FileSystem.DEFAULT_ACCESS_LIST);
     }
 
     /**
@@ -174,16 +191,15 @@ abstract class MountOperations {
         };
     }
 
-    /** As listxattr(2) gives them: each with a NUL behind it. */
-    static byte[] nameList(Name[] names) {
-        int length = 0;
+    /** As listxattr(2) gives them: each with a NUL behind it; those that can be asked for. */
+    final byte[] nameList(Name[] names) {
+        ByteArrayOutputStream list = new ByteArrayOutputStream();
         for (Name name : names) {
-            length += name.sizeBytes() + 1;
+            if (enforcesAccessLists() || !isAccessList(name)) {
+                list.writeBytes(name.bytes());
+                list.write(0);
+            }
         }
-        ByteBuffer list = ByteBuffer.allocate(length);
-        for (Name name : names) {
-            list.put(name.bytes()).put((byte) 0);
-        }
-        return list.array();
+        return list.toByteArray();
     }
 }

@@ -11,18 +11,24 @@ final class Negotiation {
     static final long POSIX_LOCKS = 1 << 1;
     static final long ATOMIC_O_TRUNC = 1 << 3;
     static final long BIG_WRITES = 1 << 5;
+    static final long DONT_MASK = 1 << 6;
     static final long FLOCK_LOCKS = 1 << 10;
     static final long READDIRPLUS = 1 << 13;
     static final long READDIRPLUS_AUTO = 1 << 14;
     static final long ASYNC_DIO = 1 << 15;
     static final long WRITEBACK_CACHE = 1 << 16;
     static final long PARALLEL_DIROPS = 1 << 18;
+    static final long POSIX_ACL = 1 << 20;
     static final long MAX_PAGES = 1 << 22;
     static final long CACHE_SYMLINKS = 1 << 23;
     static final long EXPLICIT_INVAL_DATA = 1 << 25;
     static final long HANDLE_KILLPRIV_V2 = 1 << 28;
+    static final long SETXATTR_EXT = 1 << 29;
     static final long INIT_EXT = 1 << 30;
     static final long DIRECT_IO_ALLOW_MMAP = 1L << 36;
+
+    /** What it takes to keep access control lists: each is of use with the others only. */
+    static final long ACCESS_LISTS = POSIX_ACL | DONT_MASK | SETXATTR_EXT;
 
     private static final long WANTED = ASYNC_READ
             | POSIX_LOCKS
@@ -37,6 +43,7 @@ final class Negotiation {
             | CACHE_SYMLINKS
             | EXPLICIT_INVAL_DATA
             | HANDLE_KILLPRIV_V2
+            | ACCESS_LISTS
             | INIT_EXT
             | DIRECT_IO_ALLOW_MMAP;
 
@@ -98,6 +105,9 @@ final class Negotiation {
                 throw new IllegalStateException("the library and the kernel do not agree on a version");
             }
             agreed = offered & (WANTED | (options.writeBackCache() ? WRITEBACK_CACHE : 0));
+            if (!has(ACCESS_LISTS)) {
+                agreed &= ~ACCESS_LISTS;
+            }
             MEMORY.putInt(memory + OUT_FLAGS, (int) agreed);
             MEMORY.putInt(memory + OUT_FLAGS2, (int) (agreed >>> 32));
             MEMORY.putInt(memory + OUT_READ_AHEAD, readAhead);
@@ -128,8 +138,8 @@ final class Negotiation {
         return (int) result;
     }
 
-    boolean has(long feature) {
-        return (agreed & feature) != 0;
+    boolean has(long features) {
+        return (agreed & features) == features;
     }
 
     @Override

@@ -225,6 +225,12 @@ final class PathOperations extends MountOperations {
         return true;
     }
 
+    /** libfuse 2 has no word for it. */
+    @Override
+    boolean enforcesAccessLists() {
+        return false;
+    }
+
     /** Not at all: they go out for inodes that may have lost their names, of which nothing can be said to the kernel later. */
     @Override
     long attributesValidNanos(long inode) {
@@ -287,8 +293,8 @@ final class PathOperations extends MountOperations {
         });
     }
 
-    private static void put(long stat, Attributes attributes) {
-        NativeStructs.putStat(stat, attributes);
+    private void put(long stat, Attributes attributes) {
+        NativeStructs.putStat(stat, shown(attributes));
         PathRequestThread request = PathRequestThread.current();
         if (request != null && attributes.linkCount() > 1 && !attributes.isDirectory()) {
             request.noteSeveralNames();
@@ -736,7 +742,7 @@ final class PathOperations extends MountOperations {
             byte[] bytes = new byte[(int) size];
             MEMORY.getByteArray(value, bytes, 0, bytes.length);
             try (Found found = paths.find(bytes(path))) {
-                fileSystem.setExtendedAttribute(found.inode(), attribute, bytes, attributeMode((int) flags));
+                fileSystem.setExtendedAttribute(caller(), found.inode(), attribute, bytes, attributeMode((int) flags));
             }
             attributeChanged(attribute);
             return 0;

@@ -160,7 +160,12 @@ abstract class RequestThread extends Thread {
     }
 
     Caller caller() {
-        return new Caller(MEMORY.getInt(request() + 24), MEMORY.getInt(request() + 28));
+        return caller(0);
+    }
+
+    /** @param umask that has not been applied yet */
+    Caller caller(int umask) {
+        return new Caller(MEMORY.getInt(request() + 24), MEMORY.getInt(request() + 28), umask);
     }
 
     long bodyLong(int offset) {
