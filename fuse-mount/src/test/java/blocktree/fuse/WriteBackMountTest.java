@@ -1,6 +1,6 @@
 package blocktree.fuse;
 
-class WriteBackMountTest extends MemoryMountTest {
+class WriteBackMountTest extends MemoryMountTest implements AccessListContractTest {
     WriteBackMountTest() {
         super(MountOptions.defaults().withLibrary(Library.LIBFUSE3).withWriteBackCache(true));
     }
