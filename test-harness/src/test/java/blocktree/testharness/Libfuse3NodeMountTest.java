@@ -1,6 +1,8 @@
 package blocktree.testharness;
 
-class Libfuse3NodeMountTest extends NodeMountContractTest {
+import blocktree.fuse.AccessListContractTest;
+
+class Libfuse3NodeMountTest extends NodeMountContractTest implements AccessListContractTest {
     Libfuse3NodeMountTest() {
         super("libfuse3");
     }

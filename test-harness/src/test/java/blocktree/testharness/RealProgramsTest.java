@@ -190,7 +190,7 @@ class RealProgramsTest {
 
     @Test
     void tarAndRsyncThereAndBack() throws Exception {
-        Program.require("tar", "rsync", "setfattr");
+        Program.require("tar", "rsync", "setfattr", "setfacl");
         Path source = Files.createDirectory(node.work().resolve("source"));
         shell(source, """
                 n=0
@@ -208,6 +208,7 @@ class RealProgramsTest {
                 printf suid > suid; chmod 6755 suid; mkdir sticky; chmod 1777 sticky; mkdir setgid; chmod 2770 setgid
                 printf a > owned; chown 1234:4321 owned
                 printf b > attributes; setfattr -n user.one -v 1 attributes; setfattr -n user.two -v "$(head -c 1500 /dev/zero | tr '\\0' y)" attributes; setfattr -n user.dir -v d sticky
+                printf c > list; setfacl -m u:1234:rw,g:4321:r list; setfacl -m u:1234:rwx -d -m u:1234:rx,o:- setgid
                 touch -d '2001-02-03 04:05:06.789012345' empty; touch -h -d '1999-01-01 00:00:00.5' soft
                 """);
         run("rsync -aHAX --numeric-ids " + source + "/ there/");
@@ -229,16 +230,33 @@ class RealProgramsTest {
         run("rm -rf there untarred");
     }
 
-    /** Lists that the kernel would not enforce are refused, and not kept as if they were (docs/mount-limits.md). */
     @Test
-    void accessControlListsAreRefused() throws Exception {
-        Program.require("setfacl");
-        Files.writeString(directory.resolve("file"), "content");
-        Program.Result result =
-                Program.in(directory, "setfacl", "-m", "u:1234:rw", "file").result();
-        assertEquals(1, result.exitCode());
-        assertTrue(result.output().contains("Operation not supported"), result.output());
-        assertEquals(0644, Posix.stat(directory.resolve("file").toString()).mode() & 0777);
+    void accessControlListsAreSetCopiedAndRestored() throws Exception {
+        Program.require("setfacl", "getfacl", "rsync", "tar", "git");
+        shell(directory, """
+                mkdir -p team/deep; printf content > team/file; chmod 640 team/file; ln -s file team/link
+                setfacl -R -m u:1234:rwX,g:4321:rX team; setfacl -R -d -m u:1234:rwX,o:- team
+                printf new > team/deep/new; git init -q team/deep/repository
+                mkdir there untarred; cp -a team copied; rsync -aA team/ there/; tar --acls -C team -cf all.tar .; tar --acls -C untarred -p -xf all.tar
+                """);
+        String lists = lists("team");
+        assertTrue(lists.contains("# file: deep/new\n# owner: 0\n# group: 0\nuser::rw-\nuser:1234:rwx"), lists);
+        assertTrue(lists.contains("default:user:1234:rwx"), lists);
+        node.restart();
+        for (String copy : List.of("team", "copied", "there", "untarred")) {
+            assertEquals(lists, lists(copy), copy);
+        }
+        shell(directory, """
+                (cd team && getfacl -n -R . > ../lists); setfacl -R -b -k team; chmod -R u=rwx,go= team
+                """);
+        assertTrue(!lists("team").contains("1234"), "removed");
+        shell(directory, "cd team && setfacl --restore=../lists");
+        assertEquals(lists, lists("team"));
+    }
+
+    private String lists(String name) {
+        return run("find " + name + " ! -type l -printf '%P\\n' | sort | sed 's/^$/./' | (cd " + name
+                + " && xargs getfacl -n)");
     }
 
     @Test
