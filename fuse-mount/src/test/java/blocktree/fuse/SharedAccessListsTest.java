@@ -1,6 +1,7 @@
 package blocktree.fuse;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.tree.MemoryFileSystem;
 import java.io.IOException;
@@ -68,6 +69,29 @@ class SharedAccessListsTest {
                     os.setxattr("one/d", ACCESS, acl(7, {2000: 0}, 7, {}, 7, 7)); same(enters(), 200)
                     os.removexattr("one/d", ACCESS); os.chmod("one/d", 0o755); same(enters(), 0)
                 """);
+    }
+
+    @Test
+    void theKernelAsksOnceForTheListOfAnInode() throws Exception {
+        python("""
+                os.mkdir("one/d")
+                for i in range(20): put("one/d/%d" % i, b"", 0o644)
+                """);
+        long asked = getxattrCount();
+        python("""
+                os.chdir("one/d") # the kernel keeps no list of the root of a mount
+                def opens():
+                    for i in range(200): os.close(os.open("%d" % (i % 20), os.O_RDONLY))
+                    return 0
+                same(as_user(2000, [2000], opens), 0)
+                """);
+        long more = getxattrCount() - asked;
+        assertTrue(more >= 20 && more < 30, () -> "asked " + more + " times");
+    }
+
+    private long getxattrCount() {
+        MountStatistics.Count count = mounts.get(0).stats().operations().get(Operation.GETXATTR);
+        return count == null ? 0 : count.count();
     }
 
     @Test
