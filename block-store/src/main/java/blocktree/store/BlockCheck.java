@@ -288,7 +288,14 @@ final class BlockCheck {
             for (Header header : generations) {
                 findWindows(header);
             }
-            try (SectorCursor it = new SectorCursor(view)) {
+            try (BoundedReads own = view.boundedTo(prefix)) {
+                checkSectors(own);
+                checkNodes(own);
+            }
+        }
+
+        private void checkSectors(BoundedReads own) throws StoreException {
+            try (SectorCursor it = new SectorCursor(view, own)) {
                 it.seek(prefix);
                 for (Map.Entry<Long, List<Named>> window : windows.entrySet()) {
                     checkWindow(window.getKey(), window.getValue(), it);
@@ -298,7 +305,10 @@ final class BlockCheck {
                 }
                 it.checkEnd();
             }
-            try (RocksIterator it = view.iterator(Column.NODES)) {
+        }
+
+        private void checkNodes(BoundedReads own) throws StoreException {
+            try (RocksIterator it = view.iterator(Column.NODES, own)) {
                 for (it.seek(prefix); it.isValid() && Keys.startsWith(it.key(), prefix); it.next()) {
                     byte[] key = it.key();
                     boolean wellFormed = key.length == Keys.NODE_SIZE;

@@ -18,7 +18,6 @@ import org.rocksdb.ReadOptions;
 import org.rocksdb.RocksDB;
 import org.rocksdb.RocksDBException;
 import org.rocksdb.RocksIterator;
-import org.rocksdb.Slice;
 import org.rocksdb.WriteBatch;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -496,7 +495,8 @@ final class Collector implements AutoCloseable {
 
     private boolean isSuperseded(BlockId block, long generation) throws RocksDBException {
         byte[] prefix = block.toBytes();
-        try (RocksIterator it = db.newIterator(families.headers, readOptions)) {
+        try (BoundedReads own = new BoundedReads(readOptions, Keys.after(prefix));
+                RocksIterator it = db.newIterator(families.headers, own.options())) {
             it.seek(prefix);
             boolean newer = it.isValid()
                     && it.key().length == Keys.HEADER_SIZE
@@ -591,10 +591,11 @@ final class Collector implements AutoCloseable {
             AtomicLong counter)
             throws RocksDBException, StoreException {
         boolean whole = true;
-        try (RocksIterator it = db.newIterator(family, readOptions)) {
+        try (BoundedReads range = new BoundedReads(readOptions, to);
+                RocksIterator it = db.newIterator(family, range.options())) {
             for (it.seek(from); it.isValid(); it.next()) {
                 byte[] key = it.key();
-                if (Arrays.compareUnsigned(key, to) >= 0 || pace.isStopped()) {
+                if (pace.isStopped()) {
                     break;
                 }
                 long generation = Keys.getU64(key, key.length - Long.BYTES);
@@ -622,11 +623,8 @@ final class Collector implements AutoCloseable {
             known = Left.NOTHING;
         }
         long newest = known.generation;
-        try (ReadOptions bounded = new ReadOptions();
-                Slice end = new Slice(Keys.header(block, known.before - 1));
-                RocksIterator it = db.newIterator(
-                        families.headers,
-                        bounded.setTotalOrderSeek(true).setFillCache(false).setIterateUpperBound(end))) {
+        try (BoundedReads range = new BoundedReads(readOptions, Keys.header(block, known.before - 1));
+                RocksIterator it = db.newIterator(families.headers, range.options())) {
             for (it.seek(Keys.header(block, before - 1)); it.isValid(); it.next()) {
                 if (it.key().length == Keys.HEADER_SIZE) { // else nobody's: fsck reports it
                     newest = Keys.headerGeneration(it.key());

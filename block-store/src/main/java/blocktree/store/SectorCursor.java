@@ -12,10 +12,10 @@ final class SectorCursor implements AutoCloseable {
     /** The one of the two that is at the smaller key. */
     private RocksIterator at;
 
-    SectorCursor(StoreView view) {
+    SectorCursor(StoreView view, BoundedReads bounds) {
         this.view = view;
-        sectors = view.iterator(Column.SECTORS);
-        streams = view.iterator(Column.STREAMS);
+        sectors = view.iterator(Column.SECTORS, bounds);
+        streams = view.iterator(Column.STREAMS, bounds);
         at = sectors;
     }
 

@@ -36,6 +36,16 @@ final class StoreView implements AutoCloseable {
         return db.newIterator(rocks.family(column), readOptions);
     }
 
+    /** For iterators over what one block has, under {@link #iterator(Column, BoundedReads)}; to be closed after them and before the view. */
+    BoundedReads boundedTo(byte[] blockPrefix) {
+        return new BoundedReads(readOptions, Keys.after(blockPrefix));
+    }
+
+    /** As {@link #iterator(Column)}, to the end of {@code bounds}. */
+    RocksIterator iterator(Column column, BoundedReads bounds) {
+        return db.newIterator(rocks.family(column), bounds.options());
+    }
+
     /** The state map as of this view; to be closed before the view. */
     StateMap stateMap(long cacheSizeBytes) {
         return new StateMap(db, rocks.family(Column.STATE), cacheSizeBytes, snapshot);

@@ -26,6 +26,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.rocksdb.PerfContext;
+import org.rocksdb.PerfLevel;
+import org.rocksdb.RocksDB;
 
 /** Snapshots, collection, scrub and fsck on a real store. */
 class UpkeepTest {
@@ -316,6 +319,35 @@ class UpkeepTest {
             assertTrue(left < full / 4, left + " of " + full + " bytes are left for 4 of 64 files");
             for (BlockId id : ids.subList(60, 64)) {
                 assertEquals(32, tree.store.read(id).sectorCount());
+            }
+        }
+    }
+
+    /** What deleted blocks had is gone, but in RocksDB's way until it is compacted: it is passed over once, and not once for each block. */
+    @Test
+    void aCheckOfManyDeletedBlocksDoesNotTakeTheSquareOfTheirNumber() throws Exception {
+        int count = 400;
+        try (TestTree tree = new TestTree(directory, TestTree.options().withRetention(Retention.NONE))) {
+            List<BlockId> ids = new ArrayList<>();
+            for (int i = 0; i < count; i++) {
+                ids.add(tree.create("block " + i, 1).id());
+            }
+            for (BlockId id : ids) {
+                try (Commit commit = tree.store.newCommit()) {
+                    commit.delete(tree.store.read(id));
+                    tree.store.commit(commit, false);
+                }
+            }
+            tree.reopen(); // nothing is held open
+            tree.store.collectGarbage();
+            try (RocksDB any = RocksDB.open(directory.resolve("any").toString())) {
+                any.setPerfLevel(PerfLevel.ENABLE_COUNT); // of this thread, whatever the database
+                PerfContext counts = any.getPerfContext();
+                counts.reset();
+                assertClean(tree.store);
+                long skipped = counts.getInternalDeleteSkippedCount();
+                any.setPerfLevel(PerfLevel.DISABLE);
+                assertTrue(skipped < 20L * count, skipped + " deleted keys passed over for " + count + " blocks");
             }
         }
     }
