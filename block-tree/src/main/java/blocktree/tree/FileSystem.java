@@ -51,7 +51,7 @@ public interface FileSystem extends AutoCloseable {
 
     byte[] readSymlink(long inode) throws FileSystemException;
 
-    /** Adds a name for a non-directory. */
+    /** Adds a name for a non-directory. One that has lost its last name gets none again: NOT_FOUND. */
     Attributes link(long inode, long newParent, Name newName) throws FileSystemException;
 
     void unlink(long parent, Name name) throws FileSystemException;
@@ -69,6 +69,15 @@ public interface FileSystem extends AutoCloseable {
 
     /** {@link #makeNode} of a regular file and {@link #open} in one step. EXISTS when the name is taken. */
     Created create(Caller caller, long parent, Name name, int mode, OpenMode open) throws FileSystemException;
+
+    /**
+     * Makes a regular file without a name, and opens it, as O_TMPFILE does. It goes with its last handle and reference, unless {@link #link} has named it before.
+     *
+     * @param parent the directory that it belongs to as if it had a name there, such as for its group
+     * @param linkable whether it may be named at all
+     */
+    Created createNameless(Caller caller, long parent, int mode, OpenMode open, boolean linkable)
+            throws FileSystemException;
 
     /**
      * Reads from {@code offset} until {@code target} has no room or the file ends.

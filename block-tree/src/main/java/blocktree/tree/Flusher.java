@@ -814,6 +814,8 @@ final class Flusher {
         edit.attributes(one.attributes().encode());
         if (one.orphan()) {
             commit.putLocal(ORPHANS, id, new byte[] {1});
+        } else if (inode.orphaned) {
+            commit.putLocal(ORPHANS, id, null); // made without a name, and named since
         }
     }
 
@@ -889,7 +891,7 @@ final class Flusher {
                 kept = true;
                 inode.base = receipt.block(inode.origin.block());
                 inode.fresh = null;
-                inode.orphaned |= one.orphan();
+                inode.orphaned = one.orphan();
                 FilePayload.Capture file = one.file();
                 DirectoryIndex.Capture directory = one.directory();
                 if (file != null && inode.file != null) {

@@ -61,7 +61,9 @@ final class Inode {
 
     /** No longer in any directory nor open: the next commit deletes the block. Also read without the lock, by those who would only come too late. */
     volatile boolean deleted;
-    /** Unlinked while open, and written down so in the orphan list. */
+    /** Made without a name, and may get one. One that has lost its last name may not. */
+    boolean linkable;
+    /** Without a name while open, and written down so in the orphan list. */
     boolean orphaned;
 
     /** Changed by readers too: relatime. */
@@ -82,7 +84,7 @@ final class Inode {
     volatile long dirtySinceNanos;
     /** Something else than a file's content has changed since the last commit. */
     boolean attributesDirty;
-    /** The content goes with the next commit: another file was replaced by this one. */
+    /** The content goes with the next commit: another file was replaced by this one, or it was given its first name when it was there. */
     volatile boolean contentWanted;
     /** Its share of what the flusher counts as dirty. */
     int dirtyBytes;

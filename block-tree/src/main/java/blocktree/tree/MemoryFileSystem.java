@@ -85,6 +85,9 @@ public final class MemoryFileSystem implements FileSystem {
         int uid;
         int gid;
         long linkCount = 1;
+        /** Made without a name, and may get one. */
+        boolean linkable;
+
         long accessTimeNanos;
         long modifyTimeNanos;
         long changeTimeNanos;
@@ -623,7 +626,7 @@ public final class MemoryFileSystem implements FileSystem {
                 throw failure(Code.EXISTS);
             }
             synchronized (inode) {
-                if (inode.linkCount == 0) {
+                if (inode.linkCount == 0 && !inode.linkable) {
                     throw failure(Code.NOT_FOUND);
                 }
                 if (inode.linkCount >= LINK_COUNT_MAX) {
@@ -631,7 +634,10 @@ public final class MemoryFileSystem implements FileSystem {
                 }
             }
             add(directory, newName, inode);
-            inode.addLinks(1);
+            synchronized (inode) {
+                inode.linkable = false;
+                inode.addLinks(1);
+            }
             return referenced(inode);
         }
     }
@@ -917,6 +923,25 @@ public final class MemoryFileSystem implements FileSystem {
     @Override
     public Created create(Caller caller, long parent, Name name, int mode, OpenMode open) throws FileSystemException {
         Attributes attributes = makeNode(caller, parent, name, Attributes.TYPE_REGULAR | (mode & PERMISSIONS_MASK), 0);
+        return new Created(attributes, open(caller, attributes.inode(), open));
+    }
+
+    @Override
+    public Created createNameless(Caller caller, long parent, int mode, OpenMode open, boolean linkable)
+            throws FileSystemException {
+        Directory directory = directory(parent);
+        if (directory.removed) {
+            throw failure(Code.NOT_FOUND);
+        }
+        RegularFile file = new RegularFile(
+                lastInode.incrementAndGet(),
+                Attributes.TYPE_REGULAR | (mode & PERMISSIONS_MASK),
+                caller.uid(),
+                groupFor(directory, caller));
+        file.linkCount = 0;
+        file.linkable = linkable;
+        inodes.put(file.number, file);
+        Attributes attributes = referenced(file);
         return new Created(attributes, open(caller, attributes.inode(), open));
     }
 

@@ -460,6 +460,43 @@ public final class TreeFileSystem implements FileSystem {
         }
     }
 
+    @Override
+    public Created createNameless(Caller caller, long parent, int mode, OpenMode open, boolean linkable)
+            throws FileSystemException {
+        flusher.throttleGrowth();
+        Inode directory = acquireLive(parent);
+        try {
+            Inode made = makeNameless(caller, directory, mode, linkable);
+            try {
+                long handle = openHandle(made, open);
+                table.refer(made);
+                return new Created(attributes(made), handle);
+            } finally {
+                made.unpin();
+            }
+        } finally {
+            directory.unpin();
+        }
+    }
+
+    /** Makes a file that nobody else can find; pinned twice, by the caller and until it is deleted or gets a name. */
+    private Inode makeNameless(Caller caller, Inode directory, int mode, boolean linkable) throws FileSystemException {
+        Lock shared = directory.shared();
+        try {
+            var unused = directory.directory();
+            requireLinked(directory);
+            Inode made = newInode(caller, directory, Attributes.TYPE_REGULAR | mode & 07777, 0, new byte[0]);
+            made.linkCount = 0;
+            made.linkable = linkable;
+            made.tryPin();
+            table.add(made);
+            flusher.attributesChanged(made);
+            return made;
+        } finally {
+            shared.unlock();
+        }
+    }
+
     /** Makes an inode with its first name; pinned. */
     private Inode make(Caller caller, long parent, Name name, int mode, long device, byte[] target)
             throws FileSystemException {
@@ -599,7 +636,8 @@ public final class TreeFileSystem implements FileSystem {
             take(undo, directory.exclusive());
             take(undo, inode.exclusive());
             requireLinked(directory);
-            if (inode.linkCount == 0) {
+            requireKept(inode);
+            if (inode.linkCount == 0 && !inode.linkable) {
                 throw notFound();
             }
             DirectoryIndex entries = directory.directory();
@@ -611,6 +649,11 @@ public final class TreeFileSystem implements FileSystem {
             }
             entries.insert(entryFor(newName, inode, directory));
             changes.nameChanged(directory.number, newName);
+            if (inode.linkCount == 0) {
+                inode.linkable = false;
+                inode.contentWanted = true;
+                inode.unpin(); // what keeps a nameless inode; the caller's own stays until the end
+            }
             long now = now();
             inode.linkCount++;
             inode.changeTimeNanos = now;

@@ -115,6 +115,12 @@ final class TreeView implements FileSystem {
     }
 
     @Override
+    public Created createNameless(Caller caller, long parent, int mode, OpenMode open, boolean linkable)
+            throws FileSystemException {
+        return tree.createNameless(caller, changing(parent), mode, open, linkable);
+    }
+
+    @Override
     public int read(long handle, long offset, ByteBuffer target) throws FileSystemException {
         return tree.read(handle, offset, target);
     }

@@ -384,6 +384,55 @@ abstract class FileSystemContractTest {
     }
 
     @Test
+    void namelessFilesLiveUntilTheirLastHandleGoes() throws Exception {
+        Attributes before = fs.getAttributes(ROOT);
+        Created made = fs.createNameless(USER, ROOT, 0640, WRITE, true);
+        long inode = made.attributes().inode();
+        assertEquals(Attributes.TYPE_REGULAR | 0640, made.attributes().mode());
+        assertEquals(0, made.attributes().linkCount());
+        assertEquals(before, fs.getAttributes(ROOT));
+        assertEquals(Map.of(), list(ROOT));
+        fs.write(USER, made.handle(), 0, ByteBuffer.wrap(bytes(100_000, 1)));
+        fs.fsync(made.handle(), false);
+        assertArrayEquals(bytes(100_000, 1), content(inode));
+        fs.release(made.handle());
+        assertArrayEquals(bytes(100_000, 1), content(inode), "it is still referred to");
+        fs.forget(inode, 1);
+        assertFails(Code.NOT_FOUND, () -> fs.getAttributes(inode));
+        fs.sync();
+        assertFails(Code.NOT_FOUND, () -> fs.getAttributes(inode));
+    }
+
+    @Test
+    void namelessFilesGetANameOnce() throws Exception {
+        Created made = fs.createNameless(USER, ROOT, 0640, WRITE, true);
+        long inode = made.attributes().inode();
+        fs.write(USER, made.handle(), 0, ByteBuffer.wrap(bytes(100_000, 1)));
+        fs.sync();
+        file(ROOT, "taken", new byte[0]);
+        assertFails(Code.EXISTS, () -> fs.link(inode, ROOT, name("taken")));
+        assertEquals(1, fs.link(inode, ROOT, name("named")).linkCount());
+        fs.release(made.handle());
+        fs.forget(inode, 2);
+        fs.sync();
+        assertEquals(inode, fs.lookup(ROOT, name("named")).inode());
+        assertArrayEquals(bytes(100_000, 1), content(inode));
+        fs.unlink(ROOT, name("named"));
+        assertFails(Code.NOT_FOUND, () -> fs.link(inode, ROOT, name("again")));
+        fs.forget(inode, 1);
+        assertFails(Code.NOT_FOUND, () -> fs.getAttributes(inode));
+
+        long unlinkable =
+                fs.createNameless(USER, ROOT, 0640, WRITE, false).attributes().inode();
+        assertFails(Code.NOT_FOUND, () -> fs.link(unlinkable, ROOT, name("again")));
+        long directory = directory(ROOT, "d");
+        fs.removeDirectory(ROOT, name("d"));
+        assertFails(Code.NOT_FOUND, () -> fs.createNameless(USER, directory, 0640, WRITE, true));
+        long plain = file(ROOT, "plain", new byte[0]);
+        assertFails(Code.NOT_DIRECTORY, () -> fs.createNameless(USER, plain, 0640, WRITE, true));
+    }
+
+    @Test
     void unlinkedFilesLiveWhileTheyAreReferredTo() throws Exception {
         long inode = file(ROOT, "f", bytes(100_000, 1));
         fs.unlink(ROOT, name("f"));

@@ -210,6 +210,37 @@ class TreeFileSystemCrashTest {
         }
     }
 
+    @Test
+    void filesWithoutANameAreGoneAfterACrashAndNamedOnesStay() throws Exception {
+        try (TestTree tree = new TestTree(directory)) {
+            Created nameless = tree.fs.createNameless(USER, ROOT, 0600, WRITE, true);
+            Created named = tree.fs.createNameless(USER, ROOT, 0600, WRITE, true);
+            for (Created each : List.of(nameless, named)) {
+                tree.fs.write(USER, each.handle(), 0, ByteBuffer.wrap(new byte[100_000]));
+                tree.fs.fsync(each.handle(), false);
+            }
+            assertEquals(2, Flusher.listedOrphans(tree.store).size());
+            assertClean(tree.store);
+            tree.fs.createSnapshot(Name.of("snapshot"));
+            tree.fs.link(named.attributes().inode(), ROOT, Name.of("named"));
+            tree.fs.fsync(named.handle(), false);
+            assertEquals(1, Flusher.listedOrphans(tree.store).size());
+            assertClean(tree.store);
+
+            tree.crash();
+            assertEquals(0, Flusher.listedOrphans(tree.store).size());
+            assertArrayEquals(new byte[100_000], content(tree.fs, Name.of("named")));
+            AtomicInteger blocks = new AtomicInteger();
+            tree.store.forEachBlock(id -> blocks.incrementAndGet());
+            assertEquals(2, blocks.get(), "the root and the file with a name");
+            Attributes snapshots = tree.fs.lookup(ROOT, Name.of(".snapshots"));
+            Attributes snapshot = tree.fs.lookup(snapshots.inode(), Name.of("snapshot"));
+            tree.fs.readDirectory(snapshot.inode(), 0, (name, inode, mode, cookie) -> fail("found " + name));
+            tree.fs.deleteSnapshot(Name.of("snapshot"));
+            assertClean(tree.store);
+        }
+    }
+
     /** Whatever put them there. */
     @Test
     void namedBlocksOnTheListOfOrphansAreNotDeleted() throws Exception {

@@ -143,6 +143,7 @@ final class InodeOperations extends MountOperations {
             case RequestThread.OPCODE_LINK -> act(request, Operation.LINK, () -> link(request));
             case RequestThread.OPCODE_OPEN -> act(request, Operation.OPEN, () -> open(request));
             case RequestThread.OPCODE_CREATE -> act(request, Operation.CREATE, () -> create(request));
+            case RequestThread.OPCODE_TMPFILE -> act(request, Operation.CREATE, () -> createNameless(request));
             case RequestThread.OPCODE_READ -> act(request, Operation.READ, () -> read(request));
             case RequestThread.OPCODE_WRITE -> act(request, Operation.WRITE, () -> write(request));
             case RequestThread.OPCODE_FLUSH ->
@@ -376,7 +377,23 @@ final class InodeOperations extends MountOperations {
 
     private void create(InodeRequestThread request) throws FileSystemException {
         Name name = name(request, 16);
-        Created created = create(request, name, request.bodyInt(0));
+        replyCreated(request, name, create(request, name, request.bodyInt(0)));
+    }
+
+    /** Behind the body stands the name that the kernel shows for a file without one. */
+    private void createNameless(InodeRequestThread request) throws FileSystemException {
+        Name name = name(request, 16);
+        int flags = request.bodyInt(0);
+        OpenMode mode = neededMode(flags, true);
+        int permissions = request.bodyInt(4) & PERMISSIONS_MASK;
+        boolean linkable = (flags & O_EXCL) == 0;
+        Created created = fileSystem.createNameless(
+                request.caller(request.bodyInt(8)), request.node(), permissions, mode, linkable);
+        opened(created, mode);
+        replyCreated(request, name, created);
+    }
+
+    private void replyCreated(InodeRequestThread request, Name name, Created created) {
         long inode = created.attributes().inode();
         give(created.attributes(), request.node(), name);
         putEntry(request.replyBody(), created.attributes());
@@ -398,9 +415,7 @@ final class InodeOperations extends MountOperations {
             OpenMode mode = neededMode(flags, true);
             Caller caller = request.caller(request.bodyInt(8));
             Created created = fileSystem.create(caller, request.node(), name, permissions, mode);
-            long inode = created.attributes().inode();
-            boolean cached = cache.opening(inode, mode.write());
-            openFiles.put(created.handle(), new OpenFile(inode, mode, cached));
+            opened(created, mode);
             return created;
         } catch (FileSystemException e) {
             // Made through another mount since the kernel looked: without O_EXCL that is the file to open.
@@ -415,6 +430,12 @@ final class InodeOperations extends MountOperations {
             fileSystem.forget(found.inode(), 1);
             throw e;
         }
+    }
+
+    private void opened(Created created, OpenMode mode) {
+        long inode = created.attributes().inode();
+        boolean cached = cache.opening(inode, mode.write());
+        openFiles.put(created.handle(), new OpenFile(inode, mode, cached));
     }
 
     private void read(InodeRequestThread request) throws FileSystemException {

@@ -24,6 +24,9 @@ final class InodeRequestThread extends RequestThread {
     private long data;
     private long requestSizeBytes;
 
+    /** Of the request under way, which libfuse may be told is another. */
+    private int opcode;
+
     /** libfuse's request under way; 0 once it is answered. */
     private long handle;
 
@@ -55,6 +58,7 @@ final class InodeRequestThread extends RequestThread {
             int size = fuse.functions.fuse_session_receive_buf(session, buffer);
             if (size != -Errno.EINTR) {
                 requestSizeBytes = size;
+                opcode = size > 0 ? super.opcode() : 0;
                 return size > 0;
             }
         }
@@ -68,8 +72,19 @@ final class InodeRequestThread extends RequestThread {
     }
 
     @Override
+    int opcode() {
+        return opcode;
+    }
+
+    @Override
     void process() {
+        MEMORY.putInt(request() + OPCODE, opcodeForLibrary(opcode));
         fuse.functions.fuse_session_process_buf(session, buffer);
+    }
+
+    /** libfuse answers what it does not know with ENOSYS, so it is given such requests as others whose body begins with the same fields. */
+    private static int opcodeForLibrary(int opcode) {
+        return opcode == OPCODE_TMPFILE ? OPCODE_CREATE : opcode;
     }
 
     /** libfuse has taken the request and calls back. */

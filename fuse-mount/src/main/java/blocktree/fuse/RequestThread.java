@@ -50,6 +50,7 @@ abstract class RequestThread extends Thread {
     static final int OPCODE_RENAME2 = 45;
     static final int OPCODE_SEEK = 46;
     static final int OPCODE_COPY_FILE_RANGE = 47;
+    static final int OPCODE_TMPFILE = 51;
 
     static final int HEADER_SIZE_BYTES = 40;
     static final int REPLY_HEADER_SIZE_BYTES = 16;
@@ -147,11 +148,14 @@ abstract class RequestThread extends Thread {
         };
     }
 
+    /** Place of the kind of request in its header. */
+    static final int OPCODE = 4;
+
     /** Place of the request's number in its header, and in that of the reply. */
     static final int UNIQUE = 8;
 
     int opcode() {
-        return MEMORY.getInt(request() + 4);
+        return MEMORY.getInt(request() + OPCODE);
     }
 
     /** The kernel's number of the inode. */

@@ -42,4 +42,9 @@ abstract class MemoryMountTest extends MountContractTest {
     protected Path mountPoint() {
         return mount.mountPoint();
     }
+
+    @Override
+    protected boolean namesInodes() {
+        return options.library() == Library.LIBFUSE3;
+    }
 }

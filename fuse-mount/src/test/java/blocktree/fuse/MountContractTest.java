@@ -74,6 +74,9 @@ public abstract class MountContractTest {
     /** A directory within the mount, or its root. */
     protected abstract Path mountPoint();
 
+    /** Whether the library's requests name inodes, which some calls need. */
+    protected abstract boolean namesInodes();
+
     @BeforeEach
     void makeDirectory() throws IOException {
         directory = Files.createTempDirectory(mountPoint(), "contract-");
@@ -453,6 +456,52 @@ public abstract class MountContractTest {
                 same(os.listxattr(f), ["user.big"]); same(os.getxattr(f, "user.big"), b"b" * 60000); os.close(f)
                 f = os.open("a", os.O_RDWR | os.O_CREAT); os.write(f, b"a"); os.link("a", "b"); os.unlink("a")
                 time.sleep(1.1); same(os.fstat(f).st_nlink, 1); same(get("b"), b"a")
+                """);
+    }
+
+    @Test
+    void filesWithoutANameLiveUntilClosedOrAreGivenOne() {
+        String link = """
+                def link(f, name, dir=-100):
+                    if libc.linkat(f, b"", dir, name, 0x1000) != 0: # AT_EMPTY_PATH
+                        raise OSError(ctypes.get_errno(), "linkat")
+                """;
+        if (!namesInodes()) {
+            python("fails(errno.EOPNOTSUPP, os.open, '.', os.O_TMPFILE | os.O_RDWR, 0o600)");
+            return;
+        }
+        python(link + """
+                AT_SYMLINK_FOLLOW = 0x400
+                os.mkdir("d"); before = os.stat("d")
+                f = os.open("d", os.O_TMPFILE | os.O_RDWR, 0o640)
+                s = os.fstat(f); same(s.st_nlink, 0); same(stat.S_IMODE(s.st_mode), 0o640); same(s.st_size, 0)
+                same(os.listdir("d"), []); same(os.stat("d").st_mtime_ns, before.st_mtime_ns)
+                content = os.urandom(300000); os.write(f, content); os.fsync(f); same(os.fstat(f).st_size, 300000)
+                other = os.open("/proc/self/fd/%d" % f, os.O_RDONLY); same(read_all(other), content); os.close(other)
+                os.fchmod(f, 0o604); os.setxattr(f, "user.k", b"v"); os.ftruncate(f, 299999)
+                link(f, b"named"); same(os.fstat(f).st_nlink, 1); same(get("named"), content[:299999])
+                same(stat.S_IMODE(os.stat("named").st_mode), 0o604); same(os.getxattr("named", "user.k"), b"v")
+                fails(errno.EEXIST, link, f, b"named")
+                os.write(f, b"more"); same(os.stat("named").st_size, 300004)
+                link(f, b"d/again"); same(os.stat("named").st_nlink, 2)
+                os.unlink("named"); os.unlink("d/again"); same(os.fstat(f).st_nlink, 0)
+                fails(errno.ENOENT, link, f, b"third"); os.close(f)
+                f = os.open(".", os.O_TMPFILE | os.O_WRONLY, 0o600); os.write(f, b"x")
+                same(libc.linkat(-100, b"/proc/self/fd/%d" % f, -100, b"second", AT_SYMLINK_FOLLOW), 0); os.close(f); same(get("second"), b"x")
+                f = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_EXCL, 0o600); os.write(f, b"x")
+                fails(errno.ENOENT, link, f, b"third"); os.close(f)
+                put("u", b"u"); f = os.open("u", os.O_RDWR); os.unlink("u"); fails(errno.ENOENT, link, f, b"third"); os.close(f)
+                fails(errno.EINVAL, os.open, ".", os.O_TMPFILE | os.O_RDONLY)
+                fails(errno.ENOTDIR, os.open, "second", os.O_TMPFILE | os.O_RDWR, 0o600)
+                os.chmod("d", 0o2775); os.chown("d", 0, 4321)
+                f = os.open("d", os.O_TMPFILE | os.O_RDWR, 0o600); same(os.fstat(f).st_gid, 4321); os.close(f)
+                files = [os.open("d", os.O_TMPFILE | os.O_RDWR, 0o600) for i in range(50)]
+                for i, f in enumerate(files): os.pwrite(f, b"%d" % i, 5000)
+                for i, f in enumerate(files): same(os.pread(f, 10, 5000), b"%d" % i); os.close(f)
+                same(sorted(os.listdir(".")), ["d", "second"]); same(os.listdir("d"), [])
+                """);
+        pythonAsNobody("""
+                fails(errno.EACCES, os.open, ".", os.O_TMPFILE | os.O_RDWR, 0o600)
                 """);
     }
 

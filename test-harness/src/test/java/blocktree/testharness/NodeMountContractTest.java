@@ -38,4 +38,9 @@ abstract class NodeMountContractTest extends MountContractTest {
     protected Path mountPoint() {
         return node.mount();
     }
+
+    @Override
+    protected boolean namesInodes() {
+        return library.equals("libfuse3");
+    }
 }
