@@ -1,7 +1,7 @@
 package blocktree.tree;
 
 /**
- * What stat(2) shows. Times are nanoseconds since 1970 (signed, so 1677 to 2262); {@code mode} has type and permission bits; {@code storedBytes} is what the payload really
+ * What stat(2) and statx(2) show. Times are nanoseconds since 1970 (signed, so 1677 to 2262); {@code mode} has type and permission bits; {@code storedBytes} is what the payload really
  * takes (holes take nothing), for st_blocks; {@code modeWithoutLists} is the mode to show where access control lists are not enforced: its permissions give nobody more than mode and list together.
  */
 public record Attributes(
@@ -17,6 +17,7 @@ public record Attributes(
         long accessTimeNanos,
         long modifyTimeNanos,
         long changeTimeNanos,
+        long birthTimeNanos,
         int modeWithoutLists) {
 
     /** The file type mask and types of {@code st_mode}, as in stat(2). */
@@ -53,6 +54,7 @@ public record Attributes(
                 accessTimeNanos,
                 modifyTimeNanos,
                 changeTimeNanos,
+                birthTimeNanos,
                 modeWithoutLists);
     }
 

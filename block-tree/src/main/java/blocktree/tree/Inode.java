@@ -224,6 +224,7 @@ final class Inode {
                 accessTimeNanos,
                 modifyTimeNanos,
                 changeTimeNanos,
+                birthTimeNanos,
                 protection.modeWithoutLists());
     }
 

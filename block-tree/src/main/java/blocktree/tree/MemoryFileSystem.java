@@ -79,6 +79,7 @@ public final class MemoryFileSystem implements FileSystem {
     private abstract class Inode {
         final long number;
         final int type;
+        final long birthTimeNanos;
 
         // guarded by this
         int permissions;
@@ -101,7 +102,7 @@ public final class MemoryFileSystem implements FileSystem {
             this.permissions = mode & PERMISSIONS_MASK;
             this.uid = uid;
             this.gid = gid;
-            accessTimeNanos = modifyTimeNanos = changeTimeNanos = now();
+            birthTimeNanos = accessTimeNanos = modifyTimeNanos = changeTimeNanos = now();
         }
 
         long sizeBytes() {
@@ -140,6 +141,7 @@ public final class MemoryFileSystem implements FileSystem {
                     accessTimeNanos,
                     modifyTimeNanos,
                     changeTimeNanos,
+                    birthTimeNanos,
                     protection.modeWithoutLists());
         }
 

@@ -135,6 +135,11 @@ abstract class FileSystemContractTest {
         assertEquals(0, made.storedBytes());
         assertTrue(made.inode() > 1);
         assertEquals(made.modifyTimeNanos(), made.changeTimeNanos());
+        assertEquals(made.modifyTimeNanos(), made.birthTimeNanos());
+        fs.setAttributes(USER, made.inode(), AttributeChange.permissions(04711));
+        fs.rename(ROOT, name("f"), ROOT, name("g"), RenameMode.REPLACE);
+        assertEquals(made.birthTimeNanos(), fs.getAttributes(made.inode()).birthTimeNanos());
+        fs.rename(ROOT, name("g"), ROOT, name("f"), RenameMode.REPLACE);
         assertEquals(Map.of("f", made.inode()), list(ROOT));
     }
 

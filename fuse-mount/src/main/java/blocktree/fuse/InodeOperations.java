@@ -200,6 +200,7 @@ final class InodeOperations extends MountOperations {
                     KernelStructs.putStatistics(request.replyBody(), fileSystem.statistics(), FileSystem.NAME_SIZE_MAX);
                     request.reply(0, KernelStructs.STATISTICS_SIZE_BYTES);
                 });
+            case RequestThread.OPCODE_STATX -> act(request, Operation.GETATTR, () -> statx(request));
             default -> {
                 if (request.opcode() == RequestThread.OPCODE_GETATTR) {
                     cache.recall(request.node());
@@ -281,6 +282,14 @@ final class InodeOperations extends MountOperations {
     /** The attributes, with what another mount's kernel may have kept back of the file. */
     private Attributes current(Attributes found) throws FileSystemException {
         return cache.recall(found.inode()) ? fileSystem.getAttributes(found.inode()) : found;
+    }
+
+    /** Asked only for a time of birth that the kernel does not know yet: it keeps that as long as the inode. */
+    private void statx(InodeRequestThread request) throws FileSystemException {
+        cache.recall(request.node());
+        Attributes found = fileSystem.getAttributes(request.node());
+        KernelStructs.putStatx(request.replyBody(), found, attributesValidNanos(found.inode()));
+        request.reply(0, KernelStructs.STATX_SIZE_BYTES);
     }
 
     private void symlink(InodeRequestThread request) throws FileSystemException {

@@ -84,7 +84,11 @@ final class InodeRequestThread extends RequestThread {
 
     /** libfuse answers what it does not know with ENOSYS, so it is given such requests as others whose body begins with the same fields. */
     private static int opcodeForLibrary(int opcode) {
-        return opcode == OPCODE_TMPFILE ? OPCODE_CREATE : opcode;
+        return switch (opcode) {
+            case OPCODE_TMPFILE -> OPCODE_CREATE;
+            case OPCODE_STATX -> OPCODE_GETATTR;
+            default -> opcode;
+        };
     }
 
     /** libfuse has taken the request and calls back. */

@@ -13,6 +13,9 @@ final class KernelStructs {
     /** {@code struct fuse_entry_out}. */
     static final int ENTRY_SIZE_BYTES = 128;
 
+    /** {@code struct fuse_statx_out}. */
+    static final int STATX_SIZE_BYTES = 288;
+
     /** {@code struct fuse_open_out}. */
     static final int OPEN_SIZE_BYTES = 16;
 
@@ -23,6 +26,10 @@ final class KernelStructs {
     static final int FOPEN_KEEP_CACHE = 1 << 1;
 
     private static final int ATTR_SIZE_BYTES = 88;
+
+    /** STATX_BASIC_STATS and STATX_BTIME. */
+    private static final int STATX_MASK = 0xfff;
+
     private static final int DIRENT_HEADER_SIZE_BYTES = 24;
     private static final int ALIGNMENT = 8;
     private static final int STAT_BLOCK_SIZE_BYTES = 512;
@@ -35,6 +42,32 @@ final class KernelStructs {
         MEMORY.putInt(out + 8, (int) (validNanos % NativeStructs.NANOS_PER_SECOND));
         MEMORY.putInt(out + 12, 0);
         putAttr(out + 16, attributes);
+    }
+
+    /** Attributes with the time of birth. The kernel knows the number of a device already, and of what file system it is. */
+    static void putStatx(long out, Attributes attributes, long validNanos) {
+        MEMORY.setMemory(out, STATX_SIZE_BYTES, (byte) 0);
+        MEMORY.putLong(out, validNanos / NativeStructs.NANOS_PER_SECOND);
+        MEMORY.putInt(out + 8, (int) (validNanos % NativeStructs.NANOS_PER_SECOND));
+        long statx = out + 32;
+        MEMORY.putInt(statx, STATX_MASK);
+        MEMORY.putInt(statx + 4, attributes.blockSizeBytes());
+        MEMORY.putInt(statx + 16, (int) attributes.linkCount());
+        MEMORY.putInt(statx + 20, attributes.uid());
+        MEMORY.putInt(statx + 24, attributes.gid());
+        MEMORY.putShort(statx + 28, (short) attributes.mode());
+        MEMORY.putLong(statx + 32, attributes.inode());
+        MEMORY.putLong(statx + 40, attributes.sizeBytes());
+        MEMORY.putLong(statx + 48, blocks(attributes));
+        putStatxTime(statx + 64, attributes.accessTimeNanos());
+        putStatxTime(statx + 80, attributes.birthTimeNanos());
+        putStatxTime(statx + 96, attributes.changeTimeNanos());
+        putStatxTime(statx + 112, attributes.modifyTimeNanos());
+    }
+
+    private static void putStatxTime(long time, long nanos) {
+        MEMORY.putLong(time, Math.floorDiv(nanos, NativeStructs.NANOS_PER_SECOND));
+        MEMORY.putInt(time + 8, (int) Math.floorMod(nanos, NativeStructs.NANOS_PER_SECOND));
     }
 
     static void putEntry(long out, Attributes attributes, long entryValidNanos, long attributesValidNanos) {

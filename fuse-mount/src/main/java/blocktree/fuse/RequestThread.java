@@ -51,10 +51,11 @@ abstract class RequestThread extends Thread {
     static final int OPCODE_SEEK = 46;
     static final int OPCODE_COPY_FILE_RANGE = 47;
     static final int OPCODE_TMPFILE = 51;
+    static final int OPCODE_STATX = 52;
 
     static final int HEADER_SIZE_BYTES = 40;
     static final int REPLY_HEADER_SIZE_BYTES = 16;
-    static final int RESULT_SIZE_BYTES_MAX = 160;
+    static final int RESULT_SIZE_BYTES_MAX = KernelStructs.STATX_SIZE_BYTES;
 
     private final RequestLoop loop;
 

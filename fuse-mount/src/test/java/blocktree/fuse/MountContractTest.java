@@ -654,6 +654,30 @@ public abstract class MountContractTest {
     }
 
     @Test
+    void theTimeOfBirthIsKept() {
+        python("""
+                def birth(name):
+                    return subprocess.check_output(["stat", "-c", "%W", name], text=True).strip()
+                """ + (namesInodes() ? """
+                now = time.time(); os.umask(0)
+                put("f", b"content"); os.mkdir("d"); os.symlink("f", "l"); os.mknod("n", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+                names = ["f", "d", "l", "n"]
+                born = [birth(name) for name in names]
+                for b in born: assert abs(int(b) - now) < 30, b
+                for n in names[:2]: os.utime(n, (1, 1)); os.chmod(n, 0o640)
+                put("f", b"changed"); os.rename("f", "g"); os.link("g", "f")
+                same([birth(name) for name in names], born); same(birth("g"), born[0]); same(get("f"), b"changed")
+                for name in names:
+                    plain = os.lstat(name); shown = subprocess.check_output(["stat", "-c", "%i %h %s %b %u %Y %Z %f", name], text=True)
+                    same(shown.split(), ["%d" % n for n in (plain.st_ino, plain.st_nlink, plain.st_size, plain.st_blocks,
+                        plain.st_uid, plain.st_mtime, plain.st_ctime)] + ["%x" % plain.st_mode])
+                same(subprocess.check_output(["stat", "-c", "%t %T", "n"], text=True).split(), ["1", "3"])
+                """ : """
+                put("f"); same(birth("f"), "0")
+                """));
+    }
+
+    @Test
     void modesAndOwnersAreKept() {
         python("""
                 put("x", mode=0o666); same(stat.S_IMODE(os.stat("x").st_mode), 0o644)
