@@ -54,7 +54,11 @@ final class InodeConnection implements Connection {
         } catch (IllegalStateException e) {
             fuse.functions.fuse_session_destroy(session);
             var unused = mountPoint.unmount(true);
-            throw PathConnection.failed(mountPoint, e);
+            throw new MountException(
+                    MountException.Code.FAILED,
+                    "%s could not be mounted: %s".formatted(mountPoint.path(), e.getMessage()),
+                    "mount with --fuse-library libfuse2",
+                    e);
         }
         operations.start(
                 session, negotiation.has(Negotiation.WRITEBACK_CACHE), negotiation.has(Negotiation.ACCESS_LISTS));

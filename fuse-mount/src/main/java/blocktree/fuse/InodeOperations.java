@@ -102,6 +102,11 @@ final class InodeOperations extends MountOperations {
         return known.size();
     }
 
+    /** How many references the kernel has to each inode. */
+    Map<Long, Long> knownReferences() {
+        return known.counts();
+    }
+
     @Override
     void ended() {
         openFiles.keySet().forEach(this::release);

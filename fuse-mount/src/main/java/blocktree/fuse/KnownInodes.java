@@ -2,6 +2,7 @@ package blocktree.fuse;
 
 import blocktree.tree.Name;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -95,6 +96,13 @@ final class KnownInodes {
 
     synchronized boolean contains(long inode) {
         return inodes.containsKey(inode);
+    }
+
+    /** The number of references to each inode. */
+    synchronized Map<Long, Long> counts() {
+        Map<Long, Long> counts = new HashMap<>();
+        inodes.forEach((inode, known) -> counts.put(inode, known.count));
+        return counts;
     }
 
     synchronized int size() {

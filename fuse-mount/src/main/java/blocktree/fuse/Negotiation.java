@@ -57,6 +57,7 @@ final class Negotiation {
     /** Places of {@code struct fuse_init_in}, behind the header of the request. */
     private static final int IN_READ_AHEAD = RequestThread.HEADER_SIZE_BYTES + 8;
 
+    private static final int IN_MINOR = RequestThread.HEADER_SIZE_BYTES + 4;
     private static final int IN_FLAGS = RequestThread.HEADER_SIZE_BYTES + 12;
     private static final int IN_FLAGS2 = RequestThread.HEADER_SIZE_BYTES + 16;
 
@@ -82,7 +83,7 @@ final class Negotiation {
         this.descriptor = descriptor;
     }
 
-    /** @throws IllegalStateException when the library refuses this kernel */
+    /** @throws IllegalStateException when this kernel is too old */
     void run(MountOptions options) {
         long memory = MEMORY.allocateMemory(MEMORY_SIZE_BYTES, true);
         long buffer = MEMORY.allocateMemory(NativeFuse3.BUFFER_SIZE_BYTES, true);
@@ -93,6 +94,7 @@ final class Negotiation {
             sockets = fuse.socketPair();
             require(fuse.system.dup3(sockets[1], descriptor, NativeFuse3.CLOSE_ON_EXEC));
             int requestSize = require(fuse.system.read(device, memory, MEMORY_SIZE_BYTES));
+            int minor = MEMORY.getInt(memory + IN_MINOR);
             long offered = Integer.toUnsignedLong(MEMORY.getInt(memory + IN_FLAGS));
             if ((offered & INIT_EXT) != 0) {
                 offered |= Integer.toUnsignedLong(MEMORY.getInt(memory + IN_FLAGS2)) << 32;
@@ -102,7 +104,8 @@ final class Negotiation {
             fuse.functions.fuse_session_process_buf(session, buffer);
             int size = require(fuse.system.read(sockets[0], memory, MEMORY_SIZE_BYTES));
             if (MEMORY.getInt(memory + 4) != 0 || size < OUT_SIZE_BYTES) {
-                throw new IllegalStateException("the library and the kernel do not agree on a version");
+                throw new IllegalStateException(
+                        "libfuse 3 needs version 7.23 of the kernel's protocol, and this kernel has 7." + minor);
             }
             agreed = offered & (WANTED | (options.writeBackCache() ? WRITEBACK_CACHE : 0));
             if (!has(ACCESS_LISTS)) {
