@@ -13,9 +13,14 @@ import blocktree.testharness.posix.Errno;
 import blocktree.testharness.posix.Posix;
 import blocktree.testharness.posix.PosixException;
 import blocktree.testharness.program.Program;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.Set;
@@ -224,6 +229,83 @@ class MountsTest {
             assertTrue(e.isDisconnected(), e.toString());
         }
         assertArrayEquals(new byte[] {1, 2, 3}, Files.readAllBytes(path("open")));
+    }
+
+    /** As an administrator does with a mount that is stuck: programs get errors, the node goes on, and what it has acknowledged is there when it is mounted again. */
+    @Test
+    void anAbortedMountLosesNothingThatWasAcknowledged() throws Exception {
+        Path aborted = Files.createDirectory(node.work().resolve("aborted"));
+        ControlMount mount = mount(aborted, false, "", false);
+        node.process().mount(mount);
+        List<FileWriter> writers = new ArrayList<>();
+        for (int i = 0; i < 8; i++) {
+            writers.add(new FileWriter(Files.createDirectory(aborted.resolve("w" + i))));
+        }
+        writers.forEach(Thread::start);
+        Await.until(
+                Duration.ofSeconds(30),
+                "the writers are at it",
+                () -> writers.stream().allMatch(writer -> writer.acknowledged >= 5));
+        int seen = node.process().events().size();
+        Program.shell(node.work(), """
+                        device=$(awk -v point=%s '$5 == point { split($3, number, ":"); print number[2] }' /proc/self/mountinfo)
+                        mkdir -p connections && mount -t fusectl none connections
+                        echo 1 > connections/$device/abort; umount connections
+                        """.formatted(aborted)).run();
+        for (FileWriter writer : writers) {
+            writer.join(30_000);
+            assertFalse(writer.isAlive(), "a program hangs");
+        }
+        node.process().awaitEvent("unmounted", seen, Duration.ofSeconds(10));
+        Await.until(
+                Duration.ofSeconds(10),
+                "the status says so",
+                () -> node.process().status().mounts().size() == 1);
+        assertFalse(Files.exists(aborted.resolve("w0")));
+        node.process().mount(mount);
+        for (FileWriter writer : writers) {
+            writer.verify();
+        }
+        node.process().unmount(aborted, false);
+        node.requireCleanFsck();
+    }
+
+    /** Writes files and syncs each, until the mount is gone. */
+    private static final class FileWriter extends Thread {
+        private final Path directory;
+        volatile int acknowledged;
+
+        FileWriter(Path directory) {
+            this.directory = directory;
+        }
+
+        @Override
+        public void run() {
+            try {
+                for (int i = 1; ; i++) {
+                    try (FileChannel file = FileChannel.open(
+                            directory.resolve("f" + i), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
+                        file.write(ByteBuffer.wrap(content(i)));
+                        file.force(true);
+                        acknowledged = i;
+                    }
+                }
+            } catch (IOException e) {
+                // The mount is gone, as it should be.
+            }
+        }
+
+        private static byte[] content(int i) {
+            byte[] content = new byte[1 + i * 997 % 60_000];
+            new Random(i).nextBytes(content);
+            return content;
+        }
+
+        void verify() throws IOException {
+            for (int i = 1; i <= acknowledged; i++) {
+                assertArrayEquals(content(i), Files.readAllBytes(directory.resolve("f" + i)));
+            }
+        }
     }
 
     private Path path(String relative) {
