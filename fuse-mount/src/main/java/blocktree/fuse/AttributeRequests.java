@@ -122,8 +122,7 @@ final class AttributeRequests {
         give(
                 request,
                 Operation.GETXATTR,
-                () -> operations.attributeValue(
-                        inode, operations.attributeName(request.bodyString(ATTRIBUTE_NAME))));
+                () -> operations.attributeValue(inode, operations.attributeName(request.bodyString(ATTRIBUTE_NAME))));
     }
 
     private void listxattr(RequestThread request, long inode) {

@@ -293,7 +293,7 @@ final class InodeOperations extends MountOperations {
     private void statx(InodeRequestThread request) throws FileSystemException {
         cache.recall(request.node());
         Attributes found = fileSystem.getAttributes(request.node());
-        KernelStructs.putStatx(request.replyBody(), found, attributesValidNanos(found.inode()));
+        KernelStructs.putStatx(request.replyBody(), shown(found), attributesValidNanos(found.inode()));
         request.reply(0, KernelStructs.STATX_SIZE_BYTES);
     }
 
