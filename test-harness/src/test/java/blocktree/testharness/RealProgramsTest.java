@@ -24,23 +24,31 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInfo;
+import org.junit.jupiter.api.TestInstance;
 
 /** Programs that people use, on the mount of one node that is restarted between writing and checking where that could matter. */
-class RealProgramsTest {
-    private static TestNode node;
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+abstract class RealProgramsTest {
+    private final String library;
+    private TestNode node;
     private Path directory;
 
+    @SuppressWarnings("NullAway.Init")
+    RealProgramsTest(String library) {
+        this.library = library;
+    }
+
     @BeforeAll
-    static void startNode() throws Exception {
-        node = TestNode.started();
+    void startNode() throws Exception {
+        node = TestNode.initialised().withArguments("--fuse-library", library);
+        node.start();
     }
 
     @AfterAll
-    static void everythingIsInOrder() throws Exception {
-        try {
-            node.requireCleanFsck();
-        } finally {
-            node.close();
+    void everythingIsInOrder() throws Exception {
+        try (TestNode closing = node) {
+            assertEquals(library, closing.process().status().mounts().get(0).library());
+            closing.requireCleanFsck();
         }
     }
 

@@ -1,0 +1,7 @@
+package blocktree.testharness;
+
+class Libfuse2RealProgramsTest extends RealProgramsTest {
+    Libfuse2RealProgramsTest() {
+        super("libfuse2");
+    }
+}

@@ -1,0 +1,7 @@
+package blocktree.testharness;
+
+class Libfuse3RealProgramsTest extends RealProgramsTest {
+    Libfuse3RealProgramsTest() {
+        super("libfuse3");
+    }
+}
