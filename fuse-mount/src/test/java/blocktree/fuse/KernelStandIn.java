@@ -70,7 +70,8 @@ final class KernelStandIn implements Connection, AutoCloseable {
         Negotiation negotiation = new Negotiation(fuse, session, fuse.functions.fuse_session_fd(session));
         negotiation.run(options);
         Answer answer = receive();
-        operations.start(session, negotiation.has(Negotiation.WRITEBACK_CACHE));
+        operations.start(
+                session, negotiation.has(Negotiation.WRITEBACK_CACHE), negotiation.has(Negotiation.ACCESS_LISTS));
         loop.initialised();
         loop.start();
         return Integer.toUnsignedLong(answer.body.getInt(12)) | Integer.toUnsignedLong(answer.body.getInt(32)) << 32;
