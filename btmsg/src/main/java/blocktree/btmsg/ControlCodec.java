@@ -262,6 +262,7 @@ final class ControlCodec {
                 .setDevices(mount.devices())
                 .setNoExec(mount.noExec())
                 .setWriteBackCache(mount.writeBackCache())
+                .setAccessLists(mount.accessLists())
                 .setLibrary(mount.library())
                 .build();
     }
@@ -277,6 +278,7 @@ final class ControlCodec {
                 mount.getDevices(),
                 mount.getNoExec(),
                 mount.getWriteBackCache(),
+                mount.getAccessLists(),
                 mount.getLibrary());
     }
 

@@ -9,6 +9,7 @@ package blocktree.btmsg;
  * @param devices device nodes work as such
  * @param noExec no program can be started from it
  * @param writeBackCache the kernel may keep writes back; only for the one mount that changes the tree
+ * @param accessLists POSIX access control lists are enforced
  * @param library the FUSE library that it goes through, in what a node says; empty in a request
  */
 public record ControlMount(
@@ -21,12 +22,13 @@ public record ControlMount(
         boolean devices,
         boolean noExec,
         boolean writeBackCache,
+        boolean accessLists,
         String library) {
 
     /** A mount with nosuid, nodev and exec. */
     public ControlMount(
             String mountPoint, boolean readOnly, boolean allowOther, String subtree, boolean showSnapshots) {
-        this(mountPoint, readOnly, allowOther, subtree, showSnapshots, false, false, false, false, "");
+        this(mountPoint, readOnly, allowOther, subtree, showSnapshots, false, false, false, false, false, "");
     }
 
     /** The same mount, as it was made. */
@@ -41,6 +43,7 @@ public record ControlMount(
                 devices,
                 noExec,
                 writeBackCache,
+                accessLists,
                 usedLibrary);
     }
 }

@@ -19,7 +19,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 class ControlCodecTest {
     private static final ControlMount MOUNT =
-            new ControlMount("/mnt/tree", true, false, "a/b", true, false, true, true, true, "libfuse3");
+            new ControlMount("/mnt/tree", true, false, "a/b", true, false, true, true, true, true, "libfuse3");
 
     static List<ControlRequest> requests() {
         return List.of(

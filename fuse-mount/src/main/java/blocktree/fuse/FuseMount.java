@@ -28,6 +28,7 @@ import org.slf4j.LoggerFactory;
 public final class FuseMount {
     private static final Logger log = LoggerFactory.getLogger(FuseMount.class);
     private static final Path DEVICE = Path.of("/dev/fuse");
+    private static final Path CONNECTIONS = Path.of("/sys/fs/fuse/connections");
     private static final Path CONFIGURATION = Path.of("/etc/fuse.conf");
     private static final String NOT_THERE = ".blocktree-not-there-";
     private static final Duration READY_TIMEOUT = Duration.ofSeconds(10);
@@ -63,6 +64,13 @@ public final class FuseMount {
         MountPoint point = new MountPoint(mountPoint);
         point.prepare();
         Library library = choose(options.library());
+        if (options.accessLists() && library != Library.LIBFUSE3) {
+            throw new MountException(
+                    Code.LIBRARY_MISSING,
+                    "access control lists need libfuse 3, and this mount would go through " + library.fileName(),
+                    "install it (apt-get install %s fuse3) and mount without --fuse-library, or mount without --acl"
+                            .formatted(Library.LIBFUSE3.debianPackage()));
+        }
         Connection connection = switch (library) {
             case LIBFUSE3 -> new InodeConnection(fileSystem, options);
             case LIBFUSE2 -> new PathConnection(fileSystem, options);
@@ -175,6 +183,7 @@ public final class FuseMount {
                 .addKeyValue("library", library.fileName())
                 .addKeyValue("options", options.toFuse3Options())
                 .addKeyValue("write_back_cache", options.writeBackCache() && library == Library.LIBFUSE3)
+                .addKeyValue("acl", options.accessLists())
                 .log("mounted");
     }
 
@@ -292,10 +301,23 @@ public final class FuseMount {
                 .log("unmount_lazy");
         try (DirectoryStream<Path> root = Files.newDirectoryStream(mountPoint.path())) {
             String lazyFailure = mountPoint.unmount(true);
-            if (!awaitClosed(GRACE) && root instanceof SecureDirectoryStream<Path> secure) {
-                cutOff(secure);
+            if (!awaitClosed(GRACE)) {
+                log.atWarn()
+                        .addKeyValue("mount_point", mountPoint.path())
+                        .log("unmount_aborted");
+                if (!abort() && root instanceof SecureDirectoryStream<Path> secure) {
+                    cutOff(secure);
+                }
             }
             if (!awaitClosed(GRACE)) {
+                if (!isMounted()) {
+                    throw new MountException(
+                            Code.BUSY,
+                            mountPoint.path()
+                                    + " is unmounted here, and still there in another mount namespace, such as a container's",
+                            "end what runs there, or, as root: mount -t fusectl none %1$s; echo 1 > %1$s/%2$d/abort"
+                                    .formatted(CONNECTIONS, device));
+                }
                 throw new MountException(
                         Code.BUSY,
                         "%s is still in use (%s): requests are waiting for the file system below"
@@ -310,12 +332,21 @@ public final class FuseMount {
         }
     }
 
+    /** Has the kernel end the connection, also where a mount namespace that was made meanwhile still has the mount. False: fusectl is not mounted here. */
+    private boolean abort() {
+        try {
+            Files.write(CONNECTIONS.resolve(String.valueOf(device)).resolve("abort"), new byte[] {'1'});
+            return true;
+        } catch (IOException e) {
+            return false;
+        }
+    }
+
     /**
      * Cuts off those who hold files open: with the last thread the last user of /dev/fuse goes, and the kernel ends the connection. A thread that waits for
      * a request needs one to notice; it is made through {@code root}, since the mount has no path any more.
      */
     private void cutOff(SecureDirectoryStream<Path> root) {
-        log.atWarn().addKeyValue("mount_point", mountPoint.path()).log("unmount_aborted");
         loop.stop();
         Thread waker = new Thread(
                 () -> {

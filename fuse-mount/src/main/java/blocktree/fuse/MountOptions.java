@@ -24,6 +24,7 @@ import org.jspecify.annotations.Nullable;
  * @param library through which library; null: the first of {@link Library} that is here
  * @param writeBackCache the kernel may keep what was written for a while (with {@link Library#LIBFUSE3}): small writes need no request of their own, and reach the tree when it
  *     writes them back, with fsync(2) and with close(2). Only for the one mount that changes the tree: the kernel then believes nobody else about the size of a file
+ * @param accessLists POSIX access control lists are enforced and can be set; only with {@link Library#LIBFUSE3}, since the kernel does it. It costs a request for each file that {@code ls -l} lists
  * @param knownInodesMax about how many inodes the kernel may know (with {@link Library#LIBFUSE3}) before it is asked to drop those that it did not ask about for longest
  * @param autoUnmount a small process unmounts when this one dies, however it dies
  */
@@ -44,6 +45,7 @@ public record MountOptions(
         Duration requestTimeout,
         @Nullable Library library,
         boolean writeBackCache,
+        boolean accessLists,
         int knownInodesMax,
         boolean autoUnmount) {
 
@@ -94,6 +96,7 @@ public record MountOptions(
                 Duration.ofSeconds(10),
                 Duration.ofMinutes(2),
                 null,
+                false,
                 false,
                 65_536,
                 true);
@@ -179,6 +182,12 @@ public record MountOptions(
         return draft.finished();
     }
 
+    public MountOptions withAccessLists(boolean value) {
+        Draft draft = new Draft(this);
+        draft.accessLists = value;
+        return draft.finished();
+    }
+
     public MountOptions withKnownInodesMax(int value) {
         Draft draft = new Draft(this);
         draft.knownInodesMax = value;
@@ -212,6 +221,7 @@ public record MountOptions(
         Library library;
 
         boolean writeBackCache;
+        boolean accessLists;
         int knownInodesMax;
         boolean autoUnmount;
 
@@ -232,6 +242,7 @@ public record MountOptions(
             requestTimeout = options.requestTimeout;
             library = options.library;
             writeBackCache = options.writeBackCache;
+            accessLists = options.accessLists;
             knownInodesMax = options.knownInodesMax;
             autoUnmount = options.autoUnmount;
         }
@@ -254,6 +265,7 @@ public record MountOptions(
                     requestTimeout,
                     library,
                     writeBackCache,
+                    accessLists,
                     knownInodesMax,
                     autoUnmount);
         }

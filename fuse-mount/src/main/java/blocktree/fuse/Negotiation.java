@@ -43,7 +43,6 @@ final class Negotiation {
             | CACHE_SYMLINKS
             | EXPLICIT_INVAL_DATA
             | HANDLE_KILLPRIV_V2
-            | ACCESS_LISTS
             | INIT_EXT
             | DIRECT_IO_ALLOW_MMAP;
 
@@ -107,10 +106,13 @@ final class Negotiation {
                 throw new IllegalStateException(
                         "libfuse 3 needs version 7.23 of the kernel's protocol, and this kernel has 7." + minor);
             }
-            agreed = offered & (WANTED | (options.writeBackCache() ? WRITEBACK_CACHE : 0));
-            if (!has(ACCESS_LISTS)) {
-                agreed &= ~ACCESS_LISTS;
+            if (options.accessLists() && (offered & ACCESS_LISTS) != ACCESS_LISTS) {
+                throw new IllegalStateException("access control lists need Linux 5.12 or newer: mount without --acl");
             }
+            agreed = offered
+                    & (WANTED
+                            | (options.writeBackCache() ? WRITEBACK_CACHE : 0)
+                            | (options.accessLists() ? ACCESS_LISTS : 0));
             MEMORY.putInt(memory + OUT_FLAGS, (int) agreed);
             MEMORY.putInt(memory + OUT_FLAGS2, (int) (agreed >>> 32));
             MEMORY.putInt(memory + OUT_READ_AHEAD, readAhead);

@@ -45,6 +45,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 class FuseMountTest {
     private static final Duration LONG = Duration.ofSeconds(20);
     private static final Path DEVICE = Path.of("/dev/fuse");
+    private static final String CONNECTIONS = "/sys/fs/fuse/connections";
 
     @Parameter
     Library library;
@@ -214,6 +215,29 @@ class FuseMountTest {
 
     // ------------------------------------------------------------------------------------------------ processes that
     // die
+
+    /** A container that was started while the tree was mounted has the mount too, where unmounting does not reach it. */
+    @Test
+    void unmountEndsTheMountInOtherNamespacesToo() throws Exception {
+        FuseMount mount = mount(defaults());
+        processes.add(new ProcessBuilder("unshare", "--mount", "--propagation", "private", "sleep", "1000").start());
+        Path container = Path.of("/proc", String.valueOf(processes.get(0).pid()));
+        Await.until("a namespace of its own", () -> Files.readString(container.resolve("comm"))
+                .equals("sleep\n"));
+        assertTrue(Files.readString(container.resolve("mountinfo")).contains(point.toString()));
+        boolean mounts = run("mountpoint", "-q", CONNECTIONS) != 0;
+        if (mounts) {
+            assertEquals(0, run("mount", "-t", "fusectl", "none", CONNECTIONS));
+        }
+        try {
+            mount.unmount(Duration.ZERO);
+        } finally {
+            if (mounts) {
+                assertEquals(0, run("umount", CONNECTIONS));
+            }
+        }
+        assertFalse(mount.isMounted());
+    }
 
     private Process mountInChild(String... arguments) throws Exception {
         return mountInChild(List.of(), System.getProperty("java.class.path"), arguments);

@@ -32,6 +32,7 @@ class SharedAccessListsTest {
             MountOptions options = MountOptions.defaults()
                     .withAllowOther(true)
                     .withTimeouts(Duration.ZERO, Duration.ZERO)
+                    .withAccessLists(!name.equals("paths"))
                     .withLibrary(name.equals("paths") ? Library.LIBFUSE2 : Library.LIBFUSE3);
             mounts.add(FuseMount.mount(fileSystem, Files.createDirectory(directory.resolve(name)), options));
         }

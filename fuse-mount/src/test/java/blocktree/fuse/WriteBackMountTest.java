@@ -2,6 +2,9 @@ package blocktree.fuse;
 
 class WriteBackMountTest extends MemoryMountTest implements AccessListContractTest {
     WriteBackMountTest() {
-        super(MountOptions.defaults().withLibrary(Library.LIBFUSE3).withWriteBackCache(true));
+        super(MountOptions.defaults()
+                .withLibrary(Library.LIBFUSE3)
+                .withAccessLists(true)
+                .withWriteBackCache(true));
     }
 }

@@ -150,6 +150,7 @@ final class ConfigCommand implements Runnable {
         each.put("dev", mount.devices());
         each.put("noexec", mount.noExec());
         each.put("write_back_cache", mount.writeBackCache());
+        each.put("acl", mount.accessLists());
         return each;
     }
 

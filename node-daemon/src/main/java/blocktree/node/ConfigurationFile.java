@@ -39,7 +39,7 @@ record ConfigurationFile(
     static final String MOUNT_PATH = "path";
     private static final String MOUNT_SUBTREE = "subtree";
     private static final List<String> MOUNT_FLAGS =
-            List.of("read_only", "allow_other", "show_snapshots", "suid", "dev", "noexec", "write_back_cache");
+            List.of("read_only", "allow_other", "show_snapshots", "suid", "dev", "noexec", "write_back_cache", "acl");
     static final List<String> MOUNT_KEYS = Stream.concat(Stream.of(MOUNT_PATH, MOUNT_SUBTREE), MOUNT_FLAGS.stream())
             .toList();
 
@@ -220,6 +220,7 @@ record ConfigurationFile(
                         isSet(table, "dev"),
                         isSet(table, "noexec"),
                         isSet(table, "write_back_cache"),
+                        isSet(table, "acl"),
                         "");
             } catch (IllegalArgumentException e) {
                 mistake(table.inputPositionOf(List.of(MOUNT_PATH)), "path: " + e.getMessage());

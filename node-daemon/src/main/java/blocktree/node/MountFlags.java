@@ -40,13 +40,26 @@ final class MountFlags {
                     "Let the kernel keep writes back: many small ones get faster, and reach the tree within half a minute, with fsync and with close. Only for the one mount that changes the tree.")
     private boolean writeBackCache;
 
+    @Option(
+            names = "--acl",
+            description =
+                    "Enforce POSIX access control lists, and let them be set. Needs libfuse 3. Without it, lists of the tree are kept, and modes are shown that give nobody more; ls -l of a large directory is faster.")
+    private boolean accessLists;
+
     boolean isReadOnly() {
         return readOnly;
     }
 
     /** Whether anything but {@link #isReadOnly} is given. */
     boolean areGiven() {
-        return allowOther || showSnapshots || setUserId || devices || noExec || writeBackCache || !subtree.isEmpty();
+        return allowOther
+                || showSnapshots
+                || setUserId
+                || devices
+                || noExec
+                || writeBackCache
+                || accessLists
+                || !subtree.isEmpty();
     }
 
     ControlMount at(Path mountPoint) {
@@ -60,6 +73,7 @@ final class MountFlags {
                 devices,
                 noExec,
                 writeBackCache,
+                accessLists,
                 "");
     }
 

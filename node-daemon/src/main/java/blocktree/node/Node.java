@@ -137,6 +137,7 @@ final class Node {
                     .withRequestTimeout(requestTimeout)
                     .withLibrary(fuseLibrary.library())
                     .withWriteBackCache(wanted.writeBackCache())
+                    .withAccessLists(wanted.accessLists())
                     .withName("btnode@" + tree.id().toHex().substring(0, 16));
             FuseMount fuse;
             try {

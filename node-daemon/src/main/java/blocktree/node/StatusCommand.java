@@ -66,6 +66,7 @@ final class StatusCommand implements Callable<Integer> {
             each.put("subtree", mount.subtree());
             each.put("fuse_library", mount.library());
             each.put("write_back_cache", mount.writeBackCache());
+            each.put("acl", mount.accessLists());
             mounts.add(each);
         }
         value.put("mounts", mounts);
@@ -86,7 +87,8 @@ final class StatusCommand implements Callable<Integer> {
                     .append(mount.subtree().isEmpty() ? "" : " (of /" + mount.subtree() + ")")
                     .append(" through ")
                     .append(mount.library())
-                    .append(mount.writeBackCache() ? ", write-back cache" : "");
+                    .append(mount.writeBackCache() ? ", write-back cache" : "")
+                    .append(mount.accessLists() ? ", access control lists" : "");
         }
         new TreeMap<>(status.counters()).forEach((name, value) -> text.append("\n  %-40s %,d".formatted(name, value)));
         return text.toString();

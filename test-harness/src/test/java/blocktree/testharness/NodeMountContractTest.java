@@ -12,17 +12,20 @@ import org.junit.jupiter.api.TestInstance;
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 abstract class NodeMountContractTest extends MountContractTest {
     private final String library;
+    private final String[] options;
     private TestNode node;
 
     @SuppressWarnings("NullAway.Init")
-    NodeMountContractTest(String library) {
+    NodeMountContractTest(String library, String... options) {
         this.library = library;
+        this.options = options;
     }
 
     @BeforeAll
     void start() throws Exception {
         node = TestNode.initialised();
         node.withArguments("--allow-other", "--dev", "--suid", "--fuse-library", library)
+                .withArguments(options)
                 .start();
     }
 
