@@ -45,12 +45,21 @@ final class DebianMachine implements AutoCloseable {
     /** A machine that is off. */
     static DebianMachine installed() throws Exception {
         Program.require("mmdebstrap", "systemd-nspawn", "nsenter");
-        Path base = base();
+        return on(base().toString());
+    }
+
+    /** A machine that is off, with all that {@code other} has written, which is off too and never boots again, but has to be closed after this one. */
+    static DebianMachine copyOf(DebianMachine other) throws Exception {
+        Program.shell(other.folder, "! mountpoint -q root || umount root").run();
+        return on(other.folder.resolve("upper") + ":" + base());
+    }
+
+    private static DebianMachine on(String layers) throws IOException {
         DebianMachine machine = new DebianMachine(Files.createTempDirectory("blocktree-machine-"));
         Program.shell(
                         machine.folder,
                         "mkdir upper work root && mount -t overlay overlay -o lowerdir=%s,upperdir=upper,workdir=work root"
-                                .formatted(base))
+                                .formatted(layers))
                 .run();
         return machine;
     }
@@ -160,7 +169,7 @@ final class DebianMachine implements AutoCloseable {
             }
             Program.shell(
                             Path.of("/"),
-                            "for i in $(seq 50); do ! umount %s 2>/dev/null || break; sleep 0.1; done; rm -rf %s"
+                            "for i in $(seq 50); do mountpoint -q %1$s || break; umount %1$s 2>/dev/null || sleep 0.1; done; rm -rf %2$s"
                                     .formatted(root(), folder))
                     .run();
         }

@@ -27,15 +27,22 @@ class SystemdTest {
 
     private static Path packages;
     private static Path current;
+    /** With the package, and off: the tests that are not about installing it start from there. */
+    private static DebianMachine withPackage;
 
     @BeforeAll
-    static void buildPackage() throws IOException {
+    static void buildPackage() throws Exception {
         packages = Files.createTempDirectory("blocktree-packages-");
         current = build(SOURCES, packages);
+        withPackage = DebianMachine.installed();
+        withPackage.boot(true);
+        install(withPackage, current);
+        withPackage.powerOff();
     }
 
     @AfterAll
     static void deletePackages() {
+        withPackage.close();
         Program.shell(Path.of("/"), "rm -rf " + packages).run();
     }
 
@@ -127,9 +134,8 @@ class SystemdTest {
 
     @Test
     void theTreeIsThereAtEachStartAndAfterACrash() throws Exception {
-        try (DebianMachine machine = DebianMachine.installed()) {
+        try (DebianMachine machine = DebianMachine.copyOf(withPackage)) {
             machine.boot(true);
-            install(machine, current);
             found(machine);
             machine.run("systemctl enable --now btnode");
             requireService(machine);
@@ -199,9 +205,8 @@ class SystemdTest {
 
     @Test
     void aStartThatFailsSaysWhyAndHoldsUpNothing() throws Exception {
-        try (DebianMachine machine = DebianMachine.installed()) {
+        try (DebianMachine machine = DebianMachine.copyOf(withPackage)) {
             machine.boot(true);
-            install(machine, current);
             String none = failedStart(machine);
             assertTrue(none.contains("holds no node") && none.contains("btnode init"), none);
             // Root's own way to the same mistake.
@@ -246,9 +251,8 @@ class SystemdTest {
 
     @Test
     void systemdHandsOverTheNodeKeyAndThePassphrase() throws Exception {
-        try (DebianMachine machine = DebianMachine.installed()) {
+        try (DebianMachine machine = DebianMachine.copyOf(withPackage)) {
             machine.boot(true);
-            install(machine, current);
             machine.run(
                     "install -m 600 -o btnode <(echo correct horse) /tmp/passphrase; "
                             + "runuser -u btnode -- btnode init --passphrase-file /tmp/passphrase --node-key=credential --node-key-path /dev/shm/node.key");
@@ -297,9 +301,8 @@ class SystemdTest {
 
     @Test
     void anOrdinaryUserNeedsNeitherRootNorOptions() throws Exception {
-        try (DebianMachine machine = DebianMachine.installed()) {
+        try (DebianMachine machine = DebianMachine.copyOf(withPackage)) {
             machine.boot(true);
-            install(machine, current);
             machine.run("useradd --create-home --shell /bin/bash alice");
             asAlice(machine, """
                     umask 077
