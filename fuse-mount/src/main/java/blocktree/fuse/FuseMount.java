@@ -302,9 +302,7 @@ public final class FuseMount {
         try (DirectoryStream<Path> root = Files.newDirectoryStream(mountPoint.path())) {
             String lazyFailure = mountPoint.unmount(true);
             if (!awaitClosed(GRACE)) {
-                log.atWarn()
-                        .addKeyValue("mount_point", mountPoint.path())
-                        .log("unmount_aborted");
+                log.atWarn().addKeyValue("mount_point", mountPoint.path()).log("unmount_aborted");
                 if (!abort() && root instanceof SecureDirectoryStream<Path> secure) {
                     cutOff(secure);
                 }

@@ -1,12 +1,14 @@
 package blocktree.testharness.posix;
 
 import jnr.ffi.LibraryLoader;
+import jnr.ffi.Pointer;
 import jnr.ffi.Runtime;
 import jnr.ffi.annotations.In;
 import jnr.ffi.annotations.Out;
 import jnr.ffi.types.off_t;
 import jnr.ffi.types.size_t;
 import jnr.ffi.types.ssize_t;
+import org.jspecify.annotations.Nullable;
 
 /** The C library's functions under their own names; strings are NUL-terminated byte arrays. Public for the class that jnr-ffi generates. */
 public interface LibC {
@@ -41,6 +43,16 @@ public interface LibC {
     int fsync(int fd);
 
     int fdatasync(int fd);
+
+    @ssize_t
+    long copy_file_range(int from, @In long[] fromOffset, int to, @In long[] toOffset, @size_t long size, int flags);
+
+    Pointer mmap(
+            @In @Nullable Pointer address, @size_t long size, int protection, int flags, int fd, @off_t long offset);
+
+    int msync(@In Pointer address, @size_t long size, int flags);
+
+    int munmap(@In Pointer address, @size_t long size);
 
     int mkdir(@In byte[] path, int mode);
 

@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import jnr.ffi.Pointer;
 
 /** System calls. Constants are those of Linux on x86-64 and, but for {@code O_DIRECT}, aarch64. */
 public final class Posix {
@@ -51,6 +52,12 @@ public final class Posix {
     private static final int AT_EMPTY_PATH = 0x1000;
     private static final int STATX_BASIC_STATS = 0x7ff;
     private static final int UTIME_OMIT = (1 << 30) - 2;
+
+    private static final int PAGE_SIZE = 4096;
+    private static final int PROT_READ = 1;
+    private static final int PROT_WRITE = 2;
+    private static final int MAP_SHARED = 1;
+    private static final int MS_SYNC = 4;
 
     private Posix() {}
 
@@ -107,6 +114,51 @@ public final class Posix {
 
     public static void fdatasync(int fd) throws PosixException {
         check("fdatasync", LibC.INSTANCE.fdatasync(fd));
+    }
+
+    /**
+     * Copies within a file, in one call.
+     *
+     * @return how many bytes were copied, fewer than {@code sizeBytes} at the end of the file or when the kernel copies in parts
+     */
+    public static long copyRange(int fd, long from, long to, long sizeBytes) throws PosixException {
+        return check(
+                "copy_file_range",
+                LibC.INSTANCE.copy_file_range(fd, new long[] {from}, fd, new long[] {to}, sizeBytes, 0));
+    }
+
+    /** Reads through a shared map that is made for it, at most to the end of the page in which the file ends. */
+    public static byte[] readMapped(int fd, int sizeBytes, long offset) throws PosixException {
+        byte[] data = new byte[sizeBytes];
+        mapped(fd, PROT_READ, sizeBytes, offset, (map, at) -> map.get(at, data, 0, sizeBytes));
+        return data;
+    }
+
+    /** Writes through a shared map that is made for it; the file must be as long already. */
+    public static void writeMapped(int fd, byte[] data, long offset, boolean sync) throws PosixException {
+        mapped(fd, PROT_READ | PROT_WRITE, data.length, offset, (map, at) -> {
+            map.put(at, data, 0, data.length);
+            if (sync) {
+                check("msync", LibC.INSTANCE.msync(map, at + data.length, MS_SYNC));
+            }
+        });
+    }
+
+    private static void mapped(int fd, int protection, int sizeBytes, long offset, MapUse use) throws PosixException {
+        int at = (int) (offset % PAGE_SIZE);
+        long mapSizeBytes = (long) at + sizeBytes;
+        Pointer map = LibC.INSTANCE.mmap(null, mapSizeBytes, protection, MAP_SHARED, fd, offset - at);
+        check("mmap", map.address()); // MAP_FAILED is -1
+        try {
+            use.of(map, at);
+        } finally {
+            check("munmap", LibC.INSTANCE.munmap(map, mapSizeBytes));
+        }
+    }
+
+    /** What is done with a map; {@code at} is where the asked-for offset lies in it. */
+    private interface MapUse {
+        void of(Pointer map, int at) throws PosixException;
     }
 
     public static void mkdir(String path, int mode) throws PosixException {

@@ -27,6 +27,7 @@ public final class Program {
             Map.entry("rsync", "rsync"),
             Map.entry("setfattr", "attr"),
             Map.entry("sqlite3", "sqlite3"),
+            Map.entry("stress-ng", "stress-ng"),
             Map.entry("vim", "vim"),
             Map.entry("mkfs.ext4", "e2fsprogs"),
             Map.entry("fusermount", "fuse3"),
