@@ -3,6 +3,7 @@ package blocktree.testharness;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import blocktree.testharness.program.Program;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
