@@ -229,14 +229,8 @@ public final class Authority {
         if (chains.containsKey(chain.id())) {
             throw CryptoException.outOfOrder("chain " + chain.id() + " is known already");
         }
-        List<Hash> linkIds = new ArrayList<>();
-        WriteCapability above = null;
-        for (WriteCapability link : chain.links()) {
-            checkLink(link, above);
-            linkIds.add(link.envelopeId());
-            above = link;
-        }
-        PlacedChain placed = new PlacedChain(chain, List.copyOf(linkIds), position);
+        PlacedChain placed = checkLinks(chain, position);
+        List<Hash> linkIds = placed.linkIds;
         checkStanding(placed, position, timeMillis, false);
         return () -> {
             chains.put(chain.id(), placed);
@@ -253,6 +247,18 @@ public final class Authority {
                         .addAll(revokers);
             }
         };
+    }
+
+    /** What holds for a chain whatever the time. */
+    private PlacedChain checkLinks(WriteCapabilityChain chain, long position) throws CryptoException {
+        List<Hash> linkIds = new ArrayList<>();
+        WriteCapability above = null;
+        for (WriteCapability link : chain.links()) {
+            checkLink(link, above);
+            linkIds.add(link.envelopeId());
+            above = link;
+        }
+        return new PlacedChain(chain, List.copyOf(linkIds), position);
     }
 
     /** What holds for a link whatever the time: signature, issuer, rights, domain. */
@@ -514,30 +520,61 @@ public final class Authority {
                 throw CryptoException.denied(
                         Denial.UNKNOWN_CHAIN, "no chain " + chain + " in the log at position " + position);
             }
-            WriteCapability last = placed.chain.last();
-            if (!last.subject().id().equals(writer)) {
+            PrincipalKeys subject = placed.chain.subject();
+            if (!subject.id().equals(writer)) {
                 throw CryptoException.denied(
-                        Denial.OTHER_SUBJECT,
-                        "chain " + chain + " is for " + last.subject().id() + ", not " + writer);
+                        Denial.OTHER_SUBJECT, "chain " + chain + " is for " + subject.id() + ", not " + writer);
             }
-            if (!last.rights().contains(needed)) {
-                throw CryptoException.denied(
-                        Denial.RIGHT_MISSING, "chain " + chain + " grants " + last.rights() + ", not " + needed);
-            }
-            Domain target = known(domain);
-            if (target.position > position) {
-                throw CryptoException.denied(
-                        Denial.UNKNOWN_DOMAIN, "domain " + domain + " is not made yet at position " + position);
-            }
-            if (!covers(last.domain(), target)) {
-                throw CryptoException.denied(
-                        Denial.OTHER_DOMAIN, "chain " + chain + " is for domain " + last.domain() + ", not " + domain);
-            }
-            checkStanding(placed, position, timeMillis, true);
-            return last.subject();
+            checkGrants(placed, domain, needed, position, timeMillis);
+            return subject;
         } finally {
             lock.readLock().unlock();
         }
+    }
+
+    /**
+     * Whether the subject of {@code chain} may run a node: it holds {@link Rights#NODE} in the root domain, after the last record and
+     * at log time {@code timeMillis}. For a chain that the log holds, and for one that it does not hold yet, whose links are then
+     * verified here. Throws DENIED with a reason, or BAD_SIGNATURE, when not.
+     */
+    public void checkNode(WriteCapabilityChain chain, long timeMillis) throws CryptoException {
+        lock.readLock().lock();
+        try {
+            TreeId named = chain.last().tree();
+            if (!named.equals(tree)) {
+                throw CryptoException.denied(Denial.OTHER_TREE, "chain is for tree " + named + ", this is " + tree);
+            }
+            if (rootDomain == null) {
+                throw CryptoException.denied(Denial.UNKNOWN_DOMAIN, "the root domain is not made yet");
+            }
+            PlacedChain placed = chains.get(chain.id());
+            if (placed == null) {
+                placed = checkLinks(chain, lastPosition);
+            }
+            checkGrants(placed, rootDomain.record.domain(), Rights.NODE, lastPosition, timeMillis);
+        } finally {
+            lock.readLock().unlock();
+        }
+    }
+
+    private void checkGrants(PlacedChain placed, DomainId domain, Rights needed, long position, long timeMillis)
+            throws CryptoException {
+        WriteCapability last = placed.chain.last();
+        Hash chain = placed.chain.id();
+        if (!last.rights().contains(needed)) {
+            throw CryptoException.denied(
+                    Denial.RIGHT_MISSING, "chain " + chain + " grants " + last.rights() + ", not " + needed);
+        }
+        Domain target = known(domain);
+        if (target.position > position) {
+            throw CryptoException.denied(
+                    Denial.UNKNOWN_DOMAIN, "domain " + domain + " is not made yet at position " + position);
+        }
+        if (!covers(last.domain(), target)) {
+            throw CryptoException.denied(
+                    Denial.OTHER_DOMAIN, "chain " + chain + " is for domain " + last.domain() + ", not " + domain);
+        }
+        checkStanding(placed, position, timeMillis, true);
     }
 
     public TreeId tree() {

@@ -68,7 +68,9 @@ public final class CryptoException extends Exception {
         /** No capability in the log allows it to the signer. */
         NO_CAPABILITY,
         /** Not among those who may revoke this capability. */
-        NOT_REVOKER
+        NOT_REVOKER,
+        /** The capability is for another tree. */
+        OTHER_TREE
     }
 
     private final Code code;

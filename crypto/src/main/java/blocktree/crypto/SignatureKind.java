@@ -15,7 +15,8 @@ public enum SignatureKind {
     ROTATION,
     COMMIT,
     CHECKPOINT,
-    SNAPSHOT;
+    SNAPSHOT,
+    SESSION;
 
     private final String label = name().toLowerCase(Locale.ROOT);
     private final byte[] prefix = (Suite.LABEL_PREFIX + "sign/" + label + '\0').getBytes(US_ASCII);

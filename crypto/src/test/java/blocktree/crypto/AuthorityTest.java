@@ -605,4 +605,97 @@ class AuthorityTest {
                 founding.rootBlock(),
                 BlockId.derive(founding.tree(), founding.rootDomain(), bob.id(), founding.rootBlockNonce()));
     }
+
+    // Nodes
+
+    private WriteCapabilityChain unseen(WriteCapability... links) {
+        return WriteCapabilityChain.of(List.of(links));
+    }
+
+    private void deniedAsNode(Denial reason, WriteCapabilityChain chain) {
+        assertDenied(reason, () -> t.authority.checkNode(chain, t.time));
+    }
+
+    @Test
+    void aNodeMayRunWhetherOrNotTheLogHoldsItsChainYet() throws Exception {
+        WriteCapabilityChain chain = unseen(
+                t.grant(root, t.top, alice, Rights.NODE.and(Rights.DELEGATE)), t.grant(alice, t.top, bob, Rights.NODE));
+        t.authority.checkNode(chain, t.time);
+        t.add(RecordKind.WRITECAP_CHAIN, chain.toBytes());
+        t.authority.checkNode(chain, t.time);
+    }
+
+    @Test
+    void aNodeNeedsTheRightInTheRootDomain() throws Exception {
+        deniedAsNode(Denial.RIGHT_MISSING, unseen(t.grant(root, t.top, alice, WRITE_AND_DELEGATE)));
+        DomainId below = t.addDomain(root, t.top, true);
+        deniedAsNode(Denial.OTHER_DOMAIN, unseen(t.grant(root, below, alice, Rights.NODE)));
+    }
+
+    @Test
+    void aNodeOfAnotherTreeIsToldSo() throws Exception {
+        TestTree other = new TestTree(2);
+        deniedAsNode(Denial.OTHER_TREE, unseen(other.grant(other.root, other.top, alice, Rights.NODE)));
+        assertCode(
+                Code.OUT_OF_ORDER,
+                () -> t.authority.checkNode(
+                        unseen(
+                                other.grant(other.root, other.top, alice, Rights.ALL),
+                                t.grant(alice, t.top, bob, Rights.NODE)),
+                        t.time));
+    }
+
+    @Test
+    void aNodesCapabilityHasBegunAndNotEnded() throws Exception {
+        WriteCapabilityChain chain = unseen(t.grant(root, t.top, alice, Rights.NODE, t.time + 10, t.time + 20));
+        assertDenied(Denial.NOT_YET_VALID, () -> t.authority.checkNode(chain, t.time + 9));
+        t.authority.checkNode(chain, t.time + 10);
+        assertDenied(Denial.EXPIRED, () -> t.authority.checkNode(chain, t.time + 20));
+    }
+
+    @Test
+    void aRevokedNodeIsRefusedWhetherOrNotTheLogHoldsItsChain() throws Exception {
+        WriteCapability toAlice = t.grant(root, t.top, alice, Rights.NODE.and(Rights.DELEGATE));
+        WriteCapabilityChain known = t.addChain(toAlice);
+        WriteCapabilityChain unseen = unseen(toAlice, t.grant(alice, t.top, bob, Rights.NODE));
+        t.authority.checkNode(unseen, t.time);
+        t.revoke(root, toAlice);
+        deniedAsNode(Denial.REVOKED, known);
+        deniedAsNode(Denial.REVOKED, unseen);
+    }
+
+    @Test
+    void aNodesChainReachesARootLinkByLink() throws Exception {
+        deniedAsNode(Denial.NOT_ROOT, unseen(t.grant(alice, t.top, bob, Rights.NODE)));
+        deniedAsNode(
+                Denial.BROKEN_CHAIN,
+                unseen(t.grant(root, t.top, alice, Rights.ALL), t.grant(bob, t.top, carol, Rights.NODE)));
+        deniedAsNode(
+                Denial.DELEGATE_MISSING,
+                unseen(t.grant(root, t.top, alice, Rights.NODE), t.grant(alice, t.top, bob, Rights.NODE)));
+        SignedEnvelope forged = SignedEnvelope.of(
+                root.id(), t.grant(root, t.top, alice, Rights.NODE).envelope().body(), new byte[64]);
+        assertCode(
+                Code.BAD_SIGNATURE,
+                () -> t.authority.checkNode(unseen(WriteCapability.parse(forged.toBytes())), t.time));
+    }
+
+    @Test
+    void aRetiredRootsGraceIsForNodesThatTheLogKnew() throws Exception {
+        WriteCapability before = t.grant(root, t.top, alice, Rights.NODE);
+        WriteCapabilityChain known = t.addChain(before);
+        WriteCapabilityChain unseen = unseen(t.grant(root, t.top, bob, Rights.NODE));
+        t.rotate(root, t.time + 100, carol);
+        t.authority.checkNode(known, t.time + 99);
+        deniedAsNode(Denial.NOT_ROOT, unseen);
+        assertDenied(Denial.NOT_ROOT, () -> t.authority.checkNode(known, t.time + 100));
+    }
+
+    @Test
+    void beforeTheRootDomainIsMadeNobodyRunsANode() throws Exception {
+        Authority young = new Authority(t.tree);
+        young.apply(RecordKind.GENESIS, t.genesis.toBytes(), 1, t.time);
+        assertDenied(
+                Denial.UNKNOWN_DOMAIN, () -> young.checkNode(unseen(t.grant(root, t.top, alice, Rights.NODE)), t.time));
+    }
 }

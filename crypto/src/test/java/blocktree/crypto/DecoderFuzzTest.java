@@ -78,6 +78,20 @@ class DecoderFuzzTest {
     }
 
     @FuzzTest(maxDuration = "60m")
+    void nodeProof(byte[] input) {
+        hold(input, bytes -> {
+            NodeProof proof = NodeProof.parse(bytes);
+            try {
+                proof.verify(bytes);
+                proof.checkTimes(1_700_000_000_000L);
+            } catch (CryptoException refused) {
+                // most are over another key
+            }
+            return proof.toBytes();
+        });
+    }
+
+    @FuzzTest(maxDuration = "60m")
     void readCapability(byte[] input) {
         hold(input, bytes -> {
             ReadCapability readcap = ReadCapability.parse(bytes);

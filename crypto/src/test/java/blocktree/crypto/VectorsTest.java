@@ -194,6 +194,33 @@ class VectorsTest {
     }
 
     @Test
+    void nodeProof() throws Exception {
+        WriteCapability toAlice = WriteCapability.issue(
+                root,
+                tree,
+                domain,
+                alice.keys(),
+                Rights.NODE,
+                1_700_000_000_000L,
+                WriteCapability.NO_END,
+                bytes(0x18, 16));
+        NodeProof proof = NodeProof.create(
+                alice,
+                WriteCapabilityChain.of(List.of(toAlice)),
+                bytes(0x19, 91),
+                1_700_000_000_000L,
+                1_702_592_000_000L);
+        Map<String, String> vector = new LinkedHashMap<>();
+        put(vector, "key info", bytes(0x19, 91));
+        put(vector, "statement", proof.statement().toBytes());
+        put(vector, "node proof", proof.toBytes());
+        compare("node-proof", vector);
+        NodeProof read = NodeProof.parse(stored("node-proof", "node proof"));
+        read.verify(bytes(0x19, 91));
+        assertEquals(HEX.formatHex(sha256(bytes(0x19, 91))), read.keyInfoHash().toHex());
+    }
+
+    @Test
     void readCapability() throws Exception {
         DomainKey key = domainKey(domain, 1, 0x21);
         ReadCapability readcap = ReadCapability.issue(root, key, alice.keys(), bytes(0x17, 64));
