@@ -48,11 +48,14 @@ final class BlockFiles {
         }
     }
 
-    /** Reads a whole file of {@code sizeBytes}. */
-    static void read(Path file, long sizeBytes) throws IOException {
-        ByteBuffer buffer = ByteBuffer.allocateDirect(SEQUENTIAL_REQUEST_BYTES);
+    /** Reads a whole file of {@code sizeBytes}; {@code direct} past the kernel's pages, which may hold what was just written, so that the daemon reads it as well. */
+    static void read(Path file, long sizeBytes, boolean direct) throws IOException {
+        ByteBuffer buffer = ByteBuffer.allocateDirect(SEQUENTIAL_REQUEST_BYTES + ALIGNMENT_BYTES)
+                .alignedSlice(ALIGNMENT_BYTES)
+                .limit(SEQUENTIAL_REQUEST_BYTES)
+                .slice();
         long total = 0;
-        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+        try (FileChannel channel = FileChannel.open(file, options(StandardOpenOption.READ, direct))) {
             for (int count; (count = channel.read(buffer.clear())) > 0; ) {
                 total += count;
             }

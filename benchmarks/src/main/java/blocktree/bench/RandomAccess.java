@@ -3,7 +3,7 @@ package blocktree.bench;
 import java.io.IOException;
 import java.nio.file.Path;
 
-/** 4 KiB at a time at random places of a file that has been read once. */
+/** 4 KiB at a time at random places of a file that has been read once, in the same way. */
 record RandomAccess(boolean writes, boolean direct, int jobs) implements Row {
     @Override
     public String id() {
@@ -38,7 +38,7 @@ record RandomAccess(boolean writes, boolean direct, int jobs) implements Row {
     @Override
     public void prepare(Workspace workspace) throws IOException {
         BlockFiles.write(file(workspace), workspace.scale().randomBytes());
-        BlockFiles.read(file(workspace), workspace.scale().randomBytes());
+        BlockFiles.read(file(workspace), workspace.scale().randomBytes(), direct);
     }
 
     @Override

@@ -42,7 +42,7 @@ record SequentialRead(boolean isCold) implements Row {
 
     @Override
     public void run(Workspace workspace) throws IOException {
-        BlockFiles.read(file(workspace), workspace.scale().sequentialBytes());
+        BlockFiles.read(file(workspace), workspace.scale().sequentialBytes(), false);
     }
 
     private static Path file(Workspace workspace) {
