@@ -936,10 +936,9 @@ public final class MemoryFileSystem implements FileSystem {
             throw failure(Code.NOT_FOUND);
         }
         RegularFile file = new RegularFile(
-                lastInode.incrementAndGet(),
-                Attributes.TYPE_REGULAR | (mode & PERMISSIONS_MASK),
-                caller.uid(),
-                groupFor(directory, caller));
+                lastInode.incrementAndGet(), Attributes.TYPE_REGULAR, caller.uid(), groupFor(directory, caller));
+        file.protect(
+                Protection.ofNew(Attributes.TYPE_REGULAR | (mode & PERMISSIONS_MASK), caller, directory.protection()));
         file.linkCount = 0;
         file.linkable = linkable;
         inodes.put(file.number, file);

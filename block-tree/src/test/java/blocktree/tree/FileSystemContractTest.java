@@ -787,9 +787,13 @@ abstract class FileSystemContractTest {
                 fs.makeNode(caller, d, name("a"), Attributes.TYPE_REGULAR | 0664, 0)
                                 .mode()
                         & 07777);
+        Created nameless = fs.createNameless(caller, d, 0664, WRITE, true);
+        assertEquals(0600, nameless.attributes().mode() & 07777);
         byte[] list = AccessListTest.withUser(6, 7);
         setList(USER, d, FileSystem.DEFAULT_ACCESS_LIST, list);
         assertEquals(0755, permissions(d));
+        Created namelessInherits = fs.createNameless(caller, d, 0664, WRITE, true);
+        assertEquals(0660, namelessInherits.attributes().mode() & 07777);
         Created file = fs.create(caller, d, name("b"), 0664, WRITE);
         fs.release(file.handle());
         assertEquals(0660, file.attributes().mode() & 07777);
