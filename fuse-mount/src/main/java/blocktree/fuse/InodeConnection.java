@@ -57,7 +57,7 @@ final class InodeConnection implements Connection {
             throw new MountException(
                     MountException.Code.FAILED,
                     "%s could not be mounted: %s".formatted(mountPoint.path(), e.getMessage()),
-                    "mount with --fuse-library libfuse2",
+                    "mount with --fuse-library libfuse2, and without --acl",
                     e);
         }
         operations.start(

@@ -107,7 +107,7 @@ final class Negotiation {
                         "libfuse 3 needs version 7.23 of the kernel's protocol, and this kernel has 7." + minor);
             }
             if (options.accessLists() && (offered & ACCESS_LISTS) != ACCESS_LISTS) {
-                throw new IllegalStateException("access control lists need Linux 5.12 or newer: mount without --acl");
+                throw new IllegalStateException("access control lists need Linux 5.12 or newer");
             }
             agreed = offered
                     & (WANTED
