@@ -30,8 +30,15 @@ final class BlockFiles {
     private static ByteBuffer noise(int size) {
         byte[] bytes = new byte[size];
         new Random(size).nextBytes(bytes);
-        ByteBuffer buffer = ByteBuffer.allocateDirect(size + ALIGNMENT_BYTES).alignedSlice(ALIGNMENT_BYTES);
-        return buffer.put(bytes).flip();
+        return aligned(size).put(bytes).flip();
+    }
+
+    /** As O_DIRECT wants it. */
+    private static ByteBuffer aligned(int size) {
+        return ByteBuffer.allocateDirect(size + ALIGNMENT_BYTES)
+                .alignedSlice(ALIGNMENT_BYTES)
+                .limit(size)
+                .slice();
     }
 
     /** Writes a new file and syncs it. */
@@ -50,10 +57,7 @@ final class BlockFiles {
 
     /** Reads a whole file of {@code sizeBytes}; {@code direct} past the kernel's pages, which may hold what was just written, so that the daemon reads it as well. */
     static void read(Path file, long sizeBytes, boolean direct) throws IOException {
-        ByteBuffer buffer = ByteBuffer.allocateDirect(SEQUENTIAL_REQUEST_BYTES + ALIGNMENT_BYTES)
-                .alignedSlice(ALIGNMENT_BYTES)
-                .limit(SEQUENTIAL_REQUEST_BYTES)
-                .slice();
+        ByteBuffer buffer = aligned(SEQUENTIAL_REQUEST_BYTES);
         long total = 0;
         try (FileChannel channel = FileChannel.open(file, options(StandardOpenOption.READ, direct))) {
             for (int count; (count = channel.read(buffer.clear())) > 0; ) {
@@ -69,8 +73,7 @@ final class BlockFiles {
     static void readRandom(Path file, long sizeBytes, int count, int jobs, boolean direct) throws IOException {
         parallel(jobs, job -> {
             Random random = new Random(job);
-            ByteBuffer buffer = ByteBuffer.allocateDirect(RANDOM_REQUEST_BYTES + ALIGNMENT_BYTES)
-                    .alignedSlice(ALIGNMENT_BYTES);
+            ByteBuffer buffer = aligned(RANDOM_REQUEST_BYTES);
             try (FileChannel channel = FileChannel.open(file, options(StandardOpenOption.READ, direct))) {
                 for (int i = job; i < count; i += jobs) {
                     buffer.clear().limit(RANDOM_REQUEST_BYTES);

@@ -27,6 +27,10 @@ public interface FileSystem extends AutoCloseable {
 
     Name DEFAULT_ACCESS_LIST = Name.of("system.posix_acl_default");
 
+    static boolean isAccessList(Name extendedAttribute) {
+        return extendedAttribute.equals(ACCESS_LIST) || extendedAttribute.equals(DEFAULT_ACCESS_LIST);
+    }
+
     /** The entry {@code name} of directory {@code parent}; NOT_FOUND when there is none. "." and ".." are not looked up here. */
     Attributes lookup(long parent, Name name) throws FileSystemException;
 

@@ -18,10 +18,6 @@ record Protection(int mode, SortedMap<Name, byte[]> attributes) {
     private static final int SET_GROUP_ID = 02000;
     private static final int ALL_BUT_THE_OWNERS = 077;
 
-    static boolean isList(Name name) {
-        return name.equals(FileSystem.ACCESS_LIST) || name.equals(FileSystem.DEFAULT_ACCESS_LIST);
-    }
-
     /**
      * That of a new inode in {@code directory}, whose default list takes the place of the umask and is handed down. CORRUPT when that list is damaged.
      *
@@ -31,17 +27,17 @@ record Protection(int mode, SortedMap<Name, byte[]> attributes) {
         if (typeOf(mode) == Attributes.TYPE_SYMLINK) {
             return new Protection(mode, Collections.emptySortedMap());
         }
-        byte[] inherited = directory.attributes.get(FileSystem.DEFAULT_ACCESS_LIST);
+        AccessList inherited = directory.defaultList();
         if (inherited == null) {
             return new Protection(mode & ~(caller.umask() & PERMISSIONS), Collections.emptySortedMap());
         }
-        AccessList list = parseStored(inherited).restrictedTo(mode);
+        AccessList list = inherited.restrictedTo(mode);
         SortedMap<Name, byte[]> attributes = new TreeMap<>();
         if (!list.isPlain()) {
             attributes.put(FileSystem.ACCESS_LIST, list.toBytes());
         }
         if (typeOf(mode) == Attributes.TYPE_DIRECTORY) {
-            attributes.put(FileSystem.DEFAULT_ACCESS_LIST, inherited);
+            attributes.put(FileSystem.DEFAULT_ACCESS_LIST, inherited.toBytes());
         }
         return new Protection(mode & ~PERMISSIONS | list.permissions(), attributes);
     }
@@ -49,24 +45,19 @@ record Protection(int mode, SortedMap<Name, byte[]> attributes) {
     /** @param permissions the low 12 bits of a mode. CORRUPT when the access list is damaged */
     Protection withPermissions(int permissions) throws FileSystemException {
         int changed = mode & Attributes.TYPE_MASK | permissions & 07777;
-        byte[] list = attributes.get(FileSystem.ACCESS_LIST);
+        AccessList list = accessList();
         if (list == null) {
             return new Protection(changed, attributes);
         }
-        if (hasDamagedAccessList()) {
-            throw damaged();
-        }
         SortedMap<Name, byte[]> copy = new TreeMap<>(attributes);
-        copy.put(
-                FileSystem.ACCESS_LIST,
-                parseStored(list).withPermissions(permissions).toBytes());
+        copy.put(FileSystem.ACCESS_LIST, list.withPermissions(permissions).toBytes());
         return new Protection(changed, copy);
     }
 
     /** With a list set by {@code caller}, as of {@link FileSystem#setExtendedAttribute}, or another attribute. */
     Protection with(Caller caller, Name name, byte[] value) throws FileSystemException {
         SortedMap<Name, byte[]> copy = new TreeMap<>(attributes);
-        if (!isList(name)) {
+        if (!FileSystem.isAccessList(name)) {
             copy.put(name, value);
             return new Protection(mode, copy);
         }
@@ -93,7 +84,7 @@ record Protection(int mode, SortedMap<Name, byte[]> attributes) {
     /** NO_DATA when there is no such attribute, unless it is a list. The mode stays what it shows. */
     Protection without(Name name) throws FileSystemException {
         SortedMap<Name, byte[]> copy = new TreeMap<>(attributes);
-        if (copy.remove(name) == null && !isList(name)) {
+        if (copy.remove(name) == null && !FileSystem.isAccessList(name)) {
             throw new FileSystemException(Code.NO_DATA, "no such attribute");
         }
         return new Protection(name.equals(FileSystem.ACCESS_LIST) ? shownMode() : mode, copy);
@@ -101,56 +92,67 @@ record Protection(int mode, SortedMap<Name, byte[]> attributes) {
 
     /** Null when there is none. CORRUPT for a damaged list. */
     byte @Nullable [] attribute(Name name) throws FileSystemException {
-        byte[] value = attributes.get(name);
-        if (value != null && isList(name)) {
-            parseStored(value);
-            if (name.equals(FileSystem.ACCESS_LIST) && hasDamagedAccessList()) {
-                throw damaged();
-            }
+        if (name.equals(FileSystem.ACCESS_LIST)) {
+            var unused = accessList();
+        } else if (name.equals(FileSystem.DEFAULT_ACCESS_LIST)) {
+            var unused = defaultList();
         }
-        return value;
+        return attributes.get(name);
     }
 
     /** The mode for whoever enforces the lists. */
     int shownMode() {
-        return hasDamagedAccessList() ? mode & ~ALL_BUT_THE_OWNERS : mode;
+        return isDamaged(this::accessList) ? mode & ~ALL_BUT_THE_OWNERS : mode;
     }
 
     /** The mode for whoever knows no lists: it gives nobody more than they do. */
     int modeWithoutLists() {
-        byte[] value = attributes.get(FileSystem.ACCESS_LIST);
-        AccessList list = value == null || hasDamagedAccessList() ? null : parsed(value);
-        return list == null ? shownMode() : mode & ~PERMISSIONS | list.permissionsWithoutList();
+        try {
+            AccessList list = accessList();
+            return list == null ? mode : mode & ~PERMISSIONS | list.permissionsWithoutList();
+        } catch (FileSystemException e) {
+            return shownMode();
+        }
     }
 
     boolean hasDamagedList() {
-        byte[] inherited = attributes.get(FileSystem.DEFAULT_ACCESS_LIST);
-        return hasDamagedAccessList() || inherited != null && parsed(inherited) == null;
+        return isDamaged(this::accessList) || isDamaged(this::defaultList);
     }
 
-    private boolean hasDamagedAccessList() {
-        byte[] value = attributes.get(FileSystem.ACCESS_LIST);
-        if (value == null) {
-            return false;
-        }
-        AccessList list = parsed(value);
-        return list == null || list.permissions() != (mode & PERMISSIONS);
+    /** Reads a stored list: null when there is none, CORRUPT when it is damaged. */
+    private interface Reader {
+        @Nullable
+        AccessList read() throws FileSystemException;
     }
 
-    private static @Nullable AccessList parsed(byte[] value) {
+    private static boolean isDamaged(Reader reader) {
         try {
-            return AccessList.parse(value);
+            var unused = reader.read();
+            return false;
         } catch (FileSystemException e) {
-            return null;
+            return true;
         }
     }
 
-    private static AccessList parseStored(byte[] value) throws FileSystemException {
-        AccessList list = parsed(value);
-        if (list == null) {
+    private @Nullable AccessList accessList() throws FileSystemException {
+        AccessList list = stored(FileSystem.ACCESS_LIST);
+        if (list != null && list.permissions() != (mode & PERMISSIONS)) {
             throw damaged();
         }
         return list;
+    }
+
+    private @Nullable AccessList defaultList() throws FileSystemException {
+        return stored(FileSystem.DEFAULT_ACCESS_LIST);
+    }
+
+    private @Nullable AccessList stored(Name name) throws FileSystemException {
+        byte[] value = attributes.get(name);
+        try {
+            return value == null ? null : AccessList.parse(value);
+        } catch (FileSystemException e) {
+            throw damaged();
+        }
     }
 
     private static FileSystemException damaged() {

@@ -450,7 +450,11 @@ public final class TreeFileSystem implements FileSystem {
 
     @Override
     public Created create(Caller caller, long parent, Name name, int mode, OpenMode open) throws FileSystemException {
-        Inode made = make(caller, parent, name, Attributes.TYPE_REGULAR | mode & 07777, 0, new byte[0]);
+        return opened(make(caller, parent, name, Attributes.TYPE_REGULAR | mode & 07777, 0, new byte[0]), open);
+    }
+
+    /** Opens what was just made, and unpins it. */
+    private Created opened(Inode made, OpenMode open) throws FileSystemException {
         try {
             long handle = openHandle(made, open);
             table.refer(made);
@@ -466,14 +470,7 @@ public final class TreeFileSystem implements FileSystem {
         flusher.throttleGrowth();
         Inode directory = acquireLive(parent);
         try {
-            Inode made = makeNameless(caller, directory, mode, linkable);
-            try {
-                long handle = openHandle(made, open);
-                table.refer(made);
-                return new Created(attributes(made), handle);
-            } finally {
-                made.unpin();
-            }
+            return opened(makeNameless(caller, directory, mode, linkable), open);
         } finally {
             directory.unpin();
         }

@@ -153,17 +153,13 @@ abstract class MountOperations {
             throw new FileSystemException(Code.INVALID, "an extended attribute without a name");
         }
         Name name = Name.wrap(bytes);
-        boolean kept = isAccessList(name)
+        boolean kept = FileSystem.isAccessList(name)
                 ? enforcesAccessLists()
                 : NAMESPACES.contains(new String(bytes, 0, dot, StandardCharsets.ISO_8859_1));
         if (dot == bytes.length || !kept) {
             throw new FileSystemException(Code.NOT_SUPPORTED, "a namespace of extended attributes that is not kept");
         }
         return name;
-    }
-
-    private static boolean isAccessList(Name name) {
-        return name.equals(FileSystem.ACCESS_LIST) || name.equals(FileSystem.DEFAULT_ACCESS_LIST);
     }
 
     /**
@@ -195,7 +191,7 @@ abstract class MountOperations {
     final byte[] nameList(Name[] names) {
         ByteArrayOutputStream list = new ByteArrayOutputStream();
         for (Name name : names) {
-            if (enforcesAccessLists() || !isAccessList(name)) {
+            if (enforcesAccessLists() || !FileSystem.isAccessList(name)) {
                 list.writeBytes(name.bytes());
                 list.write(0);
             }

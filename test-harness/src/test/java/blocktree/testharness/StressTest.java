@@ -28,6 +28,7 @@ import org.slf4j.LoggerFactory;
  *
  * <p>System properties: {@code blocktree.stress.seconds} (4), the length of each load; {@code blocktree.stress.seed} (drawn; a failure names it).
  */
+@Timeout(value = 1, unit = TimeUnit.HOURS)
 class StressTest {
     private static final Logger log = LoggerFactory.getLogger(StressTest.class);
     private static final int SECONDS = Integer.getInteger("blocktree.stress.seconds", 4);
@@ -41,37 +42,31 @@ class StressTest {
                     + " seek sendfile symlink sync-file touch utime xattr";
 
     @Test
-    @Timeout(value = 1, unit = TimeUnit.HOURS)
     void filesThroughLibfuse3() throws Exception {
         under(StressTest::files, "--fuse-library=libfuse3");
     }
 
     @Test
-    @Timeout(value = 1, unit = TimeUnit.HOURS)
     void filesWithAWriteBackCache() throws Exception {
         under(StressTest::files, "--write-back-cache");
     }
 
     @Test
-    @Timeout(value = 1, unit = TimeUnit.HOURS)
     void filesThroughLibfuse2() throws Exception {
         under(StressTest::files, "--fuse-library=libfuse2");
     }
 
     @Test
-    @Timeout(value = 1, unit = TimeUnit.HOURS)
     void stressNgThroughLibfuse3() throws Exception {
         under(StressTest::stressNg, "--fuse-library=libfuse3");
     }
 
     @Test
-    @Timeout(value = 1, unit = TimeUnit.HOURS)
     void stressNgWithAWriteBackCache() throws Exception {
         under(StressTest::stressNg, "--write-back-cache");
     }
 
     @Test
-    @Timeout(value = 1, unit = TimeUnit.HOURS)
     void stressNgThroughLibfuse2() throws Exception {
         under(StressTest::stressNg, "--fuse-library=libfuse2");
     }
