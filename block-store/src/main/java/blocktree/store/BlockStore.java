@@ -398,7 +398,7 @@ public final class BlockStore implements AutoCloseable {
             throws StoreException {
         long index = first;
         try (Gate.Pass pass = gate.enter();
-                SectorScan scan = targets.length < SCANNED_MIN ? null : rocks.scanSectors()) {
+                SectorScan scan = targets.length < SCANNED_MIN ? null : rocks.scanSectors(targets.length)) {
             Header header = block.header();
             Payload payload = block.payload(ledger.nodes());
             SectorSource source = scan == null ? rocks::getSector : scan::get;

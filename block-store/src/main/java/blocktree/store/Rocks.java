@@ -66,6 +66,11 @@ final class Rocks implements AutoCloseable {
     /** Some sectors together: an index that is a quarter in size, and still little to read for one sector. */
     private static final long STREAM_BLOCK_BYTES = 16 << 10;
 
+    /** Whoever asks for so many sectors reads a stream: its table is read far ahead, and not kept, since the sectors themselves are. */
+    private static final int STREAMED_MIN = 32;
+
+    private static final long STREAMED_BYTES = 160 << 10;
+
     /** Files of the log that are made one. */
     static final int LOG_FILES = 16;
 
@@ -87,6 +92,7 @@ final class Rocks implements AutoCloseable {
     private final DBOptions dbOptions;
     private final Map<Column, ColumnFamilyOptions> familyOptions = new EnumMap<>(Column.class);
     private final ReadOptions readOptions;
+    private final ReadOptions streamOptions;
     private final WriteOptions writeOptions;
     private final long logFileBytes;
     private final DamagedTables damagedTables;
@@ -142,6 +148,8 @@ final class Rocks implements AutoCloseable {
             }
             // With checksums: what leads to a value is parsed in native code, which a damaged file can crash.
             readOptions = own(new ReadOptions());
+            streamOptions =
+                    own(new ReadOptions().setReadaheadSize(STREAMED_BYTES).setFillCache(false));
             writeOptions = own(new WriteOptions());
             damagedTables = new DamagedTables(this);
             if (damaged) {
@@ -289,9 +297,9 @@ final class Rocks implements AutoCloseable {
         }
     }
 
-    /** For many sectors that lie together; to be closed by the caller. */
-    SectorScan scanSectors() {
-        return new SectorScan(this, readOptions);
+    /** For {@code count} sectors that lie together; to be closed by the caller. */
+    SectorScan scanSectors(int count) {
+        return new SectorScan(this, count < STREAMED_MIN ? readOptions : streamOptions);
     }
 
     void put(Column column, byte[] key, byte[] value) throws StoreException {

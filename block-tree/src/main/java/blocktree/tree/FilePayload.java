@@ -106,6 +106,7 @@ final class FilePayload {
         }
         if (size > sectorSize()) {
             prefetch(offset, offset + size);
+            awaitLast(offset + size - 1);
         }
         long at = offset;
         int left = size;
@@ -123,6 +124,14 @@ final class FilePayload {
             left -= part;
         }
         return size;
+    }
+
+    /** Sectors are loaded in order: whoever waits for the last of them is woken once. */
+    private void awaitLast(long offset) throws FileSystemException {
+        Page last = pages.get(offset >>> sectorSizeLog2);
+        if (last != null) {
+            last.awaitLoaded(LOAD_TIMEOUT_MILLIS);
+        }
     }
 
     private static void putZeros(ByteBuffer target, int count) {
