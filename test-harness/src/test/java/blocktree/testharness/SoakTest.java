@@ -5,9 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.testharness.crash.CrashLoad;
+import blocktree.testharness.program.Program;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -15,6 +17,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.slf4j.Logger;
@@ -25,7 +28,8 @@ import org.slf4j.LoggerFactory;
  * SIGKILL now and then. Nothing acknowledged is lost, snapshots keep what they saw, checks stay clean, memory
  * stays within its bound, and no more files are open in the second half than in the first.
  *
- * <p>System properties: {@code blocktree.soak.minutes} (1), {@code blocktree.soak.seed} (drawn; a failure names it).
+ * <p>System properties: {@code blocktree.soak.minutes} (1), {@code blocktree.soak.seed} (drawn; a failure names it), {@code
+ * blocktree.soak.directory}: the volume is kept there at the end, with a list of what is in it, and a soak that finds one goes on with it, after comparing.
  */
 class SoakTest {
     private static final Logger log = LoggerFactory.getLogger(SoakTest.class);
@@ -46,6 +50,9 @@ class SoakTest {
     private final List<Usage> usages = new ArrayList<>();
     private int snapshotNumber;
 
+    /** Where the volume is kept; null: nowhere. */
+    private final @Nullable String keptIn = System.getProperty("blocktree.soak.directory");
+
     @Test
     @Timeout(value = 6, unit = TimeUnit.HOURS)
     void nothingIsLostAndNothingGrows() throws Exception {
@@ -55,8 +62,8 @@ class SoakTest {
         long lifeNanos = Math.min(TimeUnit.MINUTES.toNanos(5), TimeUnit.MINUTES.toNanos(minutes) / 3);
         int life = 0;
         try (TestNode node = TestNode.initialised().withArguments("--retention", "30s")) {
-            node.start();
-            Path root = Files.createDirectory(node.mount().resolve("load"));
+            int part = takeUp(node);
+            Path root = Files.createDirectory(node.mount().resolve("load" + part));
             node.process().sync();
             CrashLoad load = new CrashLoad(root.toString(), WRITER_COUNT, seed);
             while (System.nanoTime() < end) {
@@ -85,10 +92,58 @@ class SoakTest {
                                 node.process().status().counters().getOrDefault("store.live_bytes", 0L) >> 20)
                         .log("soak_life");
             }
-            node.stop();
-            node.requireCleanOfflineFsck();
+            leave(node, part);
         }
         assertBounded();
+    }
+
+    /**
+     * Starts the node, on the volume of an earlier soak when there is one: it shows what it showed at that one's end.
+     *
+     * @return which soak of this volume begins, from 1
+     */
+    private int takeUp(TestNode node) throws Exception {
+        Path left = keptIn == null ? null : Path.of(keptIn);
+        if (left == null || !Files.exists(left.resolve("list"))) {
+            node.start();
+            return 1;
+        }
+        Program.shell(node.work(), "rm -rf data passphrase && mv " + left + "/data " + left + "/passphrase .")
+                .run();
+        node.start();
+        String list = Files.readString(left.resolve("list"));
+        assertEquals(list, list(node));
+        for (String snapshot : Files.readAllLines(left.resolve("snapshots"))) {
+            node.process().deleteSnapshot(snapshot);
+        }
+        return Integer.parseInt(Files.readString(left.resolve("part")).strip()) + 1;
+    }
+
+    private void leave(TestNode node, int part) throws Exception {
+        Path left = keptIn == null ? null : Path.of(keptIn);
+        if (left == null) {
+            node.stop();
+            node.requireCleanOfflineFsck();
+            return;
+        }
+        Files.createDirectories(left);
+        Files.write(left.resolve("snapshots"), kept.stream().map(Kept::name).toList());
+        Files.writeString(left.resolve("part"), part + "\n");
+        String list = list(node);
+        node.stop();
+        node.requireCleanOfflineFsck();
+        Program.shell(node.work(), "mv data passphrase " + left).run();
+        Files.writeString(left.resolve("list"), list);
+    }
+
+    /** What the mount shows, the content of files as hashes, and that of the file which each snapshot keeps. */
+    private static String list(TestNode node) {
+        return Program.shell(
+                        node.mount(),
+                        "find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum; "
+                                + "find .snapshots -path '.snapshots/*/kept' -print0 | LC_ALL=C sort -z | xargs -0r sha256sum")
+                .within(Duration.ofMinutes(10))
+                .run();
     }
 
     private void act(TestNode node, String where) throws Exception {
