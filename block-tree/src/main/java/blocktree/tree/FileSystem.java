@@ -1,6 +1,9 @@
 package blocktree.tree;
 
+import blocktree.tree.FileSystemException.Code;
 import java.nio.ByteBuffer;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 
 /**
  * A POSIX file system addressed by inode, neutral to the library that mounts it.
@@ -99,14 +102,28 @@ public interface FileSystem extends AutoCloseable {
     /** A descriptor was closed: reports a write error that is not reported yet. Does not sync. */
     void flush(long handle) throws FileSystemException;
 
-    /** What was written through any handle of the inode, and every name needed to find it, is durable when this returns. */
-    void fsync(long handle, boolean dataOnly) throws FileSystemException;
+    /**
+     * What was written through any handle of the inode, and every name needed to find it, is durable when the result is complete. This may do the work, and does not wait for others who are at it.
+     *
+     * @return fails with a {@link FileSystemException}; what depends on it must neither wait nor call the file system, since it may keep others waiting
+     */
+    CompletableFuture<Void> beginFsync(long handle, boolean dataOnly) throws FileSystemException;
+
+    /** {@link #beginFsync}, done when this returns. */
+    default void fsync(long handle, boolean dataOnly) throws FileSystemException {
+        await(beginFsync(handle, dataOnly));
+    }
 
     /** Ends the handle. Never fails; unknown handles are ignored. */
     void release(long handle);
 
-    /** The same promise as {@link #fsync}, for a directory and its entries. */
-    void fsyncDirectory(long inode) throws FileSystemException;
+    /** The same promise as {@link #beginFsync}, for a directory and its entries. */
+    CompletableFuture<Void> beginFsyncDirectory(long inode) throws FileSystemException;
+
+    /** {@link #beginFsyncDirectory}, done when this returns. */
+    default void fsyncDirectory(long inode) throws FileSystemException {
+        await(beginFsyncDirectory(inode));
+    }
 
     /** fallocate(2): {@code mode} 0, KEEP_SIZE (1), PUNCH_HOLE|KEEP_SIZE (3), ZERO_RANGE (16, 17); others NOT_SUPPORTED. */
     void allocate(Caller caller, long handle, int mode, long offset, long sizeBytes) throws FileSystemException;
@@ -114,7 +131,7 @@ public interface FileSystem extends AutoCloseable {
     /**
      * Copies up to {@code sizeBytes} from one handle to another, or within one, as copy_file_range(2) does.
      *
-     * @return bytes copied: fewer at the end of the source
+     * @return bytes copied: fewer at the end of the source, or when going on would mean to wait for {@link #room}
      */
     default long copy(Caller caller, long source, long sourceOffset, long target, long targetOffset, long sizeBytes)
             throws FileSystemException {
@@ -127,6 +144,9 @@ public interface FileSystem extends AutoCloseable {
                 break;
             }
             copied += write(caller, target, targetOffset + copied, buffer.flip());
+            if (!room().isDone()) {
+                break;
+            }
         }
         return copied;
     }
@@ -158,6 +178,11 @@ public interface FileSystem extends AutoCloseable {
     /** NO_DATA when the attribute is absent, unless it is an access list: to be without is all that is asked for then. */
     void removeExtendedAttribute(long inode, Name name) throws FileSystemException;
 
+    /**
+     * Complete while there is room for changes in memory; a change that is tried before then waits. What depends on it must neither wait nor call the file system.
+     */
+    CompletableFuture<Void> room();
+
     /** Where to hear of changes, whoever makes them. */
     Changes changes();
 
@@ -177,6 +202,21 @@ public interface FileSystem extends AutoCloseable {
     /** Syncs and frees everything; later calls fail with CLOSED. */
     @Override
     void close() throws FileSystemException;
+
+    /** Waits for what was begun, and throws what it fails with. */
+    static void await(CompletableFuture<Void> begun) throws FileSystemException {
+        try {
+            begun.get();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new FileSystemException(Code.TIMED_OUT, "interrupted while waiting for the store", e);
+        } catch (ExecutionException e) {
+            Throwable cause = e.getCause();
+            throw cause instanceof FileSystemException failure
+                    ? new FileSystemException(failure.code(), String.valueOf(failure.getMessage()), failure)
+                    : new FileSystemException(Code.IO, "ended with an error", e);
+        }
+    }
 
     enum RenameMode {
         REPLACE,

@@ -16,11 +16,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.Lock;
@@ -62,19 +64,32 @@ final class Flusher {
     private static final long RETRY_MILLIS = 1_000;
     private static final long TIMEOUT_MILLIS = 60_000;
     private static final long GATE_SLICE_MILLIS = 20;
+    private static final CompletableFuture<Void> ROOM = CompletableFuture.completedFuture(null);
     /** The local table of blocks that are unlinked and still open, by id. */
     static final String ORPHANS = "orphans";
 
-    /** Somebody waits for this inode (null: for everything) to be committed. */
+    /** Somebody waits for this inode (null: for everything) to be committed, and, with {@code sync}, to be on the device. */
     private static final class Request {
         final @Nullable Inode inode;
-        boolean served;
+        final boolean sync;
 
-        @Nullable
-        FileSystemException failure;
+        /** Complete when the commit that it is part of begins. */
+        final CompletableFuture<Void> begun = new CompletableFuture<>();
 
-        Request(@Nullable Inode inode) {
+        final CompletableFuture<Void> done = new CompletableFuture<>();
+
+        Request(@Nullable Inode inode, boolean sync) {
             this.inode = inode;
+            this.sync = sync;
+        }
+
+        /** Puts a bound to the wait for the commit of others. */
+        void limit() {
+            var unused = begun.orTimeout(TIMEOUT_MILLIS, TimeUnit.MILLISECONDS).whenComplete((nothing, timeout) -> {
+                if (timeout != null) {
+                    done.completeExceptionally(commitTimedOut());
+                }
+            });
         }
     }
 
@@ -104,16 +119,22 @@ final class Flusher {
     private final long startNanos = System.nanoTime() - 1;
 
     final ReentrantReadWriteLock gate = new ReentrantReadWriteLock();
-    /** Held from capture to completion of a commit. */
-    private final ReentrantLock committing = new ReentrantLock();
+    /** Held from capture to completion of a commit. Fair: who commits in the background takes it again at once. */
+    private final ReentrantLock committing = new ReentrantLock(true);
 
     private final Object monitor = new Object();
     // Guarded by monitor:
     private final LinkedHashSet<Inode> dirty = new LinkedHashSet<>();
-    private List<Request> requests = new ArrayList<>();
     private boolean stopped;
     /** The last commit is being made or was: nothing may become dirty any more. */
     private boolean ended;
+    /** What those wait for who found no room; null when nobody does. */
+    private @Nullable CompletableFuture<Void> awaitedRoom;
+
+    /** Who waits for a commit. */
+    private final Turn<Request> commitTurn = new Turn<>();
+    /** Who waits for the device, with everything committed. */
+    private final Turn<Request> syncTurn = new Turn<>();
 
     private volatile int dirtyCount;
     private final AtomicLong dirtyInodeBytes = new AtomicLong();
@@ -128,6 +149,8 @@ final class Flusher {
     private volatile long syncedCommits;
     private final Thread thread;
     private final ThreadPoolExecutor sealers;
+    /** They serve those who came while others were served: one commits and one syncs. */
+    private final ThreadPoolExecutor servers;
 
     Flusher(
             BlockStore store,
@@ -144,12 +167,20 @@ final class Flusher {
         this.options = options;
         thread = new Thread(this::run, "tree-flusher");
         thread.setDaemon(true);
-        sealers = new ThreadPoolExecutor(1, 1, 10, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), task -> {
-            Thread sealer = new Thread(task, "tree-sealer");
-            sealer.setDaemon(true);
-            return sealer;
-        });
-        sealers.allowCoreThreadTimeOut(true);
+        sealers = threads(1, "tree-sealer");
+        servers = threads(2, "tree-server");
+    }
+
+    /** They end when they have nothing to do for a while. */
+    private static ThreadPoolExecutor threads(int count, String name) {
+        ThreadPoolExecutor threads =
+                new ThreadPoolExecutor(count, count, 10, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), task -> {
+                    Thread thread = new Thread(task, name);
+                    thread.setDaemon(true);
+                    return thread;
+                });
+        threads.allowCoreThreadTimeOut(true);
+        return threads;
     }
 
     void start() {
@@ -226,30 +257,83 @@ final class Flusher {
         }
     }
 
+    /**
+     * Complete while a change would not have to wait; else it completes as soon as one may be tried. Whoever completes it is in the middle of a commit: what depends on it must neither wait nor call the
+     * tree.
+     */
+    CompletableFuture<Void> room() {
+        if (mayChange()) {
+            return ROOM;
+        }
+        synchronized (monitor) {
+            if (mayChange() || stopped) {
+                return ROOM;
+            }
+            if (awaitedRoom == null) {
+                awaitedRoom = new CompletableFuture<>();
+                monitor.notifyAll();
+            }
+            return awaitedRoom;
+        }
+    }
+
+    /** There is room, or a reason to refuse a change at once. */
+    private boolean mayChange() {
+        return !isFullOfChanges() || failing != null;
+    }
+
+    private boolean isFullOfChanges() {
+        return cache.dirtyBytes() >= options.dirtyBytesMax()
+                || dirtyCount >= DIRTY_INODES_MAX
+                || dirtyInodeBytes.get() >= DIRTY_INODE_BYTES_MAX;
+    }
+
+    /** Tells those who wait for room when there is some. */
+    private void announceRoom() {
+        CompletableFuture<Void> room;
+        synchronized (monitor) {
+            room = awaitedRoom;
+            if (room == null || !(mayChange() || stopped)) {
+                return;
+            }
+            awaitedRoom = null;
+        }
+        room.complete(null);
+    }
+
     /** Waits, before any lock is taken, until there is room for more changes; fails at once while the store does not take any. */
     void throttle() throws FileSystemException {
         if (!isUnderPressure()) {
             return;
         }
-        long deadline = nowNanos() + TimeUnit.MILLISECONDS.toNanos(TIMEOUT_MILLIS);
         synchronized (monitor) {
             monitor.notifyAll();
-            while (cache.dirtyBytes() >= options.dirtyBytesMax()
-                    || dirtyCount >= DIRTY_INODES_MAX
-                    || dirtyInodeBytes.get() >= DIRTY_INODE_BYTES_MAX) {
-                FileSystemException failure = failing;
-                if (failure != null) {
-                    throw copy(failure);
-                }
+        }
+        long deadline = nowNanos() + TimeUnit.MILLISECONDS.toNanos(TIMEOUT_MILLIS);
+        for (CompletableFuture<Void> room = room(); !room.isDone(); room = room()) {
+            await(room, deadline);
+        }
+        if (isFullOfChanges()) {
+            FileSystemException failure = failing;
+            if (failure != null) {
+                throw copy(failure);
+            }
+            synchronized (monitor) {
                 if (stopped) {
                     throw new FileSystemException(Code.CLOSED, "the tree is closed");
                 }
-                if (nowNanos() > deadline) {
-                    throw new FileSystemException(
-                            Code.TIMED_OUT, "the store took nothing for " + TIMEOUT_MILLIS + " ms");
-                }
-                await(100);
             }
+        }
+    }
+
+    private void await(CompletableFuture<Void> room, long deadline) throws FileSystemException {
+        try {
+            room.get(Math.max(0, deadline - nowNanos()), TimeUnit.NANOSECONDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new FileSystemException(Code.TIMED_OUT, "interrupted while waiting for the store", e);
+        } catch (TimeoutException | ExecutionException e) {
+            throw new FileSystemException(Code.TIMED_OUT, "the store took nothing for " + TIMEOUT_MILLIS + " ms", e);
         }
     }
 
@@ -306,54 +390,119 @@ final class Flusher {
         return Math.min(options.dirtyBytesMax() / 4, COMMIT_BYTES_MAX);
     }
 
-    private void await(long millis) throws FileSystemException {
+    // ---- requests
+
+    /**
+     * Commits this inode (null: everything) and, with {@code sync}, brings it to the device. Shares commits and syncs with others that ask at the same time: who finds nobody at it does it, on this
+     * thread, for all who have asked by then; who finds others at it is served after them, by another thread, and does not wait here.
+     *
+     * @return complete when it is done; fails with a {@link FileSystemException}. Whoever completes it is about to serve others
+     */
+    CompletableFuture<Void> flush(@Nullable Inode inode, boolean sync) {
+        Request request = new Request(inode, sync);
+        if (inode != null && !inode.isDirty() && !inode.flushing) {
+            request.begun.complete(null);
+            committed(List.of(request));
+        } else if (commitTurn.ask(List.of(request))) {
+            serveCommits(false);
+        }
+        if (!request.begun.isDone()) {
+            request.limit();
+        }
+        return request.done;
+    }
+
+    /**
+     * Having the turn: commits for all who wait for that.
+     *
+     * @param mayWait until a commit in the background is made; else another thread waits
+     */
+    private void serveCommits(boolean mayWait) {
+        if (mayWait) {
+            committing.lock();
+        } else if (!committing.tryLock()) {
+            serveLater(() -> serveCommits(true));
+            return;
+        }
+        List<Request> requests = commitTurn.take();
         try {
-            monitor.wait(millis);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new FileSystemException(Code.TIMED_OUT, "interrupted while waiting for the store", e);
+            requests.forEach(request -> request.begun.complete(null));
+            commitFor(requests);
+        } finally {
+            committing.unlock();
+            if (commitTurn.end()) {
+                serveLater(() -> serveCommits(true));
+            }
+        }
+        committed(requests);
+    }
+
+    /** What they asked for is committed, but for those who know already that it is not. */
+    private void committed(List<Request> requests) {
+        List<Request> unsynced = new ArrayList<>();
+        for (Request request : requests) {
+            if (request.done.isDone()) {
+                continue;
+            }
+            if (request.sync && syncedCommits < commits.get()) {
+                unsynced.add(request);
+            } else {
+                request.done.complete(null);
+            }
+        }
+        if (syncTurn.ask(unsynced)) {
+            serveSyncs();
         }
     }
 
-    // ---- requests
+    /** Having the turn: waits for the device for all who have to. */
+    private void serveSyncs() {
+        List<Request> requests = syncTurn.take();
+        FileSystemException failure = new FileSystemException(Code.IO, "the sync ended with an error");
+        try {
+            sync();
+            failure = null;
+        } catch (FileSystemException e) {
+            failure = e;
+        } finally {
+            if (syncTurn.end()) {
+                serveLater(this::serveSyncs);
+            }
+            for (Request request : requests) {
+                if (failure == null) {
+                    request.done.complete(null);
+                } else {
+                    request.done.completeExceptionally(failure);
+                }
+            }
+        }
+    }
 
-    /** Commits this inode (null: everything) and, with {@code sync}, brings it to the device. Shares commits and syncs with others that ask at the same time. */
-    void flush(@Nullable Inode inode, boolean sync) throws FileSystemException {
-        boolean needed = inode == null || inode.isDirty() || inode.flushing;
-        if (needed) {
-            Request request = new Request(inode);
-            synchronized (monitor) {
-                requests.add(request);
-            }
-            lock(committing);
-            try {
-                if (!request.served) {
-                    serve();
-                }
-                if (!request.served) {
-                    throw new FileSystemException(Code.IO, "the commit was not made");
-                }
-            } finally {
-                committing.unlock();
-            }
-            FileSystemException failure = request.failure;
-            if (failure != null) {
-                throw copy(failure);
-            }
-        }
-        if (sync) {
-            long reached = commits.get();
-            if (syncedCommits < reached) {
-                long start = nowNanos();
+    /** Has another thread do what has come while this one was at it; where there can be none, this one does it. */
+    private void serveLater(Runnable work) {
+        try {
+            servers.execute(() -> {
                 try {
-                    store.sync();
-                } catch (StoreException e) {
-                    throw StoreErrors.toFileSystem(e);
+                    work.run();
+                } catch (RuntimeException | Error e) {
+                    log.atError().setCause(e).log("flush_failed");
                 }
-                syncLatency.add(nowNanos() - start);
-                syncedCommits = Math.max(syncedCommits, reached);
-            }
+            });
+        } catch (OutOfMemoryError e) {
+            work.run();
         }
+    }
+
+    private void sync() throws FileSystemException {
+        long reached = commits.get();
+        long start = nowNanos();
+        try {
+            store.sync();
+        } catch (StoreException e) {
+            throw StoreErrors.toFileSystem(e);
+        }
+        syncLatency.add(nowNanos() - start);
+        syncedCommits = reached;
     }
 
     private static void lock(ReentrantLock lock) throws FileSystemException {
@@ -365,19 +514,19 @@ final class Flusher {
             Thread.currentThread().interrupt();
             throw new FileSystemException(Code.TIMED_OUT, "interrupted while waiting for a commit", e);
         }
-        throw new FileSystemException(Code.TIMED_OUT, "another commit has taken longer than " + TIMEOUT_MILLIS + " ms");
+        throw commitTimedOut();
     }
 
-    /** With {@link #committing} held: serves all requests made so far. */
-    private void serve() {
-        List<Request> taken;
-        synchronized (monitor) {
-            taken = requests;
-            requests = new ArrayList<>();
-        }
+    private static FileSystemException commitTimedOut() {
+        return new FileSystemException(
+                Code.TIMED_OUT, "another commit has taken longer than " + TIMEOUT_MILLIS + " ms");
+    }
+
+    /** With {@link #committing} held: commits what they ask for, and tells those for whom that fails. */
+    private void commitFor(List<Request> requests) {
         Set<Inode> wanted = new HashSet<>();
         boolean everything = false;
-        for (Request request : taken) {
+        for (Request request : requests) {
             Inode inode = request.inode;
             if (inode == null) {
                 everything = true;
@@ -400,12 +549,14 @@ final class Flusher {
         } catch (FileSystemException e) {
             failure = e;
         } finally {
-            for (Request request : taken) {
+            for (Request request : requests) {
                 boolean affected = request.inode == null ? !damaged.isEmpty() : damaged.contains(request.inode);
-                request.failure = failure == null && affected
+                FileSystemException reason = failure == null && affected
                         ? new FileSystemException(Code.CORRUPT, "content could not be written over a damaged block")
                         : failure;
-                request.served = true;
+                if (reason != null) {
+                    request.done.completeExceptionally(reason);
+                }
             }
         }
     }
@@ -430,6 +581,7 @@ final class Flusher {
                     return;
                 }
             }
+            announceRoom(); // what was discarded makes room, too
             if (!isDue() || nowNanos() < retryAtNanos) {
                 continue;
             }
@@ -483,7 +635,7 @@ final class Flusher {
         synchronized (monitor) {
             ended = true;
         }
-        flush(null, true);
+        FileSystem.await(flush(null, true));
     }
 
     /** Ends the background thread, and leaves what is dirty as a crash would. */
@@ -492,6 +644,7 @@ final class Flusher {
             stopped = true;
             monitor.notifyAll();
         }
+        announceRoom();
         try {
             thread.join(TIMEOUT_MILLIS);
         } catch (InterruptedException e) {
@@ -518,9 +671,7 @@ final class Flusher {
             failing = null;
             log.atInfo().log("store_accepts_writes");
         }
-        synchronized (monitor) {
-            monitor.notifyAll();
-        }
+        announceRoom();
         return cut.contentLeft;
     }
 
@@ -689,9 +840,7 @@ final class Flusher {
                             .log("commit_failed");
                 }
                 failing = failure;
-                synchronized (monitor) {
-                    monitor.notifyAll();
-                }
+                announceRoom();
                 if (e instanceof Error error) {
                     throw error;
                 }

@@ -8,6 +8,7 @@ import java.util.Collections;
 import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentNavigableMap;
 import java.util.concurrent.ConcurrentSkipListMap;
@@ -976,8 +977,9 @@ public final class MemoryFileSystem implements FileSystem {
     }
 
     @Override
-    public void fsync(long handle, boolean dataOnly) throws FileSystemException {
+    public CompletableFuture<Void> beginFsync(long handle, boolean dataOnly) throws FileSystemException {
         handle(handle);
+        return CompletableFuture.completedFuture(null);
     }
 
     @Override
@@ -992,8 +994,15 @@ public final class MemoryFileSystem implements FileSystem {
     }
 
     @Override
-    public void fsyncDirectory(long inode) throws FileSystemException {
+    public CompletableFuture<Void> beginFsyncDirectory(long inode) throws FileSystemException {
         directory(inode);
+        return CompletableFuture.completedFuture(null);
+    }
+
+    /** There always is: a file system that is full says so. */
+    @Override
+    public CompletableFuture<Void> room() {
+        return CompletableFuture.completedFuture(null);
     }
 
     @Override

@@ -16,6 +16,7 @@ import java.util.ArrayDeque;
 import java.util.Collections;
 import java.util.Deque;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.AtomicLong;
@@ -159,7 +160,7 @@ public final class TreeFileSystem implements FileSystem {
         if (name.equals(History.VERSIONS)) {
             throw new FileSystemException(Code.INVALID, ".versions is taken");
         }
-        flusher.flush(null, false);
+        FileSystem.await(flusher.flush(null, false));
         try {
             SnapshotInfo made = store.createSnapshot(name.bytes());
             changes.nameChanged(history.snapshotsNumber(), name);
@@ -1102,15 +1103,23 @@ public final class TreeFileSystem implements FileSystem {
     }
 
     @Override
-    public void fsync(long number, boolean dataOnly) throws FileSystemException {
+    public CompletableFuture<Void> beginFsync(long number, boolean dataOnly) throws FileSystemException {
         Handle handle = handle(number);
-        try {
-            flusher.flush(handle.inode, true);
-        } catch (FileSystemException e) {
-            handle.errorsReported();
-            throw e;
-        }
-        handle.reportErrors();
+        CompletableFuture<Void> reported = new CompletableFuture<>();
+        flusher.flush(handle.inode, true).whenComplete((nothing, failure) -> {
+            if (failure != null) {
+                handle.errorsReported();
+                reported.completeExceptionally(failure);
+                return;
+            }
+            try {
+                handle.reportErrors();
+                reported.complete(null);
+            } catch (FileSystemException e) {
+                reported.completeExceptionally(e);
+            }
+        });
+        return reported;
     }
 
     @Override
@@ -1127,13 +1136,9 @@ public final class TreeFileSystem implements FileSystem {
     }
 
     @Override
-    public void fsyncDirectory(long number) throws FileSystemException {
+    public CompletableFuture<Void> beginFsyncDirectory(long number) throws FileSystemException {
         Inode inode = acquire(number);
-        try {
-            flusher.flush(inode, true);
-        } finally {
-            inode.unpin();
-        }
+        return flusher.flush(inode, true).whenComplete((nothing, failure) -> inode.unpin());
     }
 
     @Override
@@ -1369,6 +1374,11 @@ public final class TreeFileSystem implements FileSystem {
     // ---- the whole
 
     @Override
+    public CompletableFuture<Void> room() {
+        return flusher.room();
+    }
+
+    @Override
     public Changes changes() {
         return changes;
     }
@@ -1394,7 +1404,7 @@ public final class TreeFileSystem implements FileSystem {
     @Override
     public void sync() throws FileSystemException {
         requireOpen();
-        flusher.flush(null, true);
+        FileSystem.await(flusher.flush(null, true));
     }
 
     @Override

@@ -2,6 +2,7 @@ package blocktree.tree;
 
 import blocktree.tree.FileSystemException.Code;
 import java.nio.ByteBuffer;
+import java.util.concurrent.CompletableFuture;
 
 /** What one mount sees of a tree: all of it or a directory, read-only or not. Its root has inode number 1; all other numbers are the tree's. Holds a reference to its root. */
 final class TreeView implements FileSystem {
@@ -136,8 +137,8 @@ final class TreeView implements FileSystem {
     }
 
     @Override
-    public void fsync(long handle, boolean dataOnly) throws FileSystemException {
-        tree.fsync(handle, dataOnly);
+    public CompletableFuture<Void> beginFsync(long handle, boolean dataOnly) throws FileSystemException {
+        return tree.beginFsync(handle, dataOnly);
     }
 
     @Override
@@ -146,8 +147,8 @@ final class TreeView implements FileSystem {
     }
 
     @Override
-    public void fsyncDirectory(long inode) throws FileSystemException {
-        tree.fsyncDirectory(in(inode));
+    public CompletableFuture<Void> beginFsyncDirectory(long inode) throws FileSystemException {
+        return tree.beginFsyncDirectory(in(inode));
     }
 
     @Override
@@ -205,6 +206,11 @@ final class TreeView implements FileSystem {
     @Override
     public void removeExtendedAttribute(long inode, Name name) throws FileSystemException {
         tree.removeExtendedAttribute(changing(inode), name);
+    }
+
+    @Override
+    public CompletableFuture<Void> room() {
+        return tree.room();
     }
 
     @Override
