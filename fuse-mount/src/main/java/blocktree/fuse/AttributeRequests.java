@@ -52,6 +52,11 @@ final class AttributeRequests {
         this.operations = operations;
     }
 
+    /** Whether a request to set attributes sets the size of a file. */
+    static boolean setsSize(RequestThread request) {
+        return (request.bodyInt(0) & FATTR_SIZE) != 0;
+    }
+
     /** False: not a request on attributes, and libfuse shall answer. */
     boolean answer(RequestThread request, long inode) {
         switch (request.opcode()) {

@@ -4,7 +4,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.function.LongConsumer;
 
-/** Requests that have left their thread and are answered later. libfuse's session has to outlive them. Thread-safe. */
+/** Answers that are sent later: when another mount's kernel has taken note, or a lock is granted, however long that takes. libfuse's session has to outlive them. Thread-safe. See {@link WaitingRequests} for requests that are to end in time. */
 final class DeferredReplies {
     private int count;
 

@@ -26,7 +26,8 @@ final class InodeConnection implements Connection {
         closure = fuse.closure(NativeFuse3.RequestCallback.class, callback);
     }
 
-    private static void answer(long request) {
+    /** Answers libfuse's request on a thread of the mount; throws nothing. */
+    static void answer(long request) {
         InodeRequestThread thread = InodeRequestThread.current();
         try {
             if (thread != null) {
@@ -98,6 +99,7 @@ final class InodeConnection implements Connection {
     public void close() {
         operations.cache().stop();
         operations.lockRequests().end(); // who waits for a lock is among those who are answered later
+        operations.waiting().end();
         operations.deferredReplies().awaitNone();
         // Not fuse_session_unmount: it would detach whatever is mounted here by now.
         fuse.functions.fuse_session_destroy(session);

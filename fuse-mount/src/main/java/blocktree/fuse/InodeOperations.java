@@ -13,8 +13,10 @@ import blocktree.tree.FileSystemException.Code;
 import blocktree.tree.Name;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
@@ -28,6 +30,8 @@ final class InodeOperations extends MountOperations {
     private static final int OPEN_KILL_SUIDGID = 1;
     private static final int WRITE_KILL_SUIDGID = 1 << 2;
     private static final int FSYNC_DATA_ONLY = 1;
+
+    private static final CompletableFuture<Void> DONE = CompletableFuture.completedFuture(null);
 
     /** Who changes a file so that its set-user-id bit goes, and so that it stays: the kernel knows which of them it is. */
     private static final Caller ORDINARY = new Caller(65534, 65534);
@@ -129,28 +133,36 @@ final class InodeOperations extends MountOperations {
             }
             case RequestThread.OPCODE_READLINK ->
                 act(request, Operation.READLINK, () -> request.reply(fileSystem.readSymlink(request.node())));
-            case RequestThread.OPCODE_SYMLINK -> act(request, Operation.SYMLINK, () -> symlink(request));
-            case RequestThread.OPCODE_MKNOD -> act(request, Operation.MKNOD, () -> makeNode(request));
-            case RequestThread.OPCODE_MKDIR -> act(request, Operation.MKDIR, () -> makeDirectory(request));
+            case RequestThread.OPCODE_SYMLINK -> change(request, Operation.SYMLINK, () -> symlink(request));
+            case RequestThread.OPCODE_MKNOD -> change(request, Operation.MKNOD, () -> makeNode(request));
+            case RequestThread.OPCODE_MKDIR -> change(request, Operation.MKDIR, () -> makeDirectory(request));
             case RequestThread.OPCODE_UNLINK ->
-                act(request, Operation.UNLINK, () -> {
+                change(request, Operation.UNLINK, () -> {
                     fileSystem.unlink(request.node(), name(request, 0));
                     request.reply(0, 0);
                 });
             case RequestThread.OPCODE_RMDIR ->
-                act(request, Operation.RMDIR, () -> {
+                change(request, Operation.RMDIR, () -> {
                     fileSystem.removeDirectory(request.node(), name(request, 0));
                     request.reply(0, 0);
                 });
-            case RequestThread.OPCODE_RENAME -> act(request, Operation.RENAME, () -> rename(request, 8, 0));
+            case RequestThread.OPCODE_RENAME -> change(request, Operation.RENAME, () -> rename(request, 8, 0));
             case RequestThread.OPCODE_RENAME2 ->
-                act(request, Operation.RENAME, () -> rename(request, 16, request.bodyInt(8)));
-            case RequestThread.OPCODE_LINK -> act(request, Operation.LINK, () -> link(request));
-            case RequestThread.OPCODE_OPEN -> act(request, Operation.OPEN, () -> open(request));
-            case RequestThread.OPCODE_CREATE -> act(request, Operation.CREATE, () -> create(request));
-            case RequestThread.OPCODE_TMPFILE -> act(request, Operation.CREATE, () -> createNameless(request));
-            case RequestThread.OPCODE_READ -> act(request, Operation.READ, () -> read(request));
-            case RequestThread.OPCODE_WRITE -> act(request, Operation.WRITE, () -> write(request));
+                change(request, Operation.RENAME, () -> rename(request, 16, request.bodyInt(8)));
+            case RequestThread.OPCODE_LINK -> change(request, Operation.LINK, () -> link(request));
+            case RequestThread.OPCODE_OPEN ->
+                look(request, Operation.OPEN, () -> {
+                    if (openMode(request.bodyInt(0)).truncate()) {
+                        change(request, Operation.OPEN, () -> open(request));
+                    } else {
+                        act(request, Operation.OPEN, () -> open(request));
+                    }
+                });
+            case RequestThread.OPCODE_CREATE -> change(request, Operation.CREATE, () -> create(request));
+            case RequestThread.OPCODE_TMPFILE -> change(request, Operation.CREATE, () -> createNameless(request));
+            case RequestThread.OPCODE_READ ->
+                look(request, Operation.READ, () -> act(request, Operation.READ, () -> read(request)));
+            case RequestThread.OPCODE_WRITE -> change(request, Operation.WRITE, () -> write(request));
             case RequestThread.OPCODE_FLUSH ->
                 act(request, Operation.FLUSH, () -> {
                     long handle = request.bodyLong(0);
@@ -171,11 +183,11 @@ final class InodeOperations extends MountOperations {
             case RequestThread.OPCODE_SETLKW -> act(request, Operation.SETLK, () -> lockRequests.set(request, true));
             case RequestThread.OPCODE_FSYNC ->
                 act(request, Operation.FSYNC, () -> {
-                    fileSystem.fsync(request.bodyLong(0), (request.bodyInt(8) & FSYNC_DATA_ONLY) != 0);
-                    request.reply(0, 0);
+                    boolean dataOnly = (request.bodyInt(8) & FSYNC_DATA_ONLY) != 0;
+                    request.replyAfter(fileSystem.beginFsync(request.bodyLong(0), dataOnly), 0);
                 });
             case RequestThread.OPCODE_FALLOCATE ->
-                act(request, Operation.FALLOCATE, () -> {
+                change(request, Operation.FALLOCATE, () -> {
                     fileSystem.allocate(
                             request.caller(),
                             request.bodyLong(0),
@@ -185,7 +197,8 @@ final class InodeOperations extends MountOperations {
                     request.reply(0, 0);
                 });
             case RequestThread.OPCODE_SEEK -> seek(request);
-            case RequestThread.OPCODE_COPY_FILE_RANGE -> act(request, Operation.COPY_FILE_RANGE, () -> copy(request));
+            case RequestThread.OPCODE_COPY_FILE_RANGE ->
+                change(request, Operation.COPY_FILE_RANGE, () -> copy(request));
             case RequestThread.OPCODE_OPENDIR ->
                 act(request, Operation.OPENDIR, () -> {
                     KernelStructs.putOpen(request.replyBody(), 0, 0);
@@ -196,25 +209,66 @@ final class InodeOperations extends MountOperations {
             case RequestThread.OPCODE_READDIRPLUS ->
                 act(request, Operation.READDIRPLUS, () -> readDirectoryWithAttributes(request));
             case RequestThread.OPCODE_FSYNCDIR ->
-                act(request, Operation.FSYNCDIR, () -> {
-                    fileSystem.fsyncDirectory(request.node());
-                    request.reply(0, 0);
-                });
+                act(
+                        request,
+                        Operation.FSYNCDIR,
+                        () -> request.replyAfter(fileSystem.beginFsyncDirectory(request.node()), 0));
             case RequestThread.OPCODE_STATFS ->
                 act(request, Operation.STATFS, () -> {
                     KernelStructs.putStatistics(request.replyBody(), fileSystem.statistics(), FileSystem.NAME_SIZE_MAX);
                     request.reply(0, KernelStructs.STATISTICS_SIZE_BYTES);
                 });
-            case RequestThread.OPCODE_STATX -> act(request, Operation.GETATTR, () -> statx(request));
-            default -> {
-                if (request.opcode() == RequestThread.OPCODE_GETATTR) {
-                    cache.recall(request.node());
-                }
-                if (!attributeRequests.answer(request, request.node())) {
-                    request.reply(Errno.ENOSYS, 0);
+            case RequestThread.OPCODE_STATX ->
+                look(request, Operation.GETATTR, () -> act(request, Operation.GETATTR, () -> statx(request)));
+            case RequestThread.OPCODE_GETATTR -> look(request, Operation.GETATTR, () -> answerOnAttributes(request));
+            case RequestThread.OPCODE_SETXATTR ->
+                whenRoom(request, Operation.SETXATTR, () -> answerOnAttributes(request));
+            case RequestThread.OPCODE_SETATTR -> {
+                if (AttributeRequests.setsSize(request)) {
+                    whenRoom(request, Operation.TRUNCATE, () -> answerOnAttributes(request));
+                } else {
+                    answerOnAttributes(request);
                 }
             }
+            default -> answerOnAttributes(request);
         }
+    }
+
+    private void answerOnAttributes(InodeRequestThread request) {
+        if (!attributeRequests.answer(request, request.node())) {
+            request.reply(Errno.ENOSYS, 0);
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------ waiting
+    // without a thread
+
+    /** Handles a request that changes something, when there is room for changes. */
+    private void whenRoom(InodeRequestThread request, Operation operation, Runnable handling) {
+        CompletableFuture<Void> room = fileSystem.room();
+        if (room.isDone()) {
+            handling.run();
+        } else {
+            request.park(operation, room, List.of());
+        }
+    }
+
+    private void change(InodeRequestThread request, Operation operation, Action action) {
+        whenRoom(request, operation, () -> act(request, operation, action));
+    }
+
+    /** Handles a request that shows something of its file, when the tree has what other mounts' kernels had kept back of that. */
+    private void look(InodeRequestThread request, Operation operation, Runnable handling) {
+        CompletableFuture<Void> recall = recall(request, request.node());
+        if (recall == null) {
+            handling.run();
+        } else {
+            request.park(operation, recall, List.of(request.node()));
+        }
+    }
+
+    private @Nullable CompletableFuture<Void> recall(InodeRequestThread request, long inode) {
+        return request.hasRecalled(inode) ? null : cache.recall(inode);
     }
 
     /** Does something and answers. */
@@ -281,17 +335,24 @@ final class InodeOperations extends MountOperations {
             request.replyFrom(request.replyBody(), KernelStructs.ENTRY_SIZE_BYTES, () -> {}, request.given(name));
             return;
         }
-        replyEntry(request, name, current(found));
+        if (!parkedForRecall(request, Operation.LOOKUP, found)) {
+            replyEntry(request, name, found);
+        }
     }
 
-    /** The attributes, with what another mount's kernel may have kept back of the file. */
-    private Attributes current(Attributes found) throws FileSystemException {
-        return cache.recall(found.inode()) ? fileSystem.getAttributes(found.inode()) : found;
+    /** True: other mounts' kernels may have kept something back of what was found, which is given up and the request left until then. */
+    private boolean parkedForRecall(InodeRequestThread request, Operation operation, Attributes found) {
+        CompletableFuture<Void> recall = recall(request, found.inode());
+        if (recall == null) {
+            return false;
+        }
+        fileSystem.forget(found.inode(), 1);
+        request.park(operation, recall, List.of(found.inode()));
+        return true;
     }
 
     /** Asked only for a time of birth that the kernel does not know yet: it keeps that as long as the inode. */
     private void statx(InodeRequestThread request) throws FileSystemException {
-        cache.recall(request.node());
         Attributes found = fileSystem.getAttributes(request.node());
         KernelStructs.putStatx(request.replyBody(), shown(found), attributesValidNanos(found.inode()));
         request.reply(0, KernelStructs.STATX_SIZE_BYTES);
@@ -345,6 +406,11 @@ final class InodeOperations extends MountOperations {
                 : mode;
     }
 
+    /** For the tree, which would wait in each write: {@link OpenFile#syncs} is seen to here. */
+    private static OpenMode unsynced(OpenMode mode) {
+        return new OpenMode(mode.read(), mode.write(), mode.append(), mode.truncate(), false);
+    }
+
     private void open(InodeRequestThread request) throws FileSystemException {
         Caller caller = changer(request, (request.bodyInt(4) & OPEN_KILL_SUIDGID) != 0);
         long inode = request.node();
@@ -357,9 +423,8 @@ final class InodeOperations extends MountOperations {
         boolean writes = openMode(flags).write();
         boolean cached = cache.opening(inode, writes);
         try {
-            cache.recall(inode);
             OpenMode mode = neededMode(flags, cached);
-            long handle = fileSystem.open(caller, inode, mode);
+            long handle = fileSystem.open(caller, inode, unsynced(mode));
             openFiles.put(handle, new OpenFile(inode, mode, cached));
             return handle;
         } catch (FileSystemException e) {
@@ -391,7 +456,10 @@ final class InodeOperations extends MountOperations {
 
     private void create(InodeRequestThread request) throws FileSystemException {
         Name name = name(request, 16);
-        replyCreated(request, name, create(request, name, request.bodyInt(0)));
+        Created created = create(request, name, request.bodyInt(0));
+        if (created != null) {
+            replyCreated(request, name, created);
+        }
     }
 
     /** Behind the body stands the name that the kernel shows for a file without one. */
@@ -402,7 +470,7 @@ final class InodeOperations extends MountOperations {
         int permissions = request.bodyInt(4) & PERMISSIONS_MASK;
         boolean linkable = (flags & O_EXCL) == 0;
         Created created = fileSystem.createNameless(
-                request.caller(request.bodyInt(8)), request.node(), permissions, mode, linkable);
+                request.caller(request.bodyInt(8)), request.node(), permissions, unsynced(mode), linkable);
         opened(created, mode);
         replyCreated(request, name, created);
     }
@@ -423,12 +491,13 @@ final class InodeOperations extends MountOperations {
                 request.given(name));
     }
 
-    private Created create(InodeRequestThread request, Name name, int flags) throws FileSystemException {
+    /** Null: the request is left until it can be handled. */
+    private @Nullable Created create(InodeRequestThread request, Name name, int flags) throws FileSystemException {
         try {
             int permissions = request.bodyInt(4) & PERMISSIONS_MASK;
             OpenMode mode = neededMode(flags, true);
             Caller caller = request.caller(request.bodyInt(8));
-            Created created = fileSystem.create(caller, request.node(), name, permissions, mode);
+            Created created = fileSystem.create(caller, request.node(), name, permissions, unsynced(mode));
             opened(created, mode);
             return created;
         } catch (FileSystemException e) {
@@ -438,6 +507,9 @@ final class InodeOperations extends MountOperations {
             }
         }
         Attributes found = fileSystem.lookup(request.node(), name);
+        if (parkedForRecall(request, Operation.CREATE, found)) {
+            return null;
+        }
         try {
             return new Created(found, open(request.caller(), found.inode(), flags));
         } catch (FileSystemException e) {
@@ -455,7 +527,6 @@ final class InodeOperations extends MountOperations {
     private void read(InodeRequestThread request) throws FileSystemException {
         int size = request.bodyInt(16);
         long data = request.data(size);
-        cache.recall(request.node());
         int read = fileSystem.read(request.bodyLong(0), request.bodyLong(8), MEMORY.newDirectByteBuffer(data, size));
         request.replyFrom(data, read);
     }
@@ -464,18 +535,21 @@ final class InodeOperations extends MountOperations {
         int size = request.bodyInt(16);
         Caller caller = changer(request, (request.bodyInt(20) & WRITE_KILL_SUIDGID) != 0);
         long handle = request.bodyLong(0);
-        OpenFile file = request.isPageWriteBack() ? openFiles.get(handle) : null;
+        OpenFile file = openFiles.get(handle);
+        boolean ofPages = request.isPageWriteBack(); // which no program waits for: it has to sync them
         int written = fileSystem.write(
                 caller,
-                file != null && file.appends ? file.positionedHandle(fileSystem) : handle,
+                file != null && file.appends && ofPages ? file.positionedHandle(fileSystem) : handle,
                 request.bodyLong(8),
                 MEMORY.newDirectByteBuffer(request.body(40, size), size));
-        replySize(request, written);
+        replyWritten(request, handle, written, file != null && file.syncs && !ofPages);
     }
 
-    private static void replySize(InodeRequestThread request, long sizeBytes) {
+    private void replyWritten(InodeRequestThread request, long handle, long sizeBytes, boolean syncs)
+            throws FileSystemException {
+        CompletableFuture<Void> synced = syncs ? fileSystem.beginFsync(handle, true) : DONE;
         MEMORY.putLong(request.replyBody(), sizeBytes); // struct fuse_write_out: four bytes, and padding
-        request.reply(0, Long.BYTES);
+        request.replyAfter(synced, Long.BYTES);
     }
 
     private void seek(InodeRequestThread request) {
@@ -484,32 +558,32 @@ final class InodeOperations extends MountOperations {
             request.reply(Errno.EINVAL, 0);
             return;
         }
-        long handle = request.bodyLong(0);
-        long offset = request.bodyLong(8);
-        cache.recall(request.node());
+        long inode = request.node();
         // The kernel does not write back what it keeps of the file before it asks.
-        request.answerAfter(cache.writeBack(request.node()), () -> seek(handle, offset, whence == SEEK_HOLE));
-    }
-
-    /** The offset, or a negated errno. */
-    private long seek(long handle, long offset, boolean hole) {
-        long[] found = new long[1];
+        CompletableFuture<Void> recall = request.hasRecalled(inode) ? null : cache.recallEverywhere(inode);
+        if (recall != null) {
+            request.park(Operation.SEEK, recall, List.of(inode));
+            return;
+        }
         int result = answer(Operation.SEEK, () -> {
-            found[0] = fileSystem.seek(handle, offset, hole);
+            long found = fileSystem.seek(request.bodyLong(0), request.bodyLong(8), whence == SEEK_HOLE);
+            MEMORY.putLong(request.replyBody(), found);
             return 0;
         });
-        return result == 0 ? found[0] : result == -Errno.ENODATA ? -Errno.ENXIO : result;
+        request.reply(result == -Errno.ENODATA ? Errno.ENXIO : -result, Long.BYTES);
     }
 
     private void copy(InodeRequestThread request) throws FileSystemException {
+        long target = request.bodyLong(24);
         long copied = fileSystem.copy(
                 PRIVILEGED,
                 request.bodyLong(0),
                 request.bodyLong(8),
-                request.bodyLong(24),
+                target,
                 request.bodyLong(32),
                 Math.min(request.bodyLong(40), COPY_SIZE_BYTES_MAX));
-        replySize(request, copied);
+        OpenFile file = openFiles.get(target);
+        replyWritten(request, target, copied, file != null && file.syncs);
     }
 
     /** A caller that asks for more gets this, and asks again: a request is not to take for ever. */
@@ -565,6 +639,9 @@ final class InodeOperations extends MountOperations {
     private void readDirectoryWithAttributes(InodeRequestThread request) throws FileSystemException {
         int room = request.bodyInt(16);
         List<Entry> entries = entries(request, room, KernelStructs.ENTRY_SIZE_BYTES);
+        if (parkedForRecall(request, entries)) {
+            return;
+        }
         long out = request.data(room);
         int used = 0;
         List<Long> given = new ArrayList<>();
@@ -587,6 +664,23 @@ final class InodeOperations extends MountOperations {
                 out, used, () -> given.forEach(inode -> forget(inode, 1)), () -> afterwards.forEach(Runnable::run));
     }
 
+    /** True: other mounts' kernels may have kept something back of what is listed, and the request is left until then. */
+    private boolean parkedForRecall(InodeRequestThread request, List<Entry> entries) {
+        Map<Long, CompletableFuture<Void>> recalls = new HashMap<>();
+        for (Entry entry : entries) {
+            CompletableFuture<Void> recall = isDots(entry) ? null : recall(request, entry.inode);
+            if (recall != null) {
+                recalls.put(entry.inode, recall);
+            }
+        }
+        if (!recalls.isEmpty()) {
+            CompletableFuture<Void> all =
+                    CompletableFuture.allOf(recalls.values().toArray(new CompletableFuture<?>[0]));
+            request.park(Operation.READDIRPLUS, all, recalls.keySet());
+        }
+        return !recalls.isEmpty();
+    }
+
     private static boolean isDots(Entry entry) {
         return entry.nextCookie <= COOKIE_FIRST;
     }
@@ -594,7 +688,7 @@ final class InodeOperations extends MountOperations {
     /** Null: the listing shows the name without attributes, since it is gone or cannot be read. */
     private @Nullable Attributes lookup(long directory, Entry entry) {
         try {
-            return current(fileSystem.lookup(directory, entry.name));
+            return fileSystem.lookup(directory, entry.name);
         } catch (FileSystemException e) {
             return null;
         }

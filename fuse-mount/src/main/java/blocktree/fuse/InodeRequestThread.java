@@ -2,11 +2,16 @@ package blocktree.fuse;
 
 import static blocktree.fuse.NativeFuse.MEMORY;
 
+import blocktree.tree.FileSystem;
+import blocktree.tree.FileSystemException;
 import blocktree.tree.Name;
+import java.util.Collection;
+import java.util.HashSet;
+import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.IntSupplier;
 import java.util.function.LongConsumer;
-import java.util.function.LongSupplier;
 import jnr.ffi.Pointer;
 import org.jspecify.annotations.Nullable;
 
@@ -39,6 +44,9 @@ final class InodeRequestThread extends RequestThread {
     /** What has to be complete before it is. */
     private @Nullable CompletableFuture<?> awaited;
 
+    /** The request under way, when it has waited. */
+    private @Nullable ParkedRequest resumed;
+
     InodeRequestThread(RequestLoop loop, String name, NativeFuse3 fuse, InodeOperations operations, long session) {
         super(loop, name);
         this.fuse = fuse;
@@ -54,6 +62,15 @@ final class InodeRequestThread extends RequestThread {
 
     @Override
     boolean receive() {
+        ParkedRequest next = operations.waiting().next();
+        if (next != null) {
+            resumed = next;
+            requestSizeBytes = next.sizeBytes;
+            opcode = next.opcode;
+            cameNanos = next.cameNanos;
+            reportedNanos = next.reported ? next.cameNanos : reportedNanos;
+            return true;
+        }
         while (true) {
             int size = fuse.functions.fuse_session_receive_buf(session, buffer);
             if (size != -Errno.EINTR) {
@@ -78,8 +95,19 @@ final class InodeRequestThread extends RequestThread {
 
     @Override
     void process() {
-        MEMORY.putInt(request() + OPCODE, opcodeForLibrary(opcode));
-        fuse.functions.fuse_session_process_buf(session, buffer);
+        if (resumed == null) {
+            MEMORY.putInt(request() + OPCODE, opcodeForLibrary(opcode));
+            fuse.functions.fuse_session_process_buf(session, buffer);
+            return;
+        }
+        try {
+            InodeConnection.answer(resumed.handle);
+        } finally {
+            if (resumed != null) {
+                MEMORY.freeMemory(resumed.memory);
+                resumed = null;
+            }
+        }
     }
 
     /** libfuse answers what it does not know with ENOSYS, so it is given such requests as others whose body begins with the same fields. */
@@ -91,18 +119,21 @@ final class InodeRequestThread extends RequestThread {
         };
     }
 
-    /** libfuse has taken the request and calls back. */
+    /** libfuse has taken the request and calls back, or did before the request waited. */
     void begin(long request) {
         handle = request;
         awaited = null;
         nameChangeCount = operations.cache().nameChangeCount();
-        if (refusal == 0) {
-            operations.answer(this);
-        } else {
-            reply(refusal, 0);
-        }
-        if (handle != 0) { // every request is answered once, or libfuse keeps it for ever
-            reply(Errno.EIO, 0);
+        try {
+            if (refusal == 0) {
+                operations.answer(this);
+            } else {
+                reply(refusal, 0);
+            }
+        } finally {
+            if (handle != 0) { // every request is answered once, or libfuse keeps it for ever
+                reply(Errno.EIO, 0);
+            }
         }
     }
 
@@ -117,7 +148,8 @@ final class InodeRequestThread extends RequestThread {
 
     @Override
     long request() {
-        return NativeFuse3.bufferMemory(buffer);
+        ParkedRequest parked = resumed;
+        return parked == null ? NativeFuse3.bufferMemory(buffer) : parked.memory;
     }
 
     @Override
@@ -203,20 +235,69 @@ final class InodeRequestThread extends RequestThread {
         awaited = awaited == null ? event : CompletableFuture.allOf(awaited, event);
     }
 
-    /** Answers later, from another thread, with the eight bytes of a result or an error; the request is no longer this thread's. */
-    void answerAfter(CompletableFuture<?> event, LongSupplier result) {
-        answerAfter(event);
-        send(request -> {
-            long value = result.getAsLong();
-            if (value < 0) {
-                fuse.functions.fuse_reply_err(request, (int) -value);
-                return;
-            }
-            long memory = MEMORY.allocateMemory(Long.BYTES, false);
-            MEMORY.putLong(memory, value);
-            fuse.functions.fuse_reply_buf(request, memory, Long.BYTES);
-            MEMORY.freeMemory(memory);
-        });
+    /** Answers with what {@link #replyBody} holds when {@code work} is done, or with the error that it fails with; until then the request waits without a thread. */
+    void replyAfter(CompletableFuture<Void> work, int bodySizeBytes) throws FileSystemException {
+        if (work.isDone()) {
+            FileSystem.await(work);
+            reply(0, bodySizeBytes);
+            return;
+        }
+        byte[] body = new byte[bodySizeBytes];
+        MEMORY.getByteArray(scratch, body, 0, bodySizeBytes);
+        Operation waiting = Objects.requireNonNull(operation);
+        long request = take();
+        left = true;
+        CompletableFuture<?> event = awaited == null ? work : CompletableFuture.allOf(awaited, work);
+        operations
+                .waiting()
+                .answerAfter(
+                        event,
+                        new WaitingRequest(cameNanos, waiting, errno -> fuse.functions.fuse_reply_err(request, errno)),
+                        failure -> {
+                            int errno = failure == null ? 0 : MountOperations.errno(waiting, failure);
+                            reply(fuse, request, errno, body);
+                            return errno != 0;
+                        });
+    }
+
+    private static void reply(NativeFuse3 fuse, long request, int errno, byte[] body) {
+        if (errno != 0 || body.length == 0) {
+            fuse.functions.fuse_reply_err(request, errno);
+            return;
+        }
+        long memory = MEMORY.allocateMemory(body.length, false);
+        MEMORY.putByteArray(memory, body, 0, body.length);
+        fuse.functions.fuse_reply_buf(request, memory, body.length);
+        MEMORY.freeMemory(memory);
+    }
+
+    /**
+     * Leaves the request, of which nothing has been done yet, until {@code event} is complete; then a thread of the mount handles it as if it had just come.
+     *
+     * @param recalledInodes what the event is for, if it is to be handled without recalling these again
+     */
+    void park(Operation waiting, CompletableFuture<?> event, Collection<Long> recalledInodes) {
+        Set<Long> recalled = new HashSet<>(recalledInodes);
+        long memory;
+        if (resumed == null) {
+            memory = MEMORY.allocateMemory(requestSizeBytes, false);
+            MEMORY.copyMemory(request(), memory, requestSizeBytes);
+        } else {
+            memory = resumed.memory;
+            recalled.addAll(resumed.recalled);
+            resumed = null;
+        }
+        operation = waiting;
+        left = true;
+        ParkedRequest parked =
+                new ParkedRequest(fuse, take(), opcode, memory, requestSizeBytes, recalled, cameNanos, waiting);
+        parked.reported = reportedNanos == cameNanos;
+        operations.waiting().park(parked, event, loop::resume);
+    }
+
+    /** Whether the request has waited for what other mounts' kernels had kept back of the file when it came. */
+    boolean hasRecalled(long inode) {
+        return resumed != null && resumed.recalled.contains(inode);
     }
 
     /** Answers later, from another thread, with an error number or 0; the request is no longer this thread's. */

@@ -10,15 +10,15 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.LongPredicate;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -217,44 +217,45 @@ final class KernelCache implements Changes.Listener {
         return keepsBack && opens.getOrDefault(inode, Opens.NONE).writerCount > 0;
     }
 
-    /** Waits until everything that other mounts' kernels keep back of the file is in the tree. False: there was nothing to wait for. */
-    boolean recall(long inode) {
-        boolean recalled = false;
-        for (KernelCache other : others()) {
-            if (other.mayKeepBack(inode)) {
-                recalled = true;
-                await(other.writeBack(inode));
-            }
-        }
-        return recalled;
+    /** Completes when all that other mounts' kernels keep back of the file is in the tree, or has not come in time. Null: there is nothing to wait for. */
+    @Nullable
+    CompletableFuture<Void> recall(long inode) {
+        List<KernelCache> others = others();
+        return others.isEmpty() ? null : recall(inode, others.stream());
     }
 
-    /** Completes when what this mount's kernel keeps back of the file is in the tree. */
-    CompletableFuture<Void> writeBack(long inode) {
-        return mayKeepBack(inode) ? run(() -> invalidate(inode, 0)) : CompletableFuture.completedFuture(null);
+    /** As {@link #recall}, of this mount's kernel, too. */
+    @Nullable
+    CompletableFuture<Void> recallEverywhere(long inode) {
+        return recall(inode, Stream.concat(Stream.of(this), others().stream()));
+    }
+
+    private static @Nullable CompletableFuture<Void> recall(long inode, Stream<KernelCache> caches) {
+        CompletableFuture<?>[] written = caches.filter(cache -> cache.mayKeepBack(inode))
+                .map(keeper -> keeper.run(() -> keeper.invalidate(inode, 0)))
+                .toArray(CompletableFuture<?>[]::new);
+        return written.length == 0 ? null : inTime(CompletableFuture.allOf(written));
     }
 
     /** Waits until all that this mount's kernel keeps back is in the tree. */
     void writeBackAll(Path mountPoint) {
         if (keepsBack) {
-            await(run(() -> {
-                int descriptor = fuse.system.open(mountPoint.toString(), O_DIRECTORY_CLOEXEC);
-                if (descriptor >= 0) {
-                    fuse.system.syncfs(descriptor);
-                    fuse.system.close(descriptor);
-                }
-            }));
+            inTime(run(() -> {
+                        int descriptor = fuse.system.open(mountPoint.toString(), O_DIRECTORY_CLOEXEC);
+                        if (descriptor >= 0) {
+                            fuse.system.syncfs(descriptor);
+                            fuse.system.close(descriptor);
+                        }
+                    }))
+                    .join();
         }
     }
 
-    private static void await(CompletableFuture<Void> written) {
-        try {
-            written.get(RECALL_MILLIS_MAX, TimeUnit.MILLISECONDS);
-        } catch (TimeoutException | ExecutionException e) {
-            log.atWarn().setCause(e).log("write_back_late");
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        }
+    private static CompletableFuture<Void> inTime(CompletableFuture<Void> written) {
+        return written.orTimeout(RECALL_MILLIS_MAX, TimeUnit.MILLISECONDS).exceptionally(failure -> {
+            log.atWarn().setCause(failure).log("write_back_late");
+            return null;
+        });
     }
 
     /** Whether another mount's kernel may change the file, or its times and size, without this one's being told at once. */

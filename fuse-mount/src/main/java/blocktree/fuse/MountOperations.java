@@ -12,6 +12,7 @@ import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.util.Set;
+import java.util.concurrent.CompletionException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -50,6 +51,7 @@ abstract class MountOperations {
     final FileSystem fileSystem;
     final MountOptions options;
     private final OperationMetrics metrics = new OperationMetrics();
+    private final WaitingRequests waiting = new WaitingRequests(metrics);
 
     MountOperations(FileSystem fileSystem, MountOptions options) {
         this.fileSystem = fileSystem;
@@ -58,6 +60,11 @@ abstract class MountOperations {
 
     final OperationMetrics metrics() {
         return metrics;
+    }
+
+    /** Requests that wait without a thread. */
+    final WaitingRequests waiting() {
+        return waiting;
     }
 
     /** The extended attribute of some inode has just been set or removed. */
@@ -92,22 +99,32 @@ abstract class MountOperations {
         if (thread != null) {
             thread.operation = operation;
         }
-        long start = System.nanoTime();
+        long start = thread == null || thread.cameNanos == 0 ? System.nanoTime() : thread.cameNanos;
         int result;
         try {
             result = body.run();
-        } catch (FileSystemException e) {
-            result = -Errno.of(e.code());
+        } catch (Throwable t) { // also an Error: native code cannot take it
+            result = -errno(operation, t);
+        }
+        if (thread == null || !thread.left) {
+            metrics.finished(operation, result < 0, System.nanoTime() - start);
+        }
+        return result;
+    }
+
+    /** What to answer when an operation has failed so, which is noted. */
+    static int errno(Operation operation, Throwable failure) {
+        Throwable cause =
+                failure instanceof CompletionException && failure.getCause() != null ? failure.getCause() : failure;
+        if (cause instanceof FileSystemException e) {
             log.atTrace()
                     .addKeyValue("operation", operation)
                     .addKeyValue("code", e.code())
                     .log("operation_failed");
-        } catch (Throwable t) { // also an Error: native code cannot take it
-            result = -Errno.EIO;
-            reportBug(operation, t);
+            return Errno.of(e.code());
         }
-        metrics.finished(operation, result < 0, System.nanoTime() - start);
-        return result;
+        reportBug(operation, cause);
+        return Errno.EIO;
     }
 
     @SuppressWarnings("EmptyCatch")

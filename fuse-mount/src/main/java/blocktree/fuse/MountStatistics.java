@@ -8,7 +8,7 @@ import java.util.Map;
  * What a mount has done since it was made.
  *
  * @param operations by kind; a kind that never came is absent
- * @param pendingCount requests being answered now
+ * @param pendingCount requests that are not answered yet, those that wait for a lock left out
  * @param oldestPendingMillis how long the oldest of them has been running, 0 when there is none
  * @param slowCount requests that ran longer than {@link MountOptions#slowAfter()}
  * @param threadCount threads that serve the mount now

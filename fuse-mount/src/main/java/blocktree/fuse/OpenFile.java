@@ -20,6 +20,9 @@ final class OpenFile {
     /** Whether the file system puts every write at the end, wherever the kernel takes that to be: pages from mmap need the other handle. */
     final boolean appends;
 
+    /** Whether what a program writes is to be durable before the program is told so. */
+    final boolean syncs;
+
     /** Who has locked through it, and not closed a descriptor of it since. */
     final Set<FileLocks.Owner> lockOwners = ConcurrentHashMap.newKeySet();
 
@@ -30,6 +33,7 @@ final class OpenFile {
         this.writes = mode.write();
         this.cached = cached;
         this.appends = mode.write() && mode.append();
+        this.syncs = mode.write() && mode.sync();
     }
 
     /** A handle of the same file that writes at offsets. */

@@ -7,15 +7,20 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.LongStream;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
  * The threads of a mount and the watch over them. Two threads answer everything as long as answers come at once: more only cost wake-ups. When
- * every thread has been held up for {@link #HELD_UP_MILLIS} the watch doubles them, so that a request that waits for storage never keeps
+ * every thread has been held up for {@link #HELD_UP_MILLIS} the watch doubles them, so that a request that is read from slow storage never keeps
  * others waiting for long; threads in excess end when they find enough others idle. A request that has run for
  * {@link MountOptions#requestTimeout} is answered by the watch, since the call that it waits in may be native and never return. When no thread is left
  * that does not wait in such a call, one more refuses whatever comes.
+ *
+ * <p>Requests that wait without a thread ({@link WaitingRequests}) are watched likewise. Those that need a thread again are taken by each before it asks the kernel for more; since all may be asking the kernel, one is started for
+ * the first of them.
  */
 final class RequestLoop {
     private static final Logger log = LoggerFactory.getLogger(RequestLoop.class);
@@ -23,6 +28,7 @@ final class RequestLoop {
     private static final long IDLE_TICK_MILLIS = 200;
 
     private final Connection connection;
+    private final WaitingRequests waiting;
     private final MountOptions options;
     private final Runnable onEnd;
 
@@ -47,6 +53,7 @@ final class RequestLoop {
      */
     RequestLoop(Connection connection, MountOptions options, Runnable onEnd) {
         this.connection = connection;
+        this.waiting = connection.operations().waiting();
         this.options = options;
         this.onEnd = onEnd;
     }
@@ -95,7 +102,7 @@ final class RequestLoop {
     /** Asked by a thread between two requests; on true it must end. */
     boolean isSurplus() {
         int count = threadCount.get();
-        if (count <= options.threadCount()) {
+        if (count <= options.threadCount() || waiting.hasReady()) {
             return false;
         }
         int idle = 0;
@@ -119,6 +126,21 @@ final class RequestLoop {
         }
     }
 
+    /** A thread is needed that takes what has waited. */
+    void resume() {
+        if (busyCount() >= options.threadCountMax() + (stalled ? 1 : 0)) {
+            return; // the first of them that is done takes it
+        }
+        int before = threadCount.getAndUpdate(count -> count == 0 ? 0 : count + 1);
+        if (before > 0) {
+            startThread();
+        }
+    }
+
+    private int busyCount() {
+        return (int) threads.stream().filter(thread -> thread.startedNanos != 0).count();
+    }
+
     private void watch() {
         while (!ended) {
             // With nothing to do, look rarely: a laptop should sleep.
@@ -127,6 +149,7 @@ final class RequestLoop {
             active = false;
             long now = System.nanoTime();
             int heldUpCount = 0;
+            int busyCount = 0;
             int abandonedCount = 0;
             for (RequestThread thread : threads) {
                 long started = thread.startedNanos;
@@ -134,24 +157,51 @@ final class RequestLoop {
                     continue;
                 }
                 active = true;
-                long ranMillis = Duration.ofNanos(now - started).toMillis();
-                if (ranMillis >= HELD_UP_MILLIS) {
+                busyCount++;
+                if (now - started >= Duration.ofMillis(HELD_UP_MILLIS).toNanos()) {
                     heldUpCount++;
                 }
-                if (ranMillis > options.slowAfter().toMillis() && thread.reportedStartNanos != started) {
-                    thread.reportedStartNanos = started;
-                    reportSlow(thread, ranMillis);
+                long came = thread.cameNanos;
+                if (came == 0) {
+                    continue; // it has just been answered
+                }
+                long ranMillis = Duration.ofNanos(now - came).toMillis();
+                if (ranMillis > options.slowAfter().toMillis() && thread.reportedNanos != came) {
+                    thread.reportedNanos = came;
+                    reportSlow(thread.operation, ranMillis);
                 }
                 if (ranMillis > options.requestTimeout().toMillis()) {
-                    if (thread.abandonedStartNanos != started) {
-                        thread.abandonedStartNanos = started;
+                    if (thread.abandonedNanos != came) {
+                        thread.abandonedNanos = came;
                         abandon(thread, started, ranMillis);
                     }
                     abandonedCount++;
                 }
             }
+            for (WaitingRequest request : waiting.all()) {
+                watch(request, now);
+            }
             stalled = abandonedCount >= options.threadCountMax();
             grow(heldUpCount);
+            if (waiting.hasReady() && heldUpCount == busyCount) {
+                resume();
+            }
+        }
+    }
+
+    private void watch(WaitingRequest request, long now) {
+        long waitedMillis = Duration.ofNanos(now - request.cameNanos).toMillis();
+        if (waitedMillis > options.slowAfter().toMillis() && !request.reported) {
+            request.reported = true;
+            reportSlow(request.operation, waitedMillis);
+        }
+        if (waitedMillis > options.requestTimeout().toMillis()) {
+            synchronized (answering) {
+                if (ended || !waiting.refuse(request, Errno.ETIMEDOUT)) {
+                    return;
+                }
+            }
+            reportTimedOut(request.operation, waitedMillis);
         }
     }
 
@@ -168,6 +218,10 @@ final class RequestLoop {
             }
             connection.refuse(unique, Errno.ETIMEDOUT);
         }
+        reportTimedOut(operation, ranMillis);
+    }
+
+    private void reportTimedOut(@Nullable Operation operation, long ranMillis) {
         log.atError()
                 .addKeyValue("operation", operation)
                 .addKeyValue("millis", ranMillis)
@@ -180,10 +234,10 @@ final class RequestLoop {
         return stalled;
     }
 
-    private void reportSlow(RequestThread thread, long ranMillis) {
+    private void reportSlow(@Nullable Operation operation, long ranMillis) {
         slowCount.incrementAndGet();
         log.atWarn()
-                .addKeyValue("operation", thread.operation)
+                .addKeyValue("operation", operation)
                 .addKeyValue("millis", ranMillis)
                 .addKeyValue("pending", pendingCount())
                 .log("operation_slow");
@@ -202,15 +256,17 @@ final class RequestLoop {
     }
 
     int pendingCount() {
-        return (int) threads.stream().filter(thread -> thread.startedNanos != 0).count();
+        return busyCount() + waiting.all().size();
     }
 
     long oldestPendingMillis() {
         long now = System.nanoTime();
-        return threads.stream()
-                .mapToLong(thread -> thread.startedNanos)
-                .filter(started -> started != 0)
-                .map(started -> Duration.ofNanos(now - started).toMillis())
+        LongStream running = threads.stream()
+                .filter(thread -> thread.startedNanos != 0)
+                .mapToLong(thread -> thread.cameNanos)
+                .filter(came -> came != 0); // it has just been answered
+        return LongStream.concat(running, waiting.all().stream().mapToLong(request -> request.cameNanos))
+                .map(came -> Duration.ofNanos(now - came).toMillis())
                 .max()
                 .orElse(0);
     }

@@ -57,21 +57,27 @@ abstract class RequestThread extends Thread {
     static final int REPLY_HEADER_SIZE_BYTES = 16;
     static final int RESULT_SIZE_BYTES_MAX = KernelStructs.STATX_SIZE_BYTES;
 
-    private final RequestLoop loop;
+    final RequestLoop loop;
 
-    /** When the request under way began, 0 while there is none; written by this thread only. */
+    /** When this thread began with the request under way, 0 while there is none; written by this thread only. */
     volatile long startedNanos;
+
+    /** When the kernel sent that request: before, when it has waited without a thread. Written by this thread only, before {@link #startedNanos}. */
+    long cameNanos;
+
+    /** The request under way is not this thread's any more, and waits. Used by this thread only. */
+    boolean left;
 
     volatile @Nullable Operation operation;
 
     /** The kernel's number of the request under way; 0 for one that has no answer. Written by this thread only, before {@link #startedNanos}. */
     volatile long unique;
 
-    /** The start of the request that was last reported as slow; used by the watch only. */
-    long reportedStartNanos;
+    /** When the request came that was last reported as slow; used by the watch, or while it waits for nothing. */
+    volatile long reportedNanos;
 
-    /** The start of the request that was last answered by the watch; used by the watch only. */
-    long abandonedStartNanos;
+    /** When the request came that was last answered by the watch; used by the watch only. */
+    long abandonedNanos;
 
     RequestThread(RequestLoop loop, String name) {
         super(null, null, name, 0, false);
@@ -84,7 +90,7 @@ abstract class RequestThread extends Thread {
         return Thread.currentThread() instanceof RequestThread thread ? thread : null;
     }
 
-    /** Waits for a request; false when the file system is no longer mounted. */
+    /** Waits for a request; false when the file system is no longer mounted. Sets {@link #cameNanos} of one that has come before. */
     abstract boolean receive();
 
     /** Answers the request that {@link #receive} has taken. */
@@ -117,7 +123,9 @@ abstract class RequestThread extends Thread {
             while (!surplus && !loop.isStopping() && receive()) {
                 int opcode = opcode();
                 unique = MEMORY.getLong(request() + UNIQUE);
-                startedNanos = System.nanoTime() | 1; // never 0
+                long now = System.nanoTime() | 1; // never 0
+                cameNanos = cameNanos == 0 ? now : cameNanos;
+                startedNanos = now;
                 loop.taken();
                 try {
                     if (loop.isStalled() && isAnswered(opcode)) {
@@ -131,6 +139,8 @@ abstract class RequestThread extends Thread {
                 } finally {
                     operation = null;
                     startedNanos = 0;
+                    cameNanos = 0;
+                    left = false;
                 }
                 surplus = loop.isSurplus();
             }

@@ -162,6 +162,7 @@ final class KernelStandIn implements Connection, AutoCloseable {
             }
             operations.cache().stop();
             operations.lockRequests().end();
+            operations.waiting().end();
             operations.ended();
         }
         fuse.functions.fuse_session_destroy(session);

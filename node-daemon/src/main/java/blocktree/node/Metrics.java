@@ -62,7 +62,10 @@ final class Metrics {
                     "Such that were read from the store, read ahead included."),
             counter("tree.inode_hits", "btnode_inode_hits", "Inodes that were wanted and in memory."),
             counter("tree.inode_misses", "btnode_inode_misses", "Inodes that were read from the store."),
-            gauge("fuse.pending", "btnode_requests_pending", "Requests of the mounts that are being answered."),
+            gauge(
+                    "fuse.pending",
+                    "btnode_requests_pending",
+                    "Requests of the mounts that are not answered yet, those that wait for a lock left out."),
             new Number(
                     "fuse.oldest_pending_millis",
                     Kind.GAUGE,
