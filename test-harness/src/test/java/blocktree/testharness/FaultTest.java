@@ -23,12 +23,18 @@ import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
 /** What goes wrong around a node: its disk, its mount point, its key, its machine, its operator. */
@@ -277,6 +283,75 @@ class FaultTest {
             assertArrayEquals(new byte[] {3}, Files.readAllBytes(node.mount().resolve("after")));
             node.requireCleanFsck();
             node.stop();
+        }
+    }
+
+    /** The disk is another node's mount: one that can be stopped. */
+    @Test
+    void programsThatWaitForADiskKeepNoOtherWaitingAndLoseNothing() throws Exception {
+        int count = 64;
+        ExecutorService programs = Executors.newFixedThreadPool(count);
+        try (TestNode disk = TestNode.started();
+                TestNode node = nodeOn("mount --bind " + disk.mount() + " .")) {
+            node.start();
+            Path kept = node.mount().resolve("kept");
+            writeDurably(kept, new byte[] {1});
+            for (int i = 0; i < count; i++) {
+                writeDurably(node.mount().resolve("file" + i), new byte[] {1});
+            }
+            assertArrayEquals(new byte[] {1}, Files.readAllBytes(kept));
+            List<Future<?>> writers = new ArrayList<>();
+            Posix.signal(disk.process().pid(), Posix.SIGSTOP);
+            try {
+                for (int i = 0; i < count; i++) {
+                    Path file = node.mount().resolve("file" + i);
+                    writers.add(programs.submit(() -> {
+                        writeDurably(file, new byte[] {2});
+                        return null;
+                    }));
+                }
+                Thread.sleep(1_000); // until all of them wait
+                assertTrue(writers.stream().noneMatch(Future::isDone), "nobody is told of what the disk does not have");
+                for (int i = 0; i < 20; i++) {
+                    long start = System.nanoTime();
+                    assertArrayEquals(new byte[] {1}, Files.readAllBytes(kept));
+                    assertFalse(Files.exists(node.mount().resolve("none" + i)));
+                    Duration took = Duration.ofNanos(System.nanoTime() - start);
+                    assertTrue(took.toMillis() < 2_000, () -> "took " + took);
+                }
+                long threads = requestThreadCount(node);
+                assertTrue(threads <= 4, () -> threads + " threads answer requests");
+            } finally {
+                Posix.signal(disk.process().pid(), Posix.SIGCONT);
+            }
+            for (Future<?> writer : writers) {
+                writer.get(60, TimeUnit.SECONDS);
+            }
+            node.kill();
+            node.start();
+            for (int i = 0; i < count; i++) {
+                assertArrayEquals(
+                        new byte[] {2}, Files.readAllBytes(node.mount().resolve("file" + i)));
+            }
+            node.requireCleanFsck();
+            node.stop();
+        } finally {
+            programs.shutdownNow();
+        }
+    }
+
+    private static long requestThreadCount(TestNode node) throws IOException {
+        try (Stream<Path> tasks =
+                Files.list(Path.of("/proc", String.valueOf(node.process().pid()), "task"))) {
+            return tasks.filter(task -> isRequestThread(task.resolve("comm"))).count();
+        }
+    }
+
+    private static boolean isRequestThread(Path name) {
+        try {
+            return Files.readString(name).matches("fuse-[0-9]+\n");
+        } catch (IOException e) {
+            return false; // it has ended meanwhile
         }
     }
 
