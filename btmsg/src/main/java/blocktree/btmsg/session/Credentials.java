@@ -1,0 +1,102 @@
+package blocktree.btmsg.session;
+
+import blocktree.crypto.Identity;
+import blocktree.crypto.NodeProof;
+import blocktree.crypto.WriteCapabilityChain;
+import io.netty.buffer.ByteBufAllocator;
+import io.netty.handler.ssl.ApplicationProtocolConfig;
+import io.netty.handler.ssl.ClientAuth;
+import io.netty.handler.ssl.SslContext;
+import io.netty.handler.ssl.SslContextBuilder;
+import io.netty.handler.ssl.SslHandler;
+import io.netty.util.ReferenceCountUtil;
+import java.time.Clock;
+import java.util.concurrent.Executor;
+import javax.net.ssl.SSLException;
+import org.jspecify.annotations.Nullable;
+
+/** This node's certificate and the TLS contexts that show it, made again when half of the certificate's time has passed. Thread-safe. */
+final class Credentials implements AutoCloseable {
+
+    /** What both sides name in the handshake. */
+    static final String PROTOCOL = "blocktree/1";
+
+    private record Contexts(SslContext server, SslContext client, long renewAtMillis) {
+        void release() {
+            ReferenceCountUtil.release(server);
+            ReferenceCountUtil.release(client);
+        }
+    }
+
+    private final Identity node;
+    private final Platform platform;
+    private final Clock clock;
+
+    // guarded by this
+    private WriteCapabilityChain chain;
+    private @Nullable Contexts contexts;
+
+    Credentials(Identity node, WriteCapabilityChain chain, Platform platform, Clock clock) {
+        this.node = node;
+        this.chain = chain;
+        this.platform = platform;
+        this.clock = clock;
+    }
+
+    /** From now on connections show {@code renewed}. */
+    synchronized void use(WriteCapabilityChain renewed) {
+        chain = renewed;
+        close();
+    }
+
+    /** {@code signatures} makes and checks those of the handshake. */
+    synchronized SslHandler newServerHandler(ByteBufAllocator allocator, Executor signatures) throws SSLException {
+        return contexts().server.newHandler(allocator, signatures);
+    }
+
+    /** Without the address of the server: its name is of no interest, and sessions are not to be resumed. */
+    synchronized SslHandler newClientHandler(ByteBufAllocator allocator, Executor signatures) throws SSLException {
+        return contexts().client.newHandler(allocator, signatures);
+    }
+
+    private Contexts contexts() throws SSLException {
+        long nowMillis = clock.millis();
+        Contexts current = contexts;
+        if (current == null || nowMillis >= current.renewAtMillis) {
+            close();
+            current = newContexts(nowMillis);
+            contexts = current;
+        }
+        return current;
+    }
+
+    private Contexts newContexts(long nowMillis) throws SSLException {
+        NodeCertificate own = NodeCertificate.create(node, chain, nowMillis);
+        SslContext server = configure(SslContextBuilder.forServer(own.key(), own.certificate()))
+                .clientAuth(ClientAuth.REQUIRE)
+                .build();
+        SslContext client = configure(SslContextBuilder.forClient().keyManager(own.key(), own.certificate()))
+                .endpointIdentificationAlgorithm(null)
+                .build();
+        return new Contexts(server, client, nowMillis + NodeProof.LIFE_MILLIS_MAX / 2);
+    }
+
+    private SslContextBuilder configure(SslContextBuilder builder) {
+        return builder.sslProvider(platform.tls())
+                .protocols("TLSv1.3")
+                .trustManager(new NodeTrustManager())
+                .applicationProtocolConfig(new ApplicationProtocolConfig(
+                        ApplicationProtocolConfig.Protocol.ALPN,
+                        ApplicationProtocolConfig.SelectorFailureBehavior.NO_ADVERTISE,
+                        ApplicationProtocolConfig.SelectedListenerFailureBehavior.ACCEPT,
+                        PROTOCOL));
+    }
+
+    @Override
+    public synchronized void close() {
+        if (contexts != null) {
+            contexts.release();
+            contexts = null;
+        }
+    }
+}

@@ -1,0 +1,5 @@
+/** Sessions between nodes: who is there, messages, streams (docs/messages.md). */
+@NullMarked
+package blocktree.btmsg.session;
+
+import org.jspecify.annotations.NullMarked;
