@@ -1,0 +1,134 @@
+package blocktree.btmsg.session;
+
+import blocktree.crypto.PrincipalId;
+import io.netty.channel.EventLoop;
+import io.netty.util.concurrent.ScheduledFuture;
+import java.net.InetSocketAddress;
+import java.util.List;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Tries to reach one peer while there is no session with it: each address in turn, and after all of them a random part of a time that
+ * doubles. Its state is that of one event loop.
+ */
+final class Dialler {
+    private static final Logger log = LoggerFactory.getLogger(Dialler.class);
+
+    private final Messenger messenger;
+    private final Peer peer;
+    private final EventLoop loop;
+
+    // of the event loop
+    private List<InetSocketAddress> addresses = List.of();
+    private int next;
+    private int failures;
+    private boolean dialling;
+    private boolean stopped;
+    private @Nullable ScheduledFuture<?> waiting;
+    private Refusal.@Nullable Code refusedFor;
+
+    Dialler(Messenger messenger, Peer peer, EventLoop loop) {
+        this.messenger = messenger;
+        this.peer = peer;
+        this.loop = loop;
+    }
+
+    /** Tries at once: an address, or the network, has changed. */
+    void useAddresses(List<InetSocketAddress> others) {
+        onLoop(() -> {
+            addresses = List.copyOf(others);
+            next = 0;
+            tryAtOnce();
+        });
+    }
+
+    void networkChanged() {
+        onLoop(this::tryAtOnce);
+    }
+
+    void stop() {
+        onLoop(() -> stopped = true);
+    }
+
+    /** A session has ended, after which there is none. */
+    void sessionEnded(boolean wasStable) {
+        onLoop(() -> {
+            failures = wasStable ? 0 : failures + 1;
+            waitThenTry();
+        });
+    }
+
+    private void tryAtOnce() {
+        failures = 0;
+        if (waiting != null) {
+            waiting.cancel(false);
+        }
+        tryNext();
+    }
+
+    private void tryNext() {
+        waiting = null;
+        if (stopped || dialling || addresses.isEmpty() || peer.isConnected()) {
+            return;
+        }
+        dialling = true;
+        InetSocketAddress address = addresses.get(next++ % addresses.size());
+        messenger
+                .dial(peer.principal(), address)
+                .whenComplete((session, failure) -> onLoop(() -> {
+                    dialling = false;
+                    if (failure == null) {
+                        refusedFor = null;
+                    } else {
+                        failed(address, failure);
+                    }
+                    waitThenTry();
+                }));
+    }
+
+    private void failed(InetSocketAddress address, Throwable failure) {
+        Refusal refusal = failure instanceof DialException e ? e.refusal() : null;
+        PrincipalId principal = peer.principal();
+        if (refusal != null && refusal.code() != refusedFor) {
+            log.atWarn()
+                    .addKeyValue("peer", principal)
+                    .addKeyValue("address", address)
+                    .addKeyValue("refusal", refusal.code())
+                    .addKeyValue("reason", refusal.text())
+                    .log("peer_refused");
+        } else {
+            log.atDebug()
+                    .addKeyValue("peer", principal)
+                    .addKeyValue("address", address)
+                    .addKeyValue("reason", failure.getMessage())
+                    .log("peer_unreachable");
+        }
+        refusedFor = refusal == null ? null : refusal.code();
+        failures++;
+    }
+
+    private void waitThenTry() {
+        if (stopped || dialling || waiting != null || addresses.isEmpty() || peer.isConnected()) {
+            return;
+        }
+        Limits.Times times = messenger.limits().times();
+        boolean restOfRound = failures > 0 && failures % addresses.size() != 0;
+        int rounds = Math.min(20, failures / addresses.size());
+        long boundMillis = Math.min(times.redialMillisMax(), times.redialMillis() << Math.max(0, rounds - 1));
+        long waitMillis = restOfRound ? 0 : ThreadLocalRandom.current().nextLong(boundMillis + 1);
+        waiting = loop.schedule(this::tryNext, waitMillis, TimeUnit.MILLISECONDS);
+    }
+
+    private void onLoop(Runnable task) {
+        try {
+            loop.execute(task);
+        } catch (RejectedExecutionException e) {
+            // the messenger is closed
+        }
+    }
+}

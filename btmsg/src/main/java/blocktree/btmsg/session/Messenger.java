@@ -1,0 +1,290 @@
+package blocktree.btmsg.session;
+
+import blocktree.crypto.NodeProof;
+import blocktree.crypto.PrincipalId;
+import blocktree.crypto.WriteCapabilityChain;
+import com.google.protobuf.ByteString;
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.security.SecureRandom;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * This node among its peers: listens, dials, keeps one session with each, and answers for its services (docs/messages.md). Event loops
+ * decode, route and enforce limits; services have threads of their own. Thread-safe.
+ */
+public final class Messenger implements AutoCloseable {
+    private static final int TURNED_AWAY_LOGGED_PER_MINUTE = 10;
+    private static final SecureRandom RANDOM = new SecureRandom();
+
+    private static final Logger log = LoggerFactory.getLogger(Messenger.class);
+
+    record PendingKey(PrincipalId principal, ByteString sessionId) {}
+
+    /** A session whose connection for streams is awaited. */
+    record Pending(Session session, Runnable leave) {}
+
+    private final MessengerOptions options;
+    private final Protocol protocol;
+    private final Admission admission;
+    private final Transport transport;
+    private final Services services = new Services();
+    private final HalfOpen halfOpen;
+    private final Map<PrincipalId, Peer> peers = new ConcurrentHashMap<>();
+    private final Map<PendingKey, Pending> pending = new ConcurrentHashMap<>();
+    private final LogGate strangers = new LogGate(TURNED_AWAY_LOGGED_PER_MINUTE, 60_000);
+    /** Apart, so that no stranger hides why a node was refused. */
+    private final LogGate proven = new LogGate(TURNED_AWAY_LOGGED_PER_MINUTE, 60_000);
+
+    private volatile boolean closed;
+
+    /** Neither listens nor dials yet. */
+    public Messenger(MessengerOptions options) {
+        this(options, Protocol.CURRENT);
+    }
+
+    Messenger(MessengerOptions options, Protocol protocol) {
+        this.options = options;
+        this.protocol = protocol;
+        this.admission =
+                new Admission(options.node().id(), options.authority(), options.logTimeMillis(), options.clock());
+        this.transport = new TcpTransport(
+                options.platform(),
+                new Credentials(options.node(), options.chain(), options.platform(), options.clock()),
+                options.limits().times().greetingMillis());
+        this.halfOpen =
+                new HalfOpen(options.limits().halfOpenMax(), options.limits().halfOpenPerAddressMax());
+    }
+
+    /** Takes connections at {@code address}; gives the address with the port that was chosen when its port is 0. */
+    public InetSocketAddress listen(InetSocketAddress address) throws IOException {
+        InetSocketAddress local = transport.listen(address, this::newGreeting);
+        log.atInfo().addKeyValue("address", local).log("peers_awaited");
+        return local;
+    }
+
+    private @Nullable Greeting newGreeting(InetSocketAddress from) {
+        Runnable leave = closed ? null : halfOpen.enter(from.getAddress());
+        return leave == null ? null : new AnsweredGreeting(this, from, leave);
+    }
+
+    /** Offers a service to peers from now on; IllegalArgumentException when its name is taken. */
+    public void register(Service service) {
+        services.register(service);
+    }
+
+    /** The peer of this principal, dialled only once it is given addresses. */
+    public Peer peer(PrincipalId principal) {
+        if (principal.equals(self())) {
+            throw new IllegalArgumentException("a node is no peer of its own");
+        }
+        return peer(principal, Peer::keep);
+    }
+
+    /** The peer that {@code use} is true of: a forgotten one is replaced. */
+    private Peer peer(PrincipalId principal, Predicate<Peer> use) {
+        while (true) {
+            Peer peer = peers.computeIfAbsent(principal, p -> new Peer(this, p, transport.nextLoop()));
+            if (use.test(peer)) {
+                return peer;
+            }
+            peers.remove(principal, peer);
+        }
+    }
+
+    /** All that were asked for, and all with whom there is a session. */
+    public Collection<Peer> peers() {
+        return List.copyOf(peers.values());
+    }
+
+    /** Says that routes or addresses of this machine have changed: peers that are not connected are dialled at once. */
+    public void networkChanged() {
+        peers.values().forEach(peer -> peer.dialler().networkChanged());
+    }
+
+    /** Says that authority records were applied, or log time has passed: sessions with whom may no longer run a node end. */
+    public void authorityChanged() {
+        for (Peer peer : peers.values()) {
+            peer.sessions().forEach(this::expelUnlessWelcome);
+        }
+    }
+
+    private void expelUnlessWelcome(Session session) {
+        Refusal refusal = admission.refusalOf(session.peer().chain());
+        if (refusal != null) {
+            session.leave(Session.Goodbye.EXPELLED, refusal.code() + ": " + refusal.text());
+        }
+    }
+
+    /** Connections that begin from now on show this chain of the same principal. */
+    public void useChain(WriteCapabilityChain renewed) {
+        transport.useChain(renewed);
+    }
+
+    /** Says goodbye to all, and ends; requests that are open fail. */
+    @Override
+    public void close() {
+        if (closed) {
+            return;
+        }
+        closed = true;
+        transport.stopListening();
+        for (Peer peer : peers.values()) {
+            peer.dialler().stop();
+            peer.sessions().forEach(Messenger::leaveClosing);
+        }
+        pending.values().forEach(one -> one.session().lose("the node stops"));
+        services.close();
+        transport.close();
+    }
+
+    private static void leaveClosing(Session session) {
+        session.leave(Session.Goodbye.CLOSING, "the node stops");
+    }
+
+    // For the classes of this package
+
+    /** Dials both connections of a session. */
+    CompletableFuture<Session> dial(PrincipalId principal, InetSocketAddress address) {
+        CompletableFuture<Session> result = new CompletableFuture<>();
+        if (!address.isUnresolved()) {
+            dial(new Dial(principal, address, result));
+            return result;
+        }
+        try {
+            services.streamThreads()
+                    .execute(
+                            () -> { // looking a name up blocks
+                                InetSocketAddress resolved =
+                                        new InetSocketAddress(address.getHostString(), address.getPort());
+                                if (resolved.isUnresolved()) {
+                                    result.completeExceptionally(
+                                            new DialException("no address of " + address.getHostString()));
+                                } else {
+                                    dial(new Dial(principal, resolved, result));
+                                }
+                            });
+        } catch (RejectedExecutionException e) {
+            result.completeExceptionally(new DialException("the node stops"));
+        }
+        return result;
+    }
+
+    private void dial(Dial dial) {
+        byte[] sessionId = new byte[Greeting.SESSION_ID_SIZE_BYTES];
+        RANDOM.nextBytes(sessionId);
+        connect(dial, ByteString.copyFrom(sessionId), null);
+    }
+
+    /** A session's streams; its messages when there is none yet. */
+    void connect(Dial dial, ByteString sessionId, @Nullable Session session) {
+        transport.connect(dial.address(), new DialledGreeting(this, dial, sessionId, session));
+    }
+
+    PrincipalId self() {
+        return options.node().id();
+    }
+
+    MessengerOptions options() {
+        return options;
+    }
+
+    Limits limits() {
+        return options.limits();
+    }
+
+    Protocol protocol() {
+        return protocol;
+    }
+
+    Admission admission() {
+        return admission;
+    }
+
+    Services services() {
+        return services;
+    }
+
+    HalfOpen halfOpen() {
+        return halfOpen;
+    }
+
+    boolean hasRoomFor(PrincipalId principal) {
+        Peer known = peers.get(principal);
+        return known != null && known.isConnected()
+                || peers.values().stream().filter(Peer::isConnected).count() < limits().peersMax();
+    }
+
+    boolean addPending(PendingKey key, Pending one) {
+        return pending.putIfAbsent(key, one) == null;
+    }
+
+    @Nullable
+    Pending takePending(PendingKey key) {
+        return pending.remove(key);
+    }
+
+    void established(Session session) {
+        Session.Terms terms = session.terms();
+        Peer peer = peer(terms.peer().principal(), known -> known.begin(session));
+        log.atInfo()
+                .addKeyValue("peer", terms.peer().principal())
+                .addKeyValue("address", terms.address())
+                .addKeyValue("dialled", terms.dialled())
+                .addKeyValue("version", terms.version())
+                .addKeyValue("software", terms.peer().software())
+                .addKeyValue("clock_difference_millis", terms.clockDifferenceMillis())
+                .log("peer_connected");
+        // What has changed while it was greeted did not reach it.
+        if (closed) {
+            leaveClosing(session);
+        } else {
+            expelUnlessWelcome(session);
+        }
+        forgetUnlessUsed(peer);
+    }
+
+    void ended(Session session, String reason) {
+        Peer peer = peers.get(session.peer().principal());
+        if (peer == null) {
+            return;
+        }
+        if (peer.end(session)) {
+            log.atInfo()
+                    .addKeyValue("peer", session.peer().principal())
+                    .addKeyValue("lasted_millis", session.lastedMillis())
+                    .addKeyValue("reason", reason)
+                    .log("peer_lost");
+        }
+        forgetUnlessUsed(peer);
+    }
+
+    private void forgetUnlessUsed(Peer peer) {
+        if (peer.forgetUnlessUsed()) {
+            peers.remove(peer.principal(), peer);
+        }
+    }
+
+    /** A connection that was answered has come to nothing. */
+    void turnedAway(InetSocketAddress from, @Nullable NodeProof proof, @Nullable Refusal told, String reason) {
+        if (closed || !(proof == null ? strangers : proven).mayLog()) {
+            return;
+        }
+        log.atWarn()
+                .addKeyValue("address", from)
+                .addKeyValue(
+                        "peer", proof == null ? "unproven" : proof.subject().id())
+                .addKeyValue("told", told != null)
+                .addKeyValue("reason", reason)
+                .log("peer_turned_away");
+    }
+}

@@ -1,0 +1,34 @@
+package blocktree.btmsg.session;
+
+import blocktree.crypto.CryptoException;
+import io.netty.channel.ChannelHandlerContext;
+import io.netty.channel.ChannelInboundHandlerAdapter;
+import io.netty.handler.ssl.SslHandler;
+import io.netty.handler.ssl.SslHandshakeCompletionEvent;
+import java.security.cert.X509Certificate;
+import javax.net.ssl.SSLPeerUnverifiedException;
+
+/** Makes of the end of a TLS handshake what {@link Transport} promises. */
+final class TlsProof extends ChannelInboundHandlerAdapter {
+    private final SslHandler tls;
+
+    TlsProof(SslHandler tls) {
+        this.tls = tls;
+    }
+
+    @Override
+    public void userEventTriggered(ChannelHandlerContext context, Object event)
+            throws CryptoException, ProtocolViolation, SSLPeerUnverifiedException {
+        if (!(event instanceof SslHandshakeCompletionEvent handshake)) {
+            context.fireUserEventTriggered(event);
+        } else if (!handshake.isSuccess()) {
+            context.fireExceptionCaught(handshake.cause());
+        } else if (!Credentials.PROTOCOL.equals(tls.applicationProtocol())) {
+            throw new ProtocolViolation("does not name the protocol " + Credentials.PROTOCOL);
+        } else {
+            // The trust manager has proven it.
+            X509Certificate shown = (X509Certificate) tls.engine().getSession().getPeerCertificates()[0];
+            context.fireUserEventTriggered(NodeCertificate.read(shown));
+        }
+    }
+}
