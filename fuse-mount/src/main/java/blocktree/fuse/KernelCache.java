@@ -36,6 +36,7 @@ final class KernelCache implements Changes.Listener {
 
     private static final int O_DIRECTORY_CLOEXEC = 02200000;
     private static final long SEEN_MILLIS_MAX = 50;
+    private static final long REPEATED_MILLIS = 1_000;
     private static final long RECALL_MILLIS_MAX = 10_000;
 
     /** How a file is open here through the page cache. */
@@ -120,7 +121,9 @@ final class KernelCache implements Changes.Listener {
         if (concerns(directory)) {
             nameChangeCount.incrementAndGet();
             long node = node(directory);
-            notify(() -> invalidateName(node, name));
+            Runnable call = () -> invalidateName(node, name);
+            notify(call);
+            repeat(call);
         }
     }
 
@@ -173,6 +176,17 @@ final class KernelCache implements Changes.Listener {
         if (thread != null && !thread.isPageWriteBack()) {
             thread.answerAfter(told.completeOnTimeout(null, SEEN_MILLIS_MAX, TimeUnit.MILLISECONDS));
         }
+    }
+
+    /**
+     * A program that has just been answered may not have run yet when the notice comes, and would then have the kernel keep the answer for as long as that
+     * said: nothing orders the two. A second later it has run.
+     */
+    private void repeat(Runnable call) {
+        CompletableFuture.delayedExecutor(REPEATED_MILLIS, TimeUnit.MILLISECONDS)
+                .execute(() -> {
+                    var unused = run(call);
+                });
     }
 
     private CompletableFuture<Void> run(Runnable call) {

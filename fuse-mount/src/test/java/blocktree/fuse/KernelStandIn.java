@@ -21,6 +21,11 @@ final class KernelStandIn implements Connection, AutoCloseable {
 
     private static final int INIT_EXT_SIZE_BYTES = 64;
 
+    /** FUSE_NOTIFY_INVAL_ENTRY, and where the name is in it: behind the header, the directory, the length and the flags. */
+    private static final int NOTICE_OF_NAME = 3;
+
+    private static final int NOTICE_NAME = RequestThread.REPLY_HEADER_SIZE_BYTES + 16;
+
     /** An answer: its error number, positive or 0, and what comes behind its header. */
     record Answer(int errno, ByteBuffer body) {}
 
@@ -121,6 +126,19 @@ final class KernelStandIn implements Connection, AutoCloseable {
         byte[] bytes = new byte[(int) size - RequestThread.REPLY_HEADER_SIZE_BYTES];
         MEMORY.getByteArray(memory + RequestThread.REPLY_HEADER_SIZE_BYTES, bytes, 0, bytes.length);
         return new Answer(-MEMORY.getInt(memory + 4), ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN));
+    }
+
+    /** Waits for a notice that a name is to be dropped, and returns the name; other notices are passed over. */
+    synchronized String droppedName() {
+        do {
+            long size = fuse.system.read(near, memory, MEMORY_SIZE_BYTES);
+            if (size < RequestThread.REPLY_HEADER_SIZE_BYTES || MEMORY.getLong(memory + RequestThread.UNIQUE) != 0) {
+                throw new IllegalStateException("no notice, but " + size + " bytes");
+            }
+        } while (MEMORY.getInt(memory + 4) != NOTICE_OF_NAME);
+        byte[] name = new byte[MEMORY.getInt(memory + NOTICE_NAME - 8)];
+        MEMORY.getByteArray(memory + NOTICE_NAME, name, 0, name.length);
+        return new String(name, StandardCharsets.UTF_8);
     }
 
     @Override
