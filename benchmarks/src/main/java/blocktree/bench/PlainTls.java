@@ -40,6 +40,13 @@ import java.util.concurrent.atomic.AtomicLong;
 final class PlainTls implements AutoCloseable {
     private static final String PASSWORD = "plain-tls";
 
+    private static class Handler extends ChannelInboundHandlerAdapter {
+        @Override
+        public void exceptionCaught(ChannelHandlerContext context, Throwable cause) {
+            context.close(); // the other side has
+        }
+    }
+
     private final boolean portable;
     private final EventLoopGroup loops;
     private final SslContext server;
@@ -71,7 +78,8 @@ final class PlainTls implements AutoCloseable {
 
     /** With a P-256 key and a certificate over it. */
     private static KeyStore newKeyStore(Path file) throws IOException, GeneralSecurityException {
-        String keytool = Path.of(System.getProperty("java.home"), "bin", "keytool").toString();
+        String keytool =
+                Path.of(System.getProperty("java.home"), "bin", "keytool").toString();
         Processes.run(
                 keytool,
                 "-genkeypair",
@@ -100,7 +108,7 @@ final class PlainTls implements AutoCloseable {
     void transfer(long bytes, int pieceBytes) throws IOException {
         CompletableFuture<Void> received = new CompletableFuture<>();
         AtomicLong left = new AtomicLong(bytes);
-        Channel listening = listen(new ChannelInboundHandlerAdapter() {
+        Channel listening = listen(new Handler() {
             @Override
             public void channelRead(ChannelHandlerContext context, Object message) {
                 ByteBuf buffer = (ByteBuf) message;
@@ -111,7 +119,7 @@ final class PlainTls implements AutoCloseable {
             }
         });
         AtomicLong unsent = new AtomicLong(bytes);
-        Channel channel = connect(listening, new ChannelInboundHandlerAdapter() {
+        Channel channel = connect(listening, new Handler() {
             @Override
             public void channelActive(ChannelHandlerContext context) {
                 pump(context);
@@ -126,7 +134,8 @@ final class PlainTls implements AutoCloseable {
                 while (context.channel().isWritable() && unsent.get() > 0) {
                     int sizeBytes = (int) Math.min(pieceBytes, unsent.get());
                     unsent.addAndGet(-sizeBytes);
-                    context.writeAndFlush(context.alloc().directBuffer(sizeBytes).writeZero(sizeBytes));
+                    context.writeAndFlush(
+                            context.alloc().directBuffer(sizeBytes).writeZero(sizeBytes));
                 }
             }
         });
@@ -137,7 +146,7 @@ final class PlainTls implements AutoCloseable {
 
     /** Sends {@code count} times {@code sizeBytes} there and back, one after another. Gives each time in nanoseconds. */
     long[] roundTrips(int count, int sizeBytes) throws IOException {
-        Channel listening = listen(new ChannelInboundHandlerAdapter() {
+        Channel listening = listen(new Handler() {
             @Override
             public void channelRead(ChannelHandlerContext context, Object message) {
                 context.writeAndFlush(message);
@@ -145,7 +154,7 @@ final class PlainTls implements AutoCloseable {
         });
         long[] nanos = new long[count];
         CompletableFuture<Void> done = new CompletableFuture<>();
-        Channel channel = connect(listening, new ChannelInboundHandlerAdapter() {
+        Channel channel = connect(listening, new Handler() {
             private int index;
             private int receivedBytes;
             private long startNanos;
@@ -183,9 +192,8 @@ final class PlainTls implements AutoCloseable {
         return nanos;
     }
 
-    private Channel listen(ChannelInboundHandlerAdapter handler) throws IOException {
-        Class<? extends ServerChannel> kind =
-                portable ? NioServerSocketChannel.class : EpollServerSocketChannel.class;
+    private Channel listen(Handler handler) throws IOException {
+        Class<? extends ServerChannel> kind = portable ? NioServerSocketChannel.class : EpollServerSocketChannel.class;
         var bound = new ServerBootstrap()
                 .group(loops)
                 .channel(kind)
@@ -199,7 +207,7 @@ final class PlainTls implements AutoCloseable {
         return bound.channel();
     }
 
-    private Channel connect(Channel listening, ChannelInboundHandlerAdapter handler) throws IOException {
+    private Channel connect(Channel listening, Handler handler) throws IOException {
         Class<? extends Channel> kind = portable ? NioSocketChannel.class : EpollSocketChannel.class;
         var connected = new Bootstrap()
                 .group(loops)
@@ -214,7 +222,7 @@ final class PlainTls implements AutoCloseable {
         return connected.channel();
     }
 
-    private static ChannelInitializer<Channel> initializer(SslContext context, ChannelInboundHandlerAdapter handler) {
+    private static ChannelInitializer<Channel> initializer(SslContext context, Handler handler) {
         return new ChannelInitializer<>() {
             @Override
             protected void initChannel(Channel channel) {

@@ -31,20 +31,29 @@ import javax.net.ssl.TrustManager;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** A proven node, and a stranger, who do what no node does: their session ends, the node and its other sessions go on. */
 @Timeout(180)
+@ParameterizedClass
+@EnumSource(Platform.class)
 class HostileTest {
     private final TestTree tree = new TestTree();
     private final Identity villain = Identity.generate();
     private final WriteCapabilityChain villainsChain = tree.chain(villain);
-    private final TestNode host = newHost(TestNode.LIMITS);
+    private final Platform platform;
+    private final TestNode host;
+
+    HostileTest(Platform platform) {
+        this.platform = platform;
+        host = newHost(TestNode.LIMITS);
+    }
 
     private TestNode newHost(Limits limits) {
-        TestNode node = new TestNode(tree, limits);
+        TestNode node = new TestNode(tree, platform, limits);
         node.messenger.register(Service.ofMessages("echo", 2, 100, call -> completedFuture(call.body())));
         node.messenger.register(Service.ofStreams("hold", stream -> Thread.sleep(60_000)));
         return node;
@@ -52,7 +61,7 @@ class HostileTest {
 
     @AfterEach
     void close() throws Exception {
-        try (TestNode honest = new TestNode(tree)) {
+        try (TestNode honest = new TestNode(tree, platform)) {
             assertEquals(
                     3,
                     honest.connect(host)
@@ -277,7 +286,7 @@ class HostileTest {
                 socket.close();
             }
             assertEventually(() -> narrow.messenger.halfOpen().count() == 0, "places are free again");
-            try (TestNode honest = new TestNode(tree)) {
+            try (TestNode honest = new TestNode(tree, platform)) {
                 honest.connect(narrow);
                 assertEventually(() -> narrow.messenger.halfOpen().count() == 0, "a session is not half open");
             }
@@ -375,9 +384,8 @@ class HostileTest {
     }
 
     /** What TLS remembers of a connection lets nobody in who is not welcome any more. */
-    @ParameterizedTest
-    @EnumSource(Platform.class)
-    void whoResumesATlsSessionIsJudgedAgain(Platform platform) throws Exception {
+    @Test
+    void whoResumesATlsSessionIsJudgedAgain() throws Exception {
         Identity id = Identity.generate();
         try (TestNode node = new TestNode(tree, id, platform)) {
             node.messenger.register(Service.ofMessages("echo", 1, 10, call -> completedFuture(call.body())));

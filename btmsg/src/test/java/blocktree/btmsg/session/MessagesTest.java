@@ -24,16 +24,26 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 @Timeout(120)
+@ParameterizedClass
+@EnumSource(Platform.class)
 class MessagesTest {
     private static final Duration SOON = Duration.ofSeconds(20);
 
     private final TestTree tree = new TestTree();
-    private final TestNode a = new TestNode(tree);
-    private final TestNode b = new TestNode(tree);
+    private final Platform platform;
+    private final TestNode a;
+    private final TestNode b;
+
+    MessagesTest(Platform platform) {
+        this.platform = platform;
+        a = new TestNode(tree, platform);
+        b = new TestNode(tree, platform);
+    }
 
     @AfterEach
     void close() {
@@ -61,9 +71,9 @@ class MessagesTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"PORTABLE,PORTABLE", "PORTABLE,NATIVE", "NATIVE,PORTABLE", "NATIVE,NATIVE"})
-    void bothSidesAskOverTheSessionThatOneHasOpened(Platform one, Platform other) throws Exception {
-        try (TestNode c = new TestNode(tree, Identity.generate(), one);
+    @EnumSource(Platform.class)
+    void bothSidesAskOverTheSessionThatOneHasOpened(Platform other) throws Exception {
+        try (TestNode c = new TestNode(tree, Identity.generate(), platform);
                 TestNode d = new TestNode(tree, Identity.generate(), other)) {
             c.messenger.register(echo());
             d.messenger.register(echo());

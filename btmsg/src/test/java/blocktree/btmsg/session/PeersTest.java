@@ -17,12 +17,21 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.EnumSource;
 
 @Timeout(180)
+@ParameterizedClass
+@EnumSource(Platform.class)
 class PeersTest {
     private static final Duration SOON = Duration.ofSeconds(20);
 
     private final TestTree tree = new TestTree();
+    private final Platform platform;
+
+    PeersTest(Platform platform) {
+        this.platform = platform;
+    }
 
     private static Service echo() {
         return Service.ofMessages("echo", 2, 1000, call -> completedFuture(call.body()));
@@ -31,8 +40,8 @@ class PeersTest {
     @Test
     void nodesThatDialOneAnotherAtOnceEndWithOneSessionAndLoseNoRequest() throws Exception {
         for (int round = 0; round < 8; round++) {
-            try (TestNode a = new TestNode(tree);
-                    TestNode b = new TestNode(tree)) {
+            try (TestNode a = new TestNode(tree, platform);
+                    TestNode b = new TestNode(tree, platform)) {
                 a.messenger.register(echo());
                 b.messenger.register(echo());
                 Peer toB = a.peer(b);
@@ -69,14 +78,14 @@ class PeersTest {
     @Test
     void aPeerThatComesBackIsFoundAgain() throws Exception {
         Identity id = Identity.generate();
-        try (TestNode a = new TestNode(tree)) {
+        try (TestNode a = new TestNode(tree, platform)) {
             Peer peer;
-            try (TestNode b = new TestNode(tree, id, Platform.best())) {
+            try (TestNode b = new TestNode(tree, id, platform)) {
                 peer = a.connect(b);
             }
             assertEventually(() -> !peer.isConnected(), "the loss is noticed");
             assertThrows(MessageException.class, () -> peer.oneWay("echo", new byte[0]));
-            try (TestNode again = new TestNode(tree, id, Platform.best())) {
+            try (TestNode again = new TestNode(tree, id, platform)) {
                 peer.setAddresses(List.of(again.address));
                 peer.whenConnected().get(30, TimeUnit.SECONDS);
                 assertEquals(2, peer.stats().sessions());
@@ -90,8 +99,8 @@ class PeersTest {
         try (ServerSocket socket = new ServerSocket(0)) {
             closedPort = socket.getLocalPort();
         }
-        try (TestNode a = new TestNode(tree);
-                TestNode b = new TestNode(tree)) {
+        try (TestNode a = new TestNode(tree, platform);
+                TestNode b = new TestNode(tree, platform)) {
             Peer peer = a.peer(b);
             peer.setAddresses(List.of(
                     new InetSocketAddress("127.0.0.1", closedPort),
@@ -104,7 +113,7 @@ class PeersTest {
     void dialsBecomeRareWhileNobodyAnswers() throws Exception {
         List<Long> tries = java.util.Collections.synchronizedList(new ArrayList<>());
         try (ServerSocket deaf = new ServerSocket(0);
-                TestNode a = new TestNode(tree)) {
+                TestNode a = new TestNode(tree, platform)) {
             Thread counter = new Thread(() -> {
                 try {
                     while (true) {
@@ -132,8 +141,8 @@ class PeersTest {
 
     @Test
     void sessionsThatDoNotLastBecomeRareToo() throws Exception {
-        try (TestNode a = new TestNode(tree);
-                TestNode b = new TestNode(tree)) {
+        try (TestNode a = new TestNode(tree, platform);
+                TestNode b = new TestNode(tree, platform)) {
             Peer toB = a.peer(b);
             Peer toA = b.peer(a);
             toB.setAddresses(List.of(b.address));
@@ -149,11 +158,11 @@ class PeersTest {
 
     @Test
     void whoHasComeOfItselfIsForgottenWithItsSession() throws Exception {
-        try (TestNode host = new TestNode(tree);
-                TestNode asked = new TestNode(tree)) {
+        try (TestNode host = new TestNode(tree, platform);
+                TestNode asked = new TestNode(tree, platform)) {
             Peer kept = host.peer(asked);
             for (int i = 0; i < 3; i++) {
-                try (TestNode guest = new TestNode(tree)) {
+                try (TestNode guest = new TestNode(tree, platform)) {
                     Peer toHost = guest.peer(host);
                     toHost.setAddresses(List.of(host.address));
                     toHost.whenConnected().get(30, TimeUnit.SECONDS);
@@ -170,8 +179,8 @@ class PeersTest {
     @Test
     void aSilentPeerIsLost() throws Exception {
         Limits hasty = TestNode.limits(new Limits.Times(10_000, 400, 1500, 10_000, 20, 500, 10_000));
-        try (TestNode a = new TestNode(tree, hasty);
-                TestNode b = new TestNode(tree, hasty);
+        try (TestNode a = new TestNode(tree, platform, hasty);
+                TestNode b = new TestNode(tree, platform, hasty);
                 SlowLink link = new SlowLink(b.address, 100 << 20)) {
             Peer peer = a.peer(b);
             peer.setAddresses(List.of(link.address()));

@@ -1,5 +1,7 @@
 package blocktree.btmsg.session;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
 import blocktree.btmsg.session.SessionProto.Frame;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.Identity;
@@ -86,9 +88,9 @@ class SessionFuzzTest {
         StreamLane lane = session.begin(streams);
         streams.pipeline().addLast("streams", lane);
         ChannelHandlerContext context = streams.pipeline().context("streams");
-        try {
-            lane.open("s", new byte[0], Duration.ofSeconds(1));
+        try (PeerStream opened = lane.open("s", new byte[0], Duration.ofSeconds(1))) {
             streams.runPendingTasks();
+            assertEquals("s", opened.service());
             lane.channelRead(context, Unpooled.copiedBuffer(bytes));
             streams.runPendingTasks();
         } catch (ProtocolViolation e) {

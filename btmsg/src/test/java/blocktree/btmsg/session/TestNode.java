@@ -21,20 +21,25 @@ final class TestNode implements AutoCloseable {
     final Messenger messenger;
     final InetSocketAddress address;
 
-    TestNode(TestTree tree) {
-        this(tree, Identity.generate(), Platform.best());
+    TestNode(TestTree tree, Platform platform) {
+        this(tree, Identity.generate(), platform, LIMITS);
     }
 
-    TestNode(TestTree tree, Limits limits) {
-        this(tree, Identity.generate(), limits);
-    }
-
-    private TestNode(TestTree tree, Identity identity, Limits limits) {
-        this(tree, identity, tree.chain(identity), options -> options.withLimits(limits), Protocol.CURRENT);
+    TestNode(TestTree tree, Platform platform, Limits limits) {
+        this(tree, Identity.generate(), platform, limits);
     }
 
     TestNode(TestTree tree, Identity identity, Platform platform) {
-        this(tree, identity, tree.chain(identity), options -> options.withPlatform(platform), Protocol.CURRENT);
+        this(tree, identity, platform, LIMITS);
+    }
+
+    private TestNode(TestTree tree, Identity identity, Platform platform, Limits limits) {
+        this(
+                tree,
+                identity,
+                tree.chain(identity),
+                options -> options.withPlatform(platform).withLimits(limits),
+                Protocol.CURRENT);
     }
 
     TestNode(
