@@ -228,9 +228,9 @@ public final class PeerStream implements AutoCloseable {
         return failure != null || endSent && (endReceived || closed);
     }
 
-    /** When done: whether the peer may still be sending. */
+    /** When done: whether the peer may still be sending, or waiting for what will not come. */
     synchronized boolean isCutOff() {
-        return !endReceived;
+        return !(endReceived && endSent);
     }
 
     synchronized void credited(int sizeBytes) throws ProtocolViolation {

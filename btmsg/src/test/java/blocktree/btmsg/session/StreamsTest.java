@@ -224,6 +224,26 @@ class StreamsTest {
         assertEquals(Code.CANCELLED, seen.get(20, TimeUnit.SECONDS));
     }
 
+    /** The peer's end comes between the letting go and the moment in which the event loop hears of it. */
+    @Test
+    void whoseStreamIsLetGoIsToldThoughItHasEndedItsOwnDirection() throws Exception {
+        CountDownLatch letGo = new CountDownLatch(1);
+        CountDownLatch go = new CountDownLatch(1);
+        b.messenger.register(Service.ofStreams("drop", stream -> {
+            stream.fail(new MessageException(Code.CANCELLED, "let go"));
+            letGo.countDown();
+            go.await();
+        }));
+        try (PeerStream stream = a.connect(b).openStream("drop", new byte[0], PATIENCE)) {
+            assertTrue(letGo.await(20, TimeUnit.SECONDS));
+            stream.end();
+            assertEquals(
+                    Code.CANCELLED,
+                    assertThrows(MessageException.class, stream::read).code());
+        }
+        go.countDown();
+    }
+
     private static PeerStream openWhenThereIsRoom(Peer peer, String service) throws Exception {
         while (true) {
             try {
