@@ -15,13 +15,20 @@ import java.util.concurrent.Executor;
 import javax.net.ssl.SSLException;
 import org.jspecify.annotations.Nullable;
 
-/** This node's certificate and the TLS contexts that show it, made again when half of the certificate's time has passed. Thread-safe. */
+/**
+ * This node's certificate and the TLS contexts that show it, made again when half of the certificate's time has passed, and when the
+ * clock was set back to before it was made: others would refuse a statement from their future. Thread-safe.
+ */
 final class Credentials implements AutoCloseable {
 
     /** What both sides name in the handshake. */
     static final String PROTOCOL = "blocktree/1";
 
-    private record Contexts(SslContext server, SslContext client, long renewAtMillis) {
+    private record Contexts(SslContext server, SslContext client, long madeAtMillis) {
+        boolean holdsAt(long nowMillis) {
+            return nowMillis >= madeAtMillis && nowMillis < madeAtMillis + NodeProof.LIFE_MILLIS_MAX / 2;
+        }
+
         void release() {
             ReferenceCountUtil.release(server);
             ReferenceCountUtil.release(client);
@@ -62,7 +69,7 @@ final class Credentials implements AutoCloseable {
     private Contexts contexts() throws SSLException {
         long nowMillis = clock.millis();
         Contexts current = contexts;
-        if (current == null || nowMillis >= current.renewAtMillis) {
+        if (current == null || !current.holdsAt(nowMillis)) {
             close();
             current = newContexts(nowMillis);
             contexts = current;
@@ -78,7 +85,7 @@ final class Credentials implements AutoCloseable {
         SslContext client = configure(SslContextBuilder.forClient().keyManager(own.key(), own.certificate()))
                 .endpointIdentificationAlgorithm(null)
                 .build();
-        return new Contexts(server, client, nowMillis + NodeProof.LIFE_MILLIS_MAX / 2);
+        return new Contexts(server, client, nowMillis);
     }
 
     private SslContextBuilder configure(SslContextBuilder builder) {

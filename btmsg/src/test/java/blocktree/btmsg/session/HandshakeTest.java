@@ -281,7 +281,7 @@ class HandshakeTest {
     }
 
     @Test
-    void aCertificateIsMadeAgainWhenHalfItsTimeHasPassed() throws Exception {
+    void aCertificateIsMadeAgainWhenHalfItsTimeHasPassedAndWhenTheClockIsSetBack() throws Exception {
         long[] nowMillis = {System.currentTimeMillis()};
         Clock clock = new Clock() {
             @Override
@@ -306,6 +306,10 @@ class HandshakeTest {
             nowMillis[0] += blocktree.crypto.NodeProof.LIFE_MILLIS_MAX / 2;
             byte[] second = shownBy(credentials);
             assertTrue(!Arrays.equals(first, second));
+            nowMillis[0] -= 3_600_000;
+            byte[] third = shownBy(credentials);
+            assertTrue(!Arrays.equals(second, third));
+            assertArrayEquals(third, shownBy(credentials));
         }
     }
 
