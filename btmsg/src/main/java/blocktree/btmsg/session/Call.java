@@ -2,10 +2,15 @@ package blocktree.btmsg.session;
 
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** A message that a service has to answer, or, when it is one-way, to take note of. Thread-safe. */
 public final class Call {
+    private static final Logger log = LoggerFactory.getLogger(Call.class);
+
     private final PeerIdentity caller;
+    private final String service;
     private final byte[] body;
     private final boolean oneWay;
     private final long deadlineNanos;
@@ -14,8 +19,9 @@ public final class Call {
     private boolean cancelled;
     private @Nullable Runnable onCancel;
 
-    Call(PeerIdentity caller, byte[] body, boolean oneWay, long deadlineNanos) {
+    Call(PeerIdentity caller, String service, byte[] body, boolean oneWay, long deadlineNanos) {
         this.caller = caller;
+        this.service = service;
         this.body = body;
         this.oneWay = oneWay;
         this.deadlineNanos = deadlineNanos;
@@ -45,7 +51,7 @@ public final class Call {
         return cancelled;
     }
 
-    /** Has {@code action} run once nobody waits, at once when that is so already; it must not block. */
+    /** Has {@code action} run once nobody waits, at once when that is so already; it must not block. What it throws is logged. */
     public void onCancel(Runnable action) {
         synchronized (this) {
             if (!cancelled) {
@@ -53,7 +59,16 @@ public final class Call {
                 return;
             }
         }
-        action.run();
+        run(action);
+    }
+
+    /** A service's bug stops neither who has cancelled nor the other calls that end with a session. */
+    private void run(Runnable action) {
+        try {
+            action.run();
+        } catch (RuntimeException | Error e) {
+            log.atError().addKeyValue("service", service).setCause(e).log("service_failed");
+        }
     }
 
     void cancel() {
@@ -66,11 +81,7 @@ public final class Call {
             action = onCancel;
         }
         if (action != null) {
-            action.run();
+            run(action);
         }
-    }
-
-    long deadlineNanos() {
-        return deadlineNanos;
     }
 }

@@ -175,6 +175,9 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
 
     @Override
     public void channelRead(ChannelHandlerContext context, Object message) throws ProtocolViolation {
+        if (session.isOver()) {
+            return;
+        }
         if (!session.hasBegun()) {
             throw new ProtocolViolation("a message before there are streams");
         }
@@ -247,6 +250,7 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
         share.incrementAndGet();
         Call call = new Call(
                 session.peer(),
+                name,
                 body.toByteArray(),
                 id == 0,
                 System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(remainingMillis));
@@ -396,10 +400,10 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
                 .forEach(reply -> reply.completeExceptionally(
                         new MessageException(Code.DISCONNECTED, "the session ended: " + reason)));
         onLoop(() -> {
-            underWay.values().forEach(Call::cancel);
-            underWay.clear();
             channel.writeAndFlush(channel.alloc().buffer(0)).addListener(ChannelFutureListener.CLOSE);
             channel.eventLoop().schedule(() -> channel.close(), TcpTransport.FAREWELL_MILLIS, TimeUnit.MILLISECONDS);
+            underWay.values().forEach(Call::cancel);
+            underWay.clear();
         });
     }
 

@@ -206,7 +206,7 @@ final class StreamLane extends ChannelInboundHandlerAdapter {
     public void channelRead(ChannelHandlerContext context, Object message) throws ProtocolViolation {
         ByteBuf in = (ByteBuf) message;
         try {
-            while (in.isReadable()) {
+            while (in.isReadable() && !session.isOver()) {
                 if (headSizeBytes < HEAD_SIZE_BYTES) {
                     int sizeBytes = Math.min(in.readableBytes(), HEAD_SIZE_BYTES - headSizeBytes);
                     in.readBytes(head, headSizeBytes, sizeBytes);

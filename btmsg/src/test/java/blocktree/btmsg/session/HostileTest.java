@@ -22,7 +22,10 @@ import java.security.cert.Certificate;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLParameters;
@@ -306,14 +309,7 @@ class HostileTest {
         });
         reader.start();
         for (long id = 1; id <= 3000; id++) {
-            send(
-                    lanes.messages,
-                    Frame.newBuilder()
-                            .setRequest(SessionProto.Request.newBuilder()
-                                    .setId(id)
-                                    .setService("echo")
-                                    .setRemainingMillis(20_000)
-                                    .setBody(ByteString.copyFrom(body))));
+            send(lanes.messages, request(id, "echo", body));
             send(lanes.messages, Frame.newBuilder().setCancel(id + 1_000_000));
             send(
                     lanes.messages,
@@ -333,14 +329,7 @@ class HostileTest {
             byte[] body = new byte[200_000];
             try {
                 for (long id = 1; id <= 2000; id++) {
-                    send(
-                            lanes.messages,
-                            Frame.newBuilder()
-                                    .setRequest(SessionProto.Request.newBuilder()
-                                            .setId(id)
-                                            .setService("echo")
-                                            .setRemainingMillis(60_000)
-                                            .setBody(ByteString.copyFrom(body))));
+                    send(lanes.messages, request(id, "echo", body));
                 }
             } catch (IOException e) {
                 // cut off while it wrote
@@ -404,19 +393,60 @@ class HostileTest {
 
     @Test
     void aRequestUnderAnIdThatIsUnderWayEndsTheSession() throws Exception {
-        host.messenger.register(
-                Service.ofMessages("never", 1, 10, call -> new java.util.concurrent.CompletableFuture<>()));
+        host.messenger.register(Service.ofMessages("never", 1, 10, call -> new CompletableFuture<>()));
         Lanes lanes = session(host);
         for (int i = 0; i < 2; i++) {
-            send(
-                    lanes.messages,
-                    Frame.newBuilder()
-                            .setRequest(SessionProto.Request.newBuilder()
-                                    .setId(7)
-                                    .setService("never")
-                                    .setRemainingMillis(60_000)));
+            send(lanes.messages, request(7, "never", new byte[0]));
         }
         assertCutOff(lanes.messages);
+    }
+
+    /** It says goodbye and asks in one breath. */
+    @Test
+    void nothingIsCarriedOutForASessionThatIsOver() throws Exception {
+        AtomicInteger asked = new AtomicInteger();
+        host.messenger.register(Service.ofMessages("asked", 1, 10, call -> completedFuture(call.body()))
+                .onlyFor(peer -> asked.incrementAndGet() > 0));
+        Lanes lanes = session(host);
+        ByteBuf both = Unpooled.buffer();
+        for (Frame.Builder frame : List.of(
+                Frame.newBuilder().setGoodbye(SessionProto.Goodbye.newBuilder().setCode(1)),
+                request(1, "asked", new byte[0]))) {
+            ByteBuf bytes = FrameReader.encode(both.alloc(), frame.build());
+            both.writeBytes(bytes);
+            bytes.release();
+        }
+        byte[] together = new byte[both.readableBytes()];
+        both.readBytes(together).release();
+        lanes.messages.getOutputStream().write(together);
+        assertCutOff(lanes.messages);
+        assertEquals(0, asked.get());
+    }
+
+    @Test
+    void aServiceThatFailsWhenItIsCancelledDoesNotKeepTheSessionOpen() throws Exception {
+        CountDownLatch called = new CountDownLatch(1);
+        host.messenger.register(Service.ofMessages("clumsy", 1, 10, call -> {
+            call.onCancel(() -> {
+                throw new IllegalStateException("a test");
+            });
+            called.countDown();
+            return new CompletableFuture<>();
+        }));
+        Lanes lanes = session(host);
+        send(lanes.messages, request(1, "clumsy", new byte[0]));
+        assertTrue(called.await(20, TimeUnit.SECONDS));
+        host.messenger.peer(villain.id()).sessions().forEach(session -> session.lose("a test"));
+        assertCutOff(lanes.messages);
+    }
+
+    private static Frame.Builder request(long id, String service, byte[] body) {
+        return Frame.newBuilder()
+                .setRequest(SessionProto.Request.newBuilder()
+                        .setId(id)
+                        .setService(service)
+                        .setRemainingMillis(60_000)
+                        .setBody(ByteString.copyFrom(body)));
     }
 
     private static byte[] streamFrame(int kind, int id, int length, byte[] body) {
