@@ -233,7 +233,7 @@ public final class Messenger implements AutoCloseable {
         return pending.remove(key);
     }
 
-    void established(Session session) {
+    Peer established(Session session) {
         Session.Terms terms = session.terms();
         Peer peer = peer(terms.peer().principal(), known -> known.begin(session));
         log.atInfo()
@@ -251,6 +251,7 @@ public final class Messenger implements AutoCloseable {
             expelUnlessWelcome(session);
         }
         forgetUnlessUsed(peer);
+        return peer;
     }
 
     void ended(Session session, String reason) {
@@ -268,7 +269,7 @@ public final class Messenger implements AutoCloseable {
         forgetUnlessUsed(peer);
     }
 
-    private void forgetUnlessUsed(Peer peer) {
+    void forgetUnlessUsed(Peer peer) {
         if (peer.forgetUnlessUsed()) {
             peers.remove(peer.principal(), peer);
         }

@@ -13,13 +13,15 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Another node, seen from this one. There is one object for each principal that was asked for, as long as the messenger lives, with a
- * session or without; one that has come of itself and that nobody has asked for is forgotten with its last session. Thread-safe.
+ * session or without; one that has come of itself and that nobody has asked for is forgotten with its last session, once nothing is
+ * under way for it. Thread-safe.
  */
 public final class Peer {
     private final Messenger messenger;
     private final PrincipalId principal;
     private final PeerCounters counters = new PeerCounters();
     private final Dialler dialler;
+    private final Served served;
 
     // guarded by this
     private boolean kept;
@@ -34,6 +36,7 @@ public final class Peer {
         this.messenger = messenger;
         this.principal = principal;
         this.dialler = new Dialler(messenger, this, loop);
+        this.served = new Served(messenger.limits(), () -> messenger.forgetUnlessUsed(this));
     }
 
     public PrincipalId principal() {
@@ -169,6 +172,10 @@ public final class Peer {
         return dialler;
     }
 
+    Served served() {
+        return served;
+    }
+
     synchronized List<Session> sessions() {
         return List.copyOf(all);
     }
@@ -181,7 +188,7 @@ public final class Peer {
 
     /** Whether nobody knows it any more. */
     synchronized boolean forgetUnlessUsed() {
-        forgotten |= !kept && all.isEmpty();
+        forgotten |= !kept && all.isEmpty() && served.isNothing();
         return forgotten;
     }
 

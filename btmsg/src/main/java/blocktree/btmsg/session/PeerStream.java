@@ -228,6 +228,11 @@ public final class PeerStream implements AutoCloseable {
         return failure != null || endSent && (endReceived || closed);
     }
 
+    /** Whether nothing can be read or written any more. */
+    synchronized boolean isLost() {
+        return failure != null && !endReceived;
+    }
+
     /** When done: whether the peer may still be sending, or waiting for what will not come. */
     synchronized boolean isCutOff() {
         return !(endReceived && endSent);

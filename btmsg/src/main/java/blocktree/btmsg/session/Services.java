@@ -17,7 +17,7 @@ final class Services implements AutoCloseable {
 
     private final Map<String, Running> byName = new ConcurrentHashMap<>();
 
-    /** As many threads as there are streams, which the limits of each peer bound. */
+    /** As many threads as there are streams, which {@link Served} bounds for each peer. */
     private final ExecutorService streamThreads =
             Executors.newCachedThreadPool(new DefaultThreadFactory("stream-service", true));
 

@@ -3,6 +3,7 @@ package blocktree.btmsg.session;
 import io.netty.channel.Channel;
 import java.net.SocketAddress;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
@@ -47,6 +48,7 @@ final class Session {
     private final AtomicBoolean over = new AtomicBoolean();
     private final MessageLane messages;
     private final Traffic messageTraffic;
+    private volatile @Nullable Served served;
     private volatile @Nullable StreamLane streams;
     private volatile @Nullable Traffic streamTraffic;
     private long pingedNanos = System.nanoTime();
@@ -79,7 +81,7 @@ final class Session {
             channel.close();
             return lane;
         }
-        messenger.established(this);
+        served = messenger.established(this).served();
         messages.channel().config().setAutoRead(true);
         messages.ping();
         long everyMillis = Math.max(1, messenger.limits().times().pingMillis() / 4);
@@ -91,7 +93,12 @@ final class Session {
     }
 
     boolean hasBegun() {
-        return streams != null;
+        return served != null;
+    }
+
+    /** What the peer has this node do, in other sessions too. Only once this one has begun. */
+    Served served() {
+        return Objects.requireNonNull(served);
     }
 
     private void beat() {

@@ -343,7 +343,7 @@ final class StreamLane extends ChannelInboundHandlerAdapter {
             sendReset(id, Code.NO_SERVICE);
         } else if (!running.service().mayCall().test(session.peer())) {
             sendReset(id, Code.DENIED);
-        } else if (openedByPeer >= STREAMS_MAX) {
+        } else if (openedByPeer >= STREAMS_MAX || !session.served().takeStream()) {
             sendReset(id, Code.BUSY);
         } else {
             openedByPeer++;
@@ -353,6 +353,7 @@ final class StreamLane extends ChannelInboundHandlerAdapter {
                 messenger.services().streamThreads().execute(() -> handle(handler, stream));
             } catch (RejectedExecutionException e) {
                 stream.close();
+                session.served().giveStreamBack();
             }
             if (isOver()) {
                 stream.fail(new MessageException(Code.DISCONNECTED, "the session ended"));
@@ -364,9 +365,11 @@ final class StreamLane extends ChannelInboundHandlerAdapter {
         return over;
     }
 
-    private static void handle(Service.StreamHandler handler, PeerStream stream) {
+    private void handle(Service.StreamHandler handler, PeerStream stream) {
         try {
-            handler.handle(stream);
+            if (!stream.isLost()) {
+                handler.handle(stream);
+            }
         } catch (MessageException e) {
             log.atDebug()
                     .addKeyValue("service", stream.service())
@@ -379,6 +382,7 @@ final class StreamLane extends ChannelInboundHandlerAdapter {
             log.atError().addKeyValue("service", stream.service()).setCause(e).log("service_failed");
         } finally {
             stream.close();
+            session.served().giveStreamBack();
         }
     }
 

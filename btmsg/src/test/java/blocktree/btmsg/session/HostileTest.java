@@ -524,6 +524,38 @@ class HostileTest {
         lanes.streams.close();
     }
 
+    /** Its places are free again at once, and the handlers may not have noticed: their threads are bounded all the same. */
+    @Test
+    void whoOpensAndResetsStreamsHasNoMoreHandlersThanOthers() throws Exception {
+        AtomicInteger handlers = new AtomicInteger();
+        CountDownLatch go = new CountDownLatch(1);
+        host.messenger.register(Service.ofStreams("slow", stream -> {
+            handlers.incrementAndGet();
+            go.await();
+        }));
+        byte[] slow = {4, 's', 'l', 'o', 'w'};
+        for (int round = 0; round < 3; round++) { // over sessions, too
+            Lanes lanes = session(host);
+            int id = 1;
+            for (; id < 400; id += 2) {
+                lanes.streams.getOutputStream().write(streamFrame(1, id, slow.length, slow));
+                Thread.sleep(1);
+                lanes.streams.getOutputStream().write(streamFrame(5, id, 4, new byte[4]));
+            }
+            byte[] absent = {1, 'x'};
+            lanes.streams.getOutputStream().write(streamFrame(1, id, absent.length, absent));
+            DataInputStream in = new DataInputStream(lanes.streams.getInputStream());
+            byte[] frame = new byte[16];
+            do { // everything before it is done then
+                in.readFully(frame);
+            } while (java.nio.ByteBuffer.wrap(frame).getInt(4) != id);
+        }
+        Thread.sleep(500);
+        assertTrue(handlers.get() > 0 && handlers.get() <= Served.STREAM_HANDLERS_MAX, handlers + " handlers");
+        go.countDown();
+        assertEventually(() -> host.messenger.peer(villain.id()).served().isNothing(), "places are free again");
+    }
+
     @Test
     void framesComeInWhateverPieces() {
         Frame frame = Frame.newBuilder()
