@@ -50,9 +50,9 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
     private final Session session;
     private final Channel channel;
     private final Budget outgoing;
-    private final Budget incoming;
     private final AtomicLong ids = new AtomicLong();
     private final AtomicLong unsentBytes = new AtomicLong();
+    private final AtomicInteger served = new AtomicInteger();
     private final Map<Long, CompletableFuture<byte[]>> open = new ConcurrentHashMap<>();
     private volatile long rttNanos;
 
@@ -61,7 +61,6 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
 
     // of the event loop
     private final Map<Long, Call> underWay = new HashMap<>();
-    private final Map<String, AtomicInteger> shares = new HashMap<>();
     private boolean goodbyeReceived;
     private long pingNanos;
 
@@ -71,7 +70,6 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
         this.channel = channel;
         Limits limits = messenger.limits();
         outgoing = new Budget(limits.requestsMax(), limits.requestBytesMax());
-        incoming = new Budget(limits.requestsMax(), limits.requestBytesMax());
     }
 
     Channel channel() {
@@ -83,7 +81,7 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
     }
 
     boolean isIdle() {
-        return open.isEmpty() && incoming.count() == 0;
+        return open.isEmpty() && served.get() == 0;
     }
 
     // What this node asks
@@ -242,12 +240,11 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
             answer(id, Code.DENIED, session.peer().principal() + " may not use service " + name);
             return;
         }
-        AtomicInteger share = shares.computeIfAbsent(name, n -> new AtomicInteger());
-        if (share.get() >= running.service().underWayMax() || !incoming.take(body.size())) {
+        if (!session.served().takeMessage(running.service(), body.size())) {
             answer(id, Code.BUSY, "service " + name + " has as much under way as it may");
             return;
         }
-        share.incrementAndGet();
+        served.incrementAndGet();
         Call call = new Call(
                 session.peer(),
                 name,
@@ -266,8 +263,8 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
                         remainingMillis,
                         TimeUnit.MILLISECONDS);
         Runnable done = () -> {
-            share.decrementAndGet();
-            incoming.giveBack(body.size());
+            served.decrementAndGet();
+            session.served().giveMessageBack(running.service(), body.size());
             deadline.cancel(false);
             leaveWhenIdle();
         };

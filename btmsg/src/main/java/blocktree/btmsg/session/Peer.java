@@ -194,11 +194,12 @@ public final class Peer {
 
     /**
      * Of two sessions that the two nodes have opened at the same time, the one that the lower principal opened stays: both sides find
-     * the same without asking. Of two that the same node opened, the newer: it would not have opened it with the other whole. False
-     * when this peer is forgotten.
+     * the same without asking. Of two that the same node opened, the newer: it would not have opened it with the other whole. The one
+     * that is replaced finishes what is under way; those before it end. False when this peer is forgotten.
      */
     boolean begin(Session begun) {
         Session replaced;
+        List<Session> older;
         CompletableFuture<Void> nowConnected;
         synchronized (this) {
             if (forgotten || begun.isOver()) {
@@ -214,9 +215,13 @@ public final class Peer {
             if (stays) {
                 session = begun;
             }
-            replaced = stays ? current : begun;
+            Session drained = stays ? current : begun;
+            Session staying = session;
+            older = all.stream().filter(one -> one != drained && one != staying).toList();
+            replaced = drained;
             nowConnected = connected;
         }
+        older.forEach(one -> one.lose("replaced twice"));
         if (replaced != null) {
             replaced.messages().drain();
         }

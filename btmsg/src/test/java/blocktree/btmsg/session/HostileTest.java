@@ -401,6 +401,43 @@ class HostileTest {
         assertCutOff(lanes.messages);
     }
 
+    @Test
+    void aPeersShareIsOneOverAllItsSessionsOfWhichTwoLast() throws Exception {
+        CountDownLatch called = new CountDownLatch(1);
+        CompletableFuture<byte[]> answer = new CompletableFuture<>();
+        host.messenger.register(Service.ofMessages("one", 1, 1, call -> {
+            called.countDown();
+            return answer;
+        }));
+        Lanes first = session(host);
+        send(first.messages, request(1, "one", new byte[0]));
+        assertTrue(called.await(20, TimeUnit.SECONDS));
+        Lanes second = session(host);
+        send(second.messages, request(1, "one", new byte[0]));
+        assertEquals(
+                MessageException.Code.BUSY.number(),
+                receiveReply(second.messages).getError());
+        Lanes third = session(host);
+        send(third.messages, request(1, "one", new byte[0]));
+        assertEquals(
+                MessageException.Code.BUSY.number(),
+                receiveReply(third.messages).getError());
+        Peer peer = host.messenger.peer(villain.id());
+        assertEquals(2, peer.sessions().size());
+        assertCutOff(first.messages);
+        answer.complete(new byte[0]);
+        assertEventually(() -> peer.served().isNothing(), "its place is free again");
+    }
+
+    private static SessionProto.Reply receiveReply(Socket socket) throws Exception {
+        while (true) {
+            Frame frame = receive(socket);
+            if (frame.hasReply()) {
+                return frame.getReply();
+            }
+        }
+    }
+
     /** It says goodbye and asks in one breath. */
     @Test
     void nothingIsCarriedOutForASessionThatIsOver() throws Exception {
