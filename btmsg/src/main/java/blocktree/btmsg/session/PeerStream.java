@@ -22,6 +22,9 @@ public final class PeerStream implements AutoCloseable {
     /** Smaller pieces are copied together, so that a buffer that is kept for few bytes does not cost many. */
     private static final int PIECE_SIZE_BYTES_MIN = 4 << 10;
 
+    /** Of the buffer that a piece is part of: smaller ones are copied too, so that a window keeps no more than so many times its size. */
+    private static final int BUFFER_FACTOR_MAX = 4;
+
     private final StreamLane lane;
     private final int id;
     private final PeerIdentity peer;
@@ -257,11 +260,11 @@ public final class PeerStream implements AutoCloseable {
         window -= sizeBytes;
     }
 
-    /** Takes over {@code piece}. */
-    void deliver(ByteBuf piece) {
+    /** Takes over {@code piece}, part of a buffer of so many bytes. */
+    void deliver(ByteBuf piece, int bufferSizeBytes) {
         synchronized (this) {
             if (failure == null && !closed) {
-                put(piece);
+                put(piece, bufferSizeBytes);
                 notifyAll();
                 return;
             }
@@ -269,16 +272,16 @@ public final class PeerStream implements AutoCloseable {
         piece.release();
     }
 
-    private void put(ByteBuf piece) {
+    private void put(ByteBuf piece, int bufferSizeBytes) {
         int sizeBytes = piece.readableBytes();
-        if (sizeBytes >= PIECE_SIZE_BYTES_MIN) {
+        if (sizeBytes >= PIECE_SIZE_BYTES_MIN && (long) sizeBytes * BUFFER_FACTOR_MAX >= bufferSizeBytes) {
             inbox.add(piece);
             collecting = null;
             return;
         }
         ByteBuf tail = collecting;
         if (tail == null || tail.writableBytes() < sizeBytes) {
-            tail = lane.allocate(PIECE_SIZE_BYTES_MIN);
+            tail = lane.allocate(Math.max(PIECE_SIZE_BYTES_MIN, sizeBytes));
             collecting = tail;
             inbox.add(tail);
         }

@@ -261,7 +261,7 @@ final class StreamLane extends ChannelInboundHandlerAdapter {
             if (stream == null) {
                 in.skipBytes(sizeBytes);
             } else {
-                stream.deliver(in.readRetainedSlice(sizeBytes));
+                stream.deliver(in.readRetainedSlice(sizeBytes), in.capacity());
             }
             return;
         }

@@ -11,6 +11,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.btmsg.session.MessageException.Code;
 import blocktree.crypto.Identity;
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.Unpooled;
 import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
 import java.security.MessageDigest;
@@ -244,6 +246,24 @@ class StreamsTest {
             assertEquals(
                     Code.CANCELLED,
                     assertThrows(MessageException.class, stream::read).code());
+        }
+        go.countDown();
+    }
+
+    @Test
+    void aSmallPartOfABufferDoesNotKeepIt() throws Exception {
+        CountDownLatch go = new CountDownLatch(1);
+        b.messenger.register(Service.ofStreams("hold", stream -> go.await()));
+        try (PeerStream stream = a.connect(b).openStream("hold", new byte[0], PATIENCE)) {
+            ByteBuf decrypted = Unpooled.directBuffer(64 << 10).writeZero(64 << 10);
+            for (int sizeBytes : new int[] {100, 4 << 10, 8 << 10, 16 << 10}) {
+                stream.announced(sizeBytes);
+                stream.deliver(decrypted.readRetainedSlice(sizeBytes), decrypted.capacity());
+                assertEquals(sizeBytes < 16 << 10 ? 1 : 2, decrypted.refCnt(), sizeBytes + " bytes");
+            }
+            decrypted.release();
+            stream.ended();
+            assertEquals(100 + (28 << 10), readAll(stream).length);
         }
         go.countDown();
     }
