@@ -55,8 +55,7 @@ final class AnsweredGreeting extends Greeting {
         }
     }
 
-    private void makeSession(ChannelHandlerContext context, SessionProto.Hello hello, int version, NodeProof shown)
-            throws ProtocolViolation {
+    private void makeSession(ChannelHandlerContext context, SessionProto.Hello hello, int version, NodeProof shown) {
         PrincipalId principal = shown.subject().id();
         if (!messenger.hasRoomFor(principal)) {
             refuse(context, new Refusal(Refusal.Code.BUSY, "the node that was dialled has as many peers as it may"));
@@ -72,15 +71,16 @@ final class AnsweredGreeting extends Greeting {
                         messenger.protocol().agree(hello.getFeaturesList()),
                         hello.getClockMillis() - messenger.options().clock().millis()),
                 context.channel());
-        Messenger.PendingKey key = new Messenger.PendingKey(principal, hello.getSession());
-        if (!messenger.addPending(key, new Messenger.Pending(session, leave))) {
-            throw new ProtocolViolation("a session of this id is beginning already");
-        }
-        context.channel().closeFuture().addListener(closed -> messenger.takePending(key));
+        Messenger.Pending pending = new Messenger.Pending(hello.getSession(), session);
+        messenger.addPending(pending);
+        // Free before the other side knows: its second connection needs a place, too, and so do others behind the same
+        // address.
+        leave.run();
+        context.channel().closeFuture().addListener(closed -> messenger.removePending(pending));
         context.executor()
                 .schedule(
                         () -> {
-                            if (messenger.takePending(key) != null) {
+                            if (messenger.removePending(pending)) {
                                 session.lose("no connection for streams");
                             }
                         },
@@ -92,12 +92,11 @@ final class AnsweredGreeting extends Greeting {
 
     private void attach(ChannelHandlerContext context, SessionProto.Hello hello, int version, PrincipalId principal)
             throws ProtocolViolation {
-        Messenger.Pending pending = messenger.takePending(new Messenger.PendingKey(principal, hello.getSession()));
+        Messenger.Pending pending = messenger.takePending(principal, hello.getSession());
         if (pending == null) {
             throw new ProtocolViolation("streams of no session");
         }
         leave.run();
-        pending.leave().run();
         // Begun before the other side knows: what it asks on the strength of the Welcome finds a session.
         StreamLane lane = pending.session().begin(context.channel());
         send(context, welcome(version));

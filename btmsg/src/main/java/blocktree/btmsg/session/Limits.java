@@ -4,8 +4,8 @@ package blocktree.btmsg.session;
  * What bounds a messenger (docs/messages.md, "Limits").
  *
  * @param peersMax sessions with different principals
- * @param halfOpenMax connections that have no session yet, which others have opened
- * @param halfOpenPerAddressMax the same, from one address
+ * @param halfOpenMax connections that others have opened and that nobody has been welcomed on yet
+ * @param halfOpenPerAddressMax the same, from one address, of IPv6 from one network of 64 bits
  * @param requestsMax requests under way with one peer, in each direction
  * @param requestBytesMax bodies of these
  * @param unsentBytesMax what may wait to be sent to one peer, in bytes; a peer that lets four times as much wait has no session any more

@@ -28,10 +28,8 @@ public final class Messenger implements AutoCloseable {
 
     private static final Logger log = LoggerFactory.getLogger(Messenger.class);
 
-    record PendingKey(PrincipalId principal, ByteString sessionId) {}
-
     /** A session whose connection for streams is awaited. */
-    record Pending(Session session, Runnable leave) {}
+    record Pending(ByteString sessionId, Session session) {}
 
     private final MessengerOptions options;
     private final Protocol protocol;
@@ -40,7 +38,7 @@ public final class Messenger implements AutoCloseable {
     private final Services services = new Services();
     private final HalfOpen halfOpen;
     private final Map<PrincipalId, Peer> peers = new ConcurrentHashMap<>();
-    private final Map<PendingKey, Pending> pending = new ConcurrentHashMap<>();
+    private final Map<PrincipalId, Pending> pending = new ConcurrentHashMap<>();
     private final LogGate strangers = new LogGate(TURNED_AWAY_LOGGED_PER_MINUTE, 60_000);
     /** Apart, so that no stranger hides why a node was refused. */
     private final LogGate proven = new LogGate(TURNED_AWAY_LOGGED_PER_MINUTE, 60_000);
@@ -224,13 +222,24 @@ public final class Messenger implements AutoCloseable {
                 || peers.values().stream().filter(Peer::isConnected).count() < limits().peersMax();
     }
 
-    boolean addPending(PendingKey key, Pending one) {
-        return pending.putIfAbsent(key, one) == null;
+    /** The only one with its principal: an earlier one ends. */
+    void addPending(Pending one) {
+        Pending earlier = pending.put(one.session().peer().principal(), one);
+        if (earlier != null) {
+            earlier.session().lose("another session is beginning");
+        }
     }
 
+    /** Null when {@code principal} has no session of this id that awaits its streams. */
     @Nullable
-    Pending takePending(PendingKey key) {
-        return pending.remove(key);
+    Pending takePending(PrincipalId principal, ByteString sessionId) {
+        Pending one = pending.get(principal);
+        return one != null && one.sessionId().equals(sessionId) && removePending(one) ? one : null;
+    }
+
+    /** Whether its streams were still awaited. */
+    boolean removePending(Pending one) {
+        return pending.remove(one.session().peer().principal(), one);
     }
 
     Peer established(Session session) {

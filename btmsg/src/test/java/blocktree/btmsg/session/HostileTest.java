@@ -3,6 +3,8 @@ package blocktree.btmsg.session;
 import static blocktree.btmsg.session.Eventually.assertEventually;
 import static java.util.concurrent.CompletableFuture.completedFuture;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.btmsg.session.SessionProto.Frame;
@@ -16,6 +18,7 @@ import java.io.DataInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.net.InetAddress;
 import java.net.Socket;
 import java.security.KeyStore;
 import java.security.cert.Certificate;
@@ -294,6 +297,53 @@ class HostileTest {
                 assertEventually(() -> narrow.messenger.halfOpen().count() == 0, "a session is not half open");
             }
         }
+    }
+
+    /** Each session needs two connections, one after the other. */
+    @Test
+    void oneHalfOpenPlaceIsEnoughForASession() throws Exception {
+        try (TestNode narrow = newHost(new Limits(256, 64, 1, 1024, 16 << 20, 16 << 20, TestNode.TIMES));
+                TestNode honest = new TestNode(tree, platform)) {
+            honest.connect(narrow);
+        }
+    }
+
+    @Test
+    void onlyTheNewestSessionOfAPrincipalAwaitsItsStreams() throws Exception {
+        try (SSLSocket first = dial(host);
+                SSLSocket second = dial(host)) {
+            send(first, hello(SessionProto.Lane.MESSAGES, new byte[16]));
+            assertTrue(receive(first).hasWelcome());
+            send(second, hello(SessionProto.Lane.MESSAGES, new byte[16]));
+            assertTrue(receive(second).hasWelcome());
+            long startNanos = System.nanoTime();
+            assertCutOff(first);
+            assertTrue(System.nanoTime() - startNanos < 8_000_000_000L, "it was not its time that was up");
+            try (SSLSocket streams = dial(host)) {
+                send(streams, hello(SessionProto.Lane.STREAMS, new byte[16]));
+                assertTrue(receive(streams).hasWelcome());
+                send(second, Frame.newBuilder().setPing(7));
+                Frame frame;
+                do {
+                    frame = receive(second);
+                } while (!frame.hasPong());
+                assertEquals(7, frame.getPong());
+            }
+        }
+    }
+
+    @Test
+    void anIpv6NetworkHasThePlacesOfOneAddress() throws Exception {
+        HalfOpen halfOpen = new HalfOpen(64, 2);
+        List<Runnable> places = new ArrayList<>();
+        for (String address : List.of("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1", "192.0.2.1", "192.0.2.2")) {
+            Runnable place = halfOpen.enter(InetAddress.getByName(address));
+            assertNotNull(place, address);
+            places.add(place);
+        }
+        assertNull(halfOpen.enter(InetAddress.getByName("2001:db8::3")));
+        places.forEach(Runnable::run);
+        assertEquals(0, halfOpen.count());
     }
 
     @Test
