@@ -13,8 +13,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Tries to reach one peer while there is no session with it: each address in turn, and after all of them a random part of a time that
- * doubles. Its state is that of one event loop.
+ * Tries to reach one peer while there is no session with it: each address in turn, beginning with the one that worked last, and after
+ * all of them a random part of a time that doubles. Its state is that of one event loop.
  */
 final class Dialler {
     private static final Logger log = LoggerFactory.getLogger(Dialler.class);
@@ -28,6 +28,9 @@ final class Dialler {
     private int next;
     private int failures;
     private boolean dialling;
+    /** A try that was begun before the newest is of no interest: what it was about has changed. */
+    private long tries;
+
     private boolean stopped;
     private @Nullable ScheduledFuture<?> waiting;
     private Refusal.@Nullable Code refusedFor;
@@ -38,9 +41,12 @@ final class Dialler {
         this.loop = loop;
     }
 
-    /** Tries at once: an address, or the network, has changed. */
+    /** Tries at once when these are others than before. */
     void useAddresses(List<InetSocketAddress> others) {
         onLoop(() -> {
+            if (addresses.equals(others)) {
+                return;
+            }
             addresses = List.copyOf(others);
             next = 0;
             tryAtOnce();
@@ -63,8 +69,11 @@ final class Dialler {
         });
     }
 
+    /** Whatever is under way: it may wait for an answer by a way that is no more. */
     private void tryAtOnce() {
         failures = 0;
+        dialling = false;
+        tries++;
         if (waiting != null) {
             waiting.cancel(false);
         }
@@ -77,13 +86,20 @@ final class Dialler {
             return;
         }
         dialling = true;
-        InetSocketAddress address = addresses.get(next++ % addresses.size());
+        long thisTry = ++tries;
+        int index = next;
+        InetSocketAddress address = addresses.get(index);
+        next = (index + 1) % addresses.size();
         messenger
                 .dial(peer.principal(), address)
                 .whenComplete((session, failure) -> onLoop(() -> {
+                    if (thisTry != tries) {
+                        return;
+                    }
                     dialling = false;
                     if (failure == null) {
                         refusedFor = null;
+                        next = index;
                     } else {
                         failed(address, failure);
                     }

@@ -67,7 +67,7 @@ public final class Peer {
 
     /**
      * Where to find it, the most trusted first; empty: this node does not dial it. While there is no session they are tried, beginning
-     * now. Names are looked up at each try.
+     * now, unless they are the same as before. Names are looked up at each try.
      */
     public void setAddresses(List<InetSocketAddress> addresses) {
         dialler.useAddresses(addresses);

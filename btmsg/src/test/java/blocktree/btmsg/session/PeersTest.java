@@ -10,6 +10,7 @@ import blocktree.crypto.Identity;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.SocketTimeoutException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -110,6 +111,49 @@ class PeersTest {
     }
 
     @Test
+    void theAddressThatWorkedIsTriedFirstAgain() throws Exception {
+        try (ServerSocket silent = new ServerSocket(0);
+                TestNode a = new TestNode(tree, platform);
+                TestNode b = new TestNode(tree, platform)) {
+            Peer toB = a.peer(b);
+            toB.setAddresses(List.of(b.address, addressOf(silent)));
+            for (int sessions = 1; sessions <= 3; sessions++) {
+                int expected = sessions;
+                assertEventually(() -> toB.stats().sessions() == expected && toB.isConnected(), "there is a session");
+                b.peer(a).whenConnected().get(30, TimeUnit.SECONDS);
+                if (sessions < 3) {
+                    toB.sessions().forEach(session -> session.leave(Session.Goodbye.OTHER, "a test"));
+                }
+            }
+            silent.setSoTimeout(1);
+            assertThrows(SocketTimeoutException.class, silent::accept, "the other address was not needed");
+        }
+    }
+
+    private static InetSocketAddress addressOf(ServerSocket socket) {
+        return new InetSocketAddress("127.0.0.1", socket.getLocalPort());
+    }
+
+    @Test
+    void aNoticeBeginsATryThoughAnotherStillWaitsAndTheSameAddressesDoNot() throws Exception {
+        try (ServerSocket silent = new ServerSocket(0);
+                TestNode a = new TestNode(tree, platform)) {
+            silent.setSoTimeout(5_000); // half of what a try may take
+            Peer peer = a.messenger.peer(Identity.generate().id());
+            peer.setAddresses(List.of(addressOf(silent)));
+            try (Socket first = silent.accept()) {
+                a.messenger.networkChanged();
+                try (Socket second = silent.accept()) {
+                    silent.setSoTimeout(1_000);
+                    peer.setAddresses(List.of(addressOf(silent)));
+                    assertThrows(SocketTimeoutException.class, silent::accept);
+                    assertTrue(!first.isClosed() && !second.isClosed());
+                }
+            }
+        }
+    }
+
+    @Test
     void dialsBecomeRareWhileNobodyAnswers() throws Exception {
         List<Long> tries = java.util.Collections.synchronizedList(new ArrayList<>());
         try (ServerSocket deaf = new ServerSocket(0);
@@ -128,7 +172,7 @@ class PeersTest {
             counter.setDaemon(true);
             counter.start();
             Peer peer = a.messenger.peer(Identity.generate().id());
-            peer.setAddresses(List.of(new InetSocketAddress("127.0.0.1", deaf.getLocalPort())));
+            peer.setAddresses(List.of(addressOf(deaf)));
             assertEventually(() -> tries.size() >= 8, "it is tried again");
             Thread.sleep(3000);
             int before = tries.size();
