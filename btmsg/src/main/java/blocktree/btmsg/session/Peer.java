@@ -17,6 +17,10 @@ import org.jspecify.annotations.Nullable;
  * under way for it. Thread-safe.
  */
 public final class Peer {
+
+    /** Two sessions are opened at the same time when the older is no older than so many times what a greeting may take: there are two. */
+    private static final int AT_ONCE_GREETINGS = 3;
+
     private final Messenger messenger;
     private final PrincipalId principal;
     private final PeerCounters counters = new PeerCounters();
@@ -194,8 +198,8 @@ public final class Peer {
 
     /**
      * Of two sessions that the two nodes have opened at the same time, the one that the lower principal opened stays: both sides find
-     * the same without asking. Of two that the same node opened, the newer: it would not have opened it with the other whole. The one
-     * that is replaced finishes what is under way; those before it end. False when this peer is forgotten.
+     * the same without asking. Of two that the same node opened, or of which one is old, the newer: nobody would have opened it with
+     * the other whole. The one that is replaced finishes what is under way; those before it end. False when this peer is forgotten.
      */
     boolean begin(Session begun) {
         Session replaced;
@@ -210,6 +214,8 @@ public final class Peer {
             Session current = session;
             boolean selfIsLower = messenger.self().compareTo(principal) < 0;
             boolean stays = current == null
+                    || current.lastedMillis()
+                            > AT_ONCE_GREETINGS * messenger.limits().times().greetingMillis()
                     || current.terms().dialled() == begun.terms().dialled()
                     || begun.terms().dialled() == selfIsLower;
             if (stays) {

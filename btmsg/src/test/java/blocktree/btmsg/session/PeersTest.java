@@ -120,7 +120,7 @@ class PeersTest {
             for (int sessions = 1; sessions <= 3; sessions++) {
                 int expected = sessions;
                 assertEventually(() -> toB.stats().sessions() == expected && toB.isConnected(), "there is a session");
-                b.peer(a).whenConnected().get(30, TimeUnit.SECONDS);
+                Thread.sleep(200); // until the dialler has heard of it
                 if (sessions < 3) {
                     toB.sessions().forEach(session -> session.leave(Session.Goodbye.OTHER, "a test"));
                 }
@@ -216,6 +216,34 @@ class PeersTest {
             }
             asked.connect(host);
             assertTrue(kept.isConnected());
+        }
+    }
+
+    /** One side has noticed that the link is gone and dials: the other has not, and its principal is the lower one. */
+    @Test
+    void aNewSessionReplacesAnOldOneWhoeverOpenedThem() throws Exception {
+        Limits hasty = TestNode.limits(new Limits.Times(2_000, 10_000, 25_000, 10_000, 20, 500, 10_000));
+        try (TestNode one = new TestNode(tree, platform, hasty);
+                TestNode two = new TestNode(tree, platform, hasty)) {
+            TestNode lower = one.id().compareTo(two.id()) < 0 ? one : two;
+            TestNode higher = lower == one ? two : one;
+            higher.messenger.register(echo());
+            try (SlowLink link = new SlowLink(higher.address, 100 << 20)) {
+                Peer toHigher = lower.peer(higher);
+                toHigher.setAddresses(List.of(link.address()));
+                toHigher.whenConnected().get(30, TimeUnit.SECONDS);
+                toHigher.setAddresses(List.of());
+                Thread.sleep(6_500);
+                assertEquals(1, toHigher.stats().sessions());
+                link.cut();
+                higher.messenger.dial(lower.id(), lower.address).get(30, TimeUnit.SECONDS);
+                assertEventually(() -> toHigher.stats().sessions() == 2, "it has begun here too");
+                assertEquals(
+                        3,
+                        toHigher.request("echo", new byte[3], Duration.ofSeconds(8))
+                                .get(30, TimeUnit.SECONDS)
+                                .length);
+            }
         }
     }
 
