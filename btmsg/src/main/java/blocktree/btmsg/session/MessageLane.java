@@ -282,13 +282,20 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
         }
         CompletionStage<byte[]> stage;
         try {
+            if (id != 0 && unsentBytes.get() > messenger.limits().unsentBytesMax()) {
+                throw new MessageException(Code.BUSY, "as much waits to be sent to you as may");
+            }
             stage = Objects.requireNonNull(handler.handle(call));
         } catch (MessageException | RuntimeException e) {
             stage = CompletableFuture.failedFuture(e);
         }
         stage.whenComplete((body, failure) -> {
             Frame.Builder reply = failure == null ? reply(id, name, body) : failed(id, name, failure);
+            // What waits for the loop is unsent already: the next handler has to know of it.
+            int waitingBytes = body == null ? 0 : body.length;
+            unsentBytes.addAndGet(waitingBytes);
             onLoop(() -> {
+                unsentBytes.addAndGet(-waitingBytes);
                 if (id != 0 && underWay.remove(id, call) && !call.isCancelled()) {
                     send(encode(reply));
                 }

@@ -373,7 +373,7 @@ class HostileTest {
 
     @Test
     void whoAsksAndNeverReadsIsCutOff() throws Exception {
-        TestNode small = newHost(new Limits(256, 64, 64, 1024, 16 << 20, 1 << 20, TestNode.TIMES));
+        TestNode small = newHost(new Limits(256, 64, 64, 1024, 16 << 20, 64 << 10, TestNode.TIMES));
         try (small) {
             Lanes lanes = session(small);
             byte[] body = new byte[200_000];
@@ -385,6 +385,39 @@ class HostileTest {
                 // cut off while it wrote
             }
             assertEventually(() -> !small.messenger.peer(villain.id()).isConnected(), "it is cut off");
+        }
+    }
+
+    @Test
+    void whoReadsLateIsAnsweredBusyAndNothingIsDoneMeanwhile() throws Exception {
+        try (TestNode small = newHost(new Limits(256, 64, 64, 1024, 16 << 20, 1 << 20, TestNode.TIMES))) {
+            int requests = 300;
+            AtomicInteger asked = new AtomicInteger();
+            AtomicInteger handled = new AtomicInteger();
+            small.messenger.register(Service.ofMessages("big", 1, requests, call -> {
+                        handled.incrementAndGet();
+                        return completedFuture(new byte[MessageLane.BODY_SIZE_BYTES_MAX]);
+                    })
+                    .onlyFor(peer -> asked.incrementAndGet() > 0));
+            Lanes lanes = session(small);
+            for (int id = 1; id <= requests; id++) {
+                send(lanes.messages, request(id, "big", new byte[0]));
+            }
+            Peer peer = small.messenger.peer(villain.id());
+            assertEventually(() -> asked.get() == requests && peer.served().isNothing(), "all are answered");
+            assertTrue(peer.isConnected());
+            int busy = 0;
+            for (int i = 0; i < requests; i++) {
+                SessionProto.Reply reply = receiveReply(lanes.messages);
+                if (reply.getError() == MessageException.Code.BUSY.number()) {
+                    busy++;
+                } else {
+                    assertEquals(
+                            MessageLane.BODY_SIZE_BYTES_MAX, reply.getBody().size());
+                }
+            }
+            assertEquals(requests, busy + handled.get());
+            assertTrue(busy > 0);
         }
     }
 
