@@ -109,14 +109,14 @@ public final class Messenger implements AutoCloseable {
         peers.values().forEach(peer -> peer.dialler().networkChanged());
     }
 
-    /** Says that authority records were applied, or log time has passed: sessions with whom may no longer run a node end. */
+    /** Says that authority records were applied: sessions with whom may no longer run a node end, before the next ping finds it. */
     public void authorityChanged() {
         for (Peer peer : peers.values()) {
             peer.sessions().forEach(this::expelUnlessWelcome);
         }
     }
 
-    private void expelUnlessWelcome(Session session) {
+    void expelUnlessWelcome(Session session) {
         Refusal refusal = admission.refusalOf(session.peer().chain());
         if (refusal != null) {
             session.leave(Session.Goodbye.EXPELLED, refusal.code() + ": " + refusal.text());

@@ -118,6 +118,7 @@ final class Session {
             pingedNanos = now;
             messages.ping();
             lane.showLife();
+            messenger.expelUnlessWelcome(this); // time passes without a record that says so
         }
     }
 

@@ -210,6 +210,22 @@ class RefusalTest {
     }
 
     @Test
+    void aSessionEndsWhenThePeersCapabilityDoes() throws Exception {
+        Limits hasty = TestNode.limits(new Limits.Times(10_000, 300, 25_000, 10_000, 20, 500, 10_000));
+        long endMillis = System.currentTimeMillis() + 6_000;
+        WriteCapabilityChain chain = tree.chain(guest, Rights.NODE, tree.startMillis, endMillis);
+        Identity id = Identity.generate();
+        try (TestNode keeper = new TestNode(
+                        tree, id, tree.chain(id), o -> o.withPlatform(platform).withLimits(hasty), Protocol.CURRENT);
+                TestNode node = new TestNode(tree, guest, chain, options -> options, Protocol.CURRENT)) {
+            node.connect(keeper);
+            Eventually.assertEventually(() -> !keeper.peer(node).isConnected(), "the peer is gone");
+            assertTrue(System.currentTimeMillis() >= endMillis);
+            assertRefused(Refusal.Code.EXPIRED, dialFails(node, keeper));
+        }
+    }
+
+    @Test
     void aSessionEndsWhenItsPeerIsRevoked() throws Exception {
         WriteCapabilityChain chain = tree.chain(guest);
         try (TestNode node = new TestNode(tree.newAuthority(), guest, chain, options -> options, Protocol.CURRENT)) {
