@@ -90,9 +90,6 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
     @Nullable
     CompletableFuture<byte[]> request(String service, byte[] body, long timeoutMillis) {
         MessageException refused = refusalOf(body);
-        if (refused == null && !outgoing.take(body.length)) {
-            refused = busy();
-        }
         if (refused != null) {
             return CompletableFuture.failedFuture(refused);
         }
@@ -104,6 +101,10 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
                         .setService(service)
                         .setRemainingMillis((int) timeoutMillis)
                         .setBody(FrameReader.wrap(body))));
+        if (!outgoing.take(body.length)) {
+            frame.release();
+            return CompletableFuture.failedFuture(busy());
+        }
         synchronized (this) {
             if (leaving) {
                 frame.release();
@@ -236,7 +237,7 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
             answer(id, Code.NO_SERVICE, "no service " + name);
             return;
         }
-        if (!running.service().mayCall().test(session.peer())) {
+        if (!running.isFor(session.peer())) {
             answer(id, Code.DENIED, session.peer().principal() + " may not use service " + name);
             return;
         }
@@ -286,7 +287,7 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
                 throw new MessageException(Code.BUSY, "as much waits to be sent to you as may");
             }
             stage = Objects.requireNonNull(handler.handle(call));
-        } catch (MessageException | RuntimeException e) {
+        } catch (MessageException | RuntimeException | Error e) {
             stage = CompletableFuture.failedFuture(e);
         }
         stage.whenComplete((body, failure) -> {
@@ -296,10 +297,13 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
             unsentBytes.addAndGet(waitingBytes);
             onLoop(() -> {
                 unsentBytes.addAndGet(-waitingBytes);
-                if (id != 0 && underWay.remove(id, call) && !call.isCancelled()) {
-                    send(encode(reply));
+                try {
+                    if (id != 0 && underWay.remove(id, call) && !call.isCancelled()) {
+                        send(encode(reply));
+                    }
+                } finally {
+                    done.run();
                 }
-                done.run();
             });
         });
     }

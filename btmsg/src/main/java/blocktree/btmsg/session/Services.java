@@ -9,11 +9,26 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** The services of a node, each with threads of its own. Thread-safe. */
 final class Services implements AutoCloseable {
 
-    record Running(Service service, ExecutorService threads) {}
+    private static final Logger log = LoggerFactory.getLogger(Services.class);
+
+    record Running(Service service, ExecutorService threads) {
+
+        /** Whether {@code peer} may use it; not when the service fails to say. */
+        boolean isFor(PeerIdentity peer) {
+            try {
+                return service.mayCall().test(peer);
+            } catch (RuntimeException | Error e) {
+                log.atError().addKeyValue("service", service.name()).setCause(e).log("service_failed");
+                return false;
+            }
+        }
+    }
 
     private final Map<String, Running> byName = new ConcurrentHashMap<>();
 

@@ -341,7 +341,7 @@ final class StreamLane extends ChannelInboundHandlerAdapter {
                 running == null ? null : running.service().streams();
         if (running == null || handler == null) {
             sendReset(id, Code.NO_SERVICE);
-        } else if (!running.service().mayCall().test(session.peer())) {
+        } else if (!running.isFor(session.peer())) {
             sendReset(id, Code.DENIED);
         } else if (openedByPeer >= STREAMS_MAX || !session.served().takeStream()) {
             sendReset(id, Code.BUSY);
@@ -378,7 +378,7 @@ final class StreamLane extends ChannelInboundHandlerAdapter {
                     .log("stream_ended");
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | Error e) {
             log.atError().addKeyValue("service", stream.service()).setCause(e).log("service_failed");
         } finally {
             stream.close();

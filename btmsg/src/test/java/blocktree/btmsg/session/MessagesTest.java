@@ -155,14 +155,23 @@ class MessagesTest {
         b.messenger.register(Service.ofMessages("breaks", 1, 1, call -> {
             throw new IllegalStateException("secret");
         }));
+        b.messenger.register(Service.ofMessages("breaks more", 1, 1, call -> {
+            throw new StackOverflowError();
+        }));
         b.messenger.register(Service.ofMessages("nothing", 1, 1, call -> nothing()));
         Peer peer = a.connect(b);
         for (int i = 0; i < 3; i++) {
-            for (String service : List.of("breaks", "nothing")) {
+            for (String service : List.of("breaks", "breaks more", "nothing")) {
                 MessageException failure = assertFails(Code.FAILED, peer.request(service, new byte[0], SOON));
                 assertEquals("service " + service + " failed", failure.getMessage());
             }
         }
+        b.messenger.register(echoNamed("undecided").onlyFor(caller -> {
+            throw new IllegalStateException("a test");
+        }));
+        assertFails(Code.DENIED, peer.request("undecided", new byte[0], SOON));
+        assertEquals(1, peer.stats().sessions());
+        assertTrue(peer.isConnected());
     }
 
     @SuppressWarnings({"NullAway", "DataFlowIssue"}) // what a handler with a bug gives
