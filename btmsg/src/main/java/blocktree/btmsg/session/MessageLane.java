@@ -386,14 +386,20 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
         }
     }
 
+    /** Idle here is not idle there: what was just sent has its time to arrive, and the answer to it, too. */
     void leaveWhenIdle() {
         synchronized (this) {
-            if (!leaving) {
+            if (!leaving || session.isOver()) {
                 return;
             }
         }
-        onLoop(() -> {
-            if (goodbyeReceived && session.isIdle()) {
+        later(TcpTransport.FAREWELL_MILLIS, () -> {
+            if (!goodbyeReceived || !session.isIdle()) {
+                return; // what changes that comes here again
+            }
+            if (unsentBytes.get() > 0) {
+                leaveWhenIdle();
+            } else {
                 session.lose("replaced");
             }
         });
