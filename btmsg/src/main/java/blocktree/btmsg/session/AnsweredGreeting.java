@@ -96,6 +96,10 @@ final class AnsweredGreeting extends Greeting {
         if (pending == null) {
             throw new ProtocolViolation("streams of no session");
         }
+        if (version != pending.session().terms().version()) {
+            pending.session().lose("its streams are of version " + version);
+            throw new ProtocolViolation("streams of another version than their session");
+        }
         leave.run();
         // Begun before the other side knows: what it asks on the strength of the Welcome finds a session.
         StreamLane lane = pending.session().begin(context.channel());

@@ -45,10 +45,16 @@ final class DialledGreeting extends Greeting {
             Session begun = session(context, welcome, from);
             becomeMessages(context, begun);
             messenger.connect(dial, sessionId, begun);
+        } else if (welcome.getVersion() != session.terms().version()) {
+            throw new ProtocolViolation("streams of another version than their session");
         } else {
             StreamLane lane = session.begin(context.channel());
             becomeStreams(context, lane);
-            dial.result().complete(session);
+            if (session.isOver()) {
+                dial.result().completeExceptionally(new DialException("the session ended as it began"));
+            } else {
+                dial.result().complete(session);
+            }
         }
     }
 

@@ -98,9 +98,13 @@ final class StreamLane extends ChannelInboundHandlerAdapter {
         ByteBuf body = allocate(1 + name.length + header.length);
         body.writeByte(name.length).writeBytes(name).writeBytes(header);
         synchronized (this) {
-            if (over || openedHere >= STREAMS_MAX) {
+            boolean numbersLeft = nextId > 0; // for a thousand million streams
+            if (over || !numbersLeft || openedHere >= STREAMS_MAX) {
                 body.release();
-                throw over
+                if (!numbersLeft) {
+                    onLoop(() -> session.lose("its numbers for streams are used up"), null);
+                }
+                throw over || !numbersLeft
                         ? new MessageException(Code.DISCONNECTED, "the session ended")
                         : new MessageException(Code.BUSY, STREAMS_MAX + " streams are open");
             }
@@ -316,7 +320,7 @@ final class StreamLane extends ChannelInboundHandlerAdapter {
     /** Null when it is over already. */
     private @Nullable PeerStream find() throws ProtocolViolation {
         PeerStream stream = streams.get(id);
-        if (stream == null && (isPeers(id) ? id > lastOpenedByPeer : !wasOpenedHere(id))) {
+        if (stream == null && (isPeers(id) ? id < 1 || id > lastOpenedByPeer : !wasOpenedHere(id))) {
             throw new ProtocolViolation("stream " + Integer.toUnsignedString(id) + " was never opened");
         }
         return stream;

@@ -212,6 +212,27 @@ class HostileTest {
         }
     }
 
+    @Test
+    void streamsAreOfTheirSessionsVersion() throws Exception {
+        Identity id = Identity.generate();
+        try (TestNode newer = new TestNode(
+                        tree,
+                        id,
+                        tree.chain(id),
+                        options -> options.withPlatform(platform),
+                        new Protocol(1, 2, List.of()));
+                SSLSocket messages = dial(newer);
+                SSLSocket streams = dial(newer)) {
+            Frame.Builder second = hello(SessionProto.Lane.MESSAGES, new byte[16]);
+            second.getHelloBuilder().setVersionMax(2);
+            send(messages, second);
+            assertEquals(2, receive(messages).getWelcome().getVersion());
+            send(streams, hello(SessionProto.Lane.STREAMS, new byte[16]));
+            assertCutOff(streams);
+            assertCutOff(messages);
+        }
+    }
+
     private SSLSocket dial(TestNode node, Identity who) throws Exception {
         return dial(node, context(who, tree.chain(who)));
     }
@@ -592,6 +613,7 @@ class HostileTest {
             {streamFrame(9, 1, 0, none)}, // unknown kind
             {streamFrame(2, 1, 0, none)}, // data of a stream that was never opened
             {streamFrame(2, 2, 0, none)}, // the same, of the host's
+            {open(1), streamFrame(4, -1, 0, none)}, // the end of one that nobody can open
             {streamFrame(1, 2, 5, new byte[5])}, // opened with the host's numbers
             {streamFrame(1, 1, 0, none)}, // opened to nothing
             {streamFrame(1, 1, 1 << 20, none)}, // oversized header
