@@ -24,6 +24,11 @@ final class Credentials implements AutoCloseable {
     /** What both sides name in the handshake. */
     static final String PROTOCOL = "blocktree/1";
 
+    static {
+        // The JDK's servers would send tickets with each connection, which nobody here uses: BoringSSL's send none.
+        System.setProperty("jdk.tls.server.newSessionTicketCount", "0");
+    }
+
     private record Contexts(SslContext server, SslContext client, long madeAtMillis) {
         boolean holdsAt(long nowMillis) {
             return nowMillis >= madeAtMillis && nowMillis < madeAtMillis + NodeProof.LIFE_MILLIS_MAX / 2;
@@ -50,8 +55,11 @@ final class Credentials implements AutoCloseable {
         this.clock = clock;
     }
 
-    /** From now on connections show {@code renewed}. */
+    /** From now on connections show {@code renewed}; IllegalArgumentException when it is not this node's: nobody would take it. */
     synchronized void use(WriteCapabilityChain renewed) {
+        if (!renewed.subject().id().equals(node.id())) {
+            throw new IllegalArgumentException("a chain of " + renewed.subject().id() + ", not of " + node.id());
+        }
         chain = renewed;
         close();
     }

@@ -10,6 +10,7 @@ import java.security.SecureRandom;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.RejectedExecutionException;
@@ -24,6 +25,11 @@ import org.slf4j.LoggerFactory;
  */
 public final class Messenger implements AutoCloseable {
     private static final int TURNED_AWAY_LOGGED_PER_MINUTE = 10;
+
+    /** Anybody can make themselves a tree, or a statement of any time, and be refused for it. */
+    private static final Set<Refusal.Code> STRANGE =
+            Set.of(Refusal.Code.OTHER_TREE, Refusal.Code.UNKNOWN_ISSUER, Refusal.Code.CLOCK);
+
     private static final SecureRandom RANDOM = new SecureRandom();
 
     private static final Logger log = LoggerFactory.getLogger(Messenger.class);
@@ -123,7 +129,7 @@ public final class Messenger implements AutoCloseable {
         }
     }
 
-    /** Connections that begin from now on show this chain of the same principal. */
+    /** Connections that begin from now on show this chain; IllegalArgumentException when it is another principal's. */
     public void useChain(WriteCapabilityChain renewed) {
         transport.useChain(renewed);
     }
@@ -286,7 +292,8 @@ public final class Messenger implements AutoCloseable {
 
     /** A connection that was answered has come to nothing. */
     void turnedAway(InetSocketAddress from, @Nullable NodeProof proof, @Nullable Refusal told, String reason) {
-        if (closed || !(proof == null ? strangers : proven).mayLog()) {
+        boolean isStranger = proof == null || told != null && STRANGE.contains(told.code());
+        if (closed || !(isStranger ? strangers : proven).mayLog()) {
             return;
         }
         log.atWarn()

@@ -18,9 +18,10 @@ import io.netty.util.concurrent.DefaultThreadFactory;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.util.Queue;
+import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
+import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 
 /** TLS 1.3 over TCP. Signatures of handshakes are made and checked on threads of their own: strangers keep no event loop busy. */
@@ -30,6 +31,10 @@ final class TcpTransport implements Transport {
     private static final int LOOPS_MIN = 2;
     private static final int LOOPS_MAX = 8;
     private static final int HANDSHAKE_THREADS = 2;
+
+    /** Handshakes that wait for a thread; one more fails. Connections that are gone may have some of them still. */
+    private static final int HANDSHAKES_WAITING_MAX = 1024;
+
     private static final WriteBufferWaterMark WATER_MARK = new WriteBufferWaterMark(256 << 10, 512 << 10);
 
     /** Of 64 KiB at most: how much of one connection is decrypted before others of its loop have their turn. */
@@ -45,8 +50,13 @@ final class TcpTransport implements Transport {
     private final Credentials credentials;
     private final long greetingMillis;
     private final EventLoopGroup loops;
-    private final ExecutorService handshakes =
-            Executors.newFixedThreadPool(HANDSHAKE_THREADS, new DefaultThreadFactory("handshake", true));
+    private final ExecutorService handshakes = new ThreadPoolExecutor(
+            HANDSHAKE_THREADS,
+            HANDSHAKE_THREADS,
+            0,
+            TimeUnit.SECONDS,
+            new ArrayBlockingQueue<>(HANDSHAKES_WAITING_MAX),
+            new DefaultThreadFactory("handshake", true));
     private final Queue<Channel> listening = new ConcurrentLinkedQueue<>();
 
     /** Takes over {@code credentials}. */

@@ -134,6 +134,12 @@ class RefusalTest {
     }
 
     @Test
+    void aChainOfAnotherPrincipalIsNotShown() {
+        assertThrows(IllegalArgumentException.class, () -> host.messenger.useChain(tree.chain(guest)));
+        host.messenger.useChain(tree.chain(host.identity));
+    }
+
+    @Test
     void itself() throws Exception {
         assertRefused(Refusal.Code.SELF, dialFails(host, host));
     }
