@@ -476,13 +476,7 @@ final class MessageLane extends ChannelInboundHandlerAdapter {
         onLoop(() -> channel.eventLoop().schedule(task, millis, TimeUnit.MILLISECONDS));
     }
 
-    /** False, and nothing happens, once the loop has ended. */
     private boolean onLoop(Runnable task) {
-        try {
-            channel.eventLoop().execute(task);
-            return true;
-        } catch (RejectedExecutionException e) {
-            return false;
-        }
+        return Loops.execute(channel.eventLoop(), task);
     }
 }

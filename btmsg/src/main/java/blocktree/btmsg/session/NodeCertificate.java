@@ -31,7 +31,7 @@ import org.bouncycastle.operator.jcajce.JcaContentSignerBuilder;
  * A P-256 key and the certificate that signs itself and proves with one critical extension whose key it is (docs/messages.md, "Who is
  * there"). Never on disk.
  */
-record NodeCertificate(PrivateKey key, X509Certificate certificate, NodeProof proof) {
+record NodeCertificate(PrivateKey key, X509Certificate certificate) {
 
     /** docs/format.md, section 2.3. */
     static final String EXTENSION = "2.25.271837387199808716098163782432597312576";
@@ -69,7 +69,7 @@ record NodeCertificate(PrivateKey key, X509Certificate certificate, NodeProof pr
         try {
             X509v3CertificateBuilder builder = builder(pair, proof.notBeforeMillis(), proof.notAfterMillis())
                     .addExtension(new ASN1ObjectIdentifier(EXTENSION), true, proof.toBytes());
-            return new NodeCertificate(pair.getPrivate(), sign(builder, pair), proof);
+            return new NodeCertificate(pair.getPrivate(), sign(builder, pair));
         } catch (IOException e) {
             throw new IllegalStateException("a certificate was not made", e);
         }

@@ -30,9 +30,9 @@ public final class PeerStream implements AutoCloseable {
     private final PeerIdentity peer;
     private final String service;
     private final byte[] header;
+    private final Duration patience;
 
     // all below is guarded by this
-    private Duration patience;
     private @Nullable MessageException failure;
     private final Deque<ByteBuf> outbox = new ArrayDeque<>();
     private int credit = StreamLane.WINDOW_SIZE_BYTES;
@@ -70,11 +70,6 @@ public final class PeerStream implements AutoCloseable {
     /** What the opener has sent with the opening, not copied. */
     public byte[] header() {
         return header;
-    }
-
-    /** How long a read or a write waits for the other side. */
-    public synchronized void setPatience(Duration patience) {
-        this.patience = patience;
     }
 
     // Writing

@@ -92,8 +92,9 @@ final class StreamLane extends ChannelInboundHandlerAdapter {
 
     PeerStream open(String service, byte[] header, Duration patience) throws MessageException {
         byte[] name = service.getBytes(UTF_8);
-        if (name.length > Service.NAME_SIZE_BYTES_MAX || header.length > HEADER_SIZE_BYTES_MAX) {
-            throw new MessageException(Code.TOO_LARGE, "header of " + header.length + " bytes, or a longer name");
+        if (header.length > HEADER_SIZE_BYTES_MAX) {
+            throw new MessageException(
+                    Code.TOO_LARGE, "header of " + header.length + " bytes, more than " + HEADER_SIZE_BYTES_MAX);
         }
         ByteBuf body = allocate(1 + name.length + header.length);
         body.writeByte(name.length).writeBytes(name).writeBytes(header);
@@ -428,12 +429,8 @@ final class StreamLane extends ChannelInboundHandlerAdapter {
     }
 
     private void onLoop(Runnable task, @Nullable ByteBuf ifNot) {
-        try {
-            channel.eventLoop().execute(task);
-        } catch (RejectedExecutionException e) {
-            if (ifNot != null) {
-                ifNot.release();
-            }
+        if (!Loops.execute(channel.eventLoop(), task) && ifNot != null) {
+            ifNot.release();
         }
     }
 

@@ -34,7 +34,10 @@ final class BadCertificates {
                 .toBytes();
 
         Map<String, Shown> bad = new LinkedHashMap<>();
-        bad.put("statement over another key", shown(own, NodeCertificate.of(own, good.proof())));
+        byte[] anotherKey = good.certificate().getPublicKey().getEncoded();
+        bad.put(
+                "statement over another key",
+                shown(own, NodeCertificate.of(own, NodeProof.create(node, chain, anotherKey, now, end))));
         bad.put("no extension", shown(own, builder(own)));
         bad.put("extension not critical", shown(own, builder(own).addExtension(extension, false, ownProof)));
         bad.put(
