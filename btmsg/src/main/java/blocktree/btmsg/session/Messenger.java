@@ -5,8 +5,11 @@ import blocktree.crypto.PrincipalId;
 import blocktree.crypto.WriteCapabilityChain;
 import com.google.protobuf.ByteString;
 import java.io.IOException;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.UnknownHostException;
 import java.security.SecureRandom;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -157,7 +160,7 @@ public final class Messenger implements AutoCloseable {
 
     // For the classes of this package
 
-    /** Dials both connections of a session. */
+    /** Dials both connections of a session, at each address of a name until there is one. */
     CompletableFuture<Session> dial(PrincipalId principal, InetSocketAddress address) {
         CompletableFuture<Session> result = new CompletableFuture<>();
         if (!address.isUnresolved()) {
@@ -165,22 +168,38 @@ public final class Messenger implements AutoCloseable {
             return result;
         }
         try {
-            services.streamThreads()
-                    .execute(
-                            () -> { // looking a name up blocks
-                                InetSocketAddress resolved =
-                                        new InetSocketAddress(address.getHostString(), address.getPort());
-                                if (resolved.isUnresolved()) {
-                                    result.completeExceptionally(
-                                            new DialException("no address of " + address.getHostString()));
-                                } else {
-                                    dial(new Dial(principal, resolved, result));
-                                }
-                            });
+            services.streamThreads().execute(() -> lookUpAndDial(principal, address, result));
         } catch (RejectedExecutionException e) {
             result.completeExceptionally(new DialException("the node stops"));
         }
         return result;
+    }
+
+    /** Blocks. */
+    private void lookUpAndDial(PrincipalId principal, InetSocketAddress name, CompletableFuture<Session> result) {
+        try {
+            List<InetSocketAddress> found = Arrays.stream(InetAddress.getAllByName(name.getHostString()))
+                    .map(one -> new InetSocketAddress(one, name.getPort()))
+                    .toList();
+            dialInTurn(principal, found, result);
+        } catch (UnknownHostException e) {
+            result.completeExceptionally(new DialException("no address of " + name.getHostString()));
+        }
+    }
+
+    /** At least one address. */
+    void dialInTurn(PrincipalId principal, List<InetSocketAddress> addresses, CompletableFuture<Session> result) {
+        CompletableFuture<Session> first = new CompletableFuture<>();
+        first.whenComplete((session, failure) -> {
+            if (failure == null) {
+                result.complete(session);
+            } else if (addresses.size() == 1) {
+                result.completeExceptionally(failure);
+            } else {
+                dialInTurn(principal, addresses.subList(1, addresses.size()), result);
+            }
+        });
+        dial(new Dial(principal, addresses.get(0), first));
     }
 
     private void dial(Dial dial) {

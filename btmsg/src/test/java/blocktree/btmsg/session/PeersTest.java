@@ -15,6 +15,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -107,6 +108,25 @@ class PeersTest {
                     new InetSocketAddress("127.0.0.1", closedPort),
                     InetSocketAddress.createUnresolved("localhost", b.address.getPort())));
             peer.whenConnected().get(30, TimeUnit.SECONDS);
+        }
+    }
+
+    /** As those of one name are. */
+    @Test
+    void addressesOfOneTryAreDialledUntilOneAnswers() throws Exception {
+        int closedPort;
+        try (ServerSocket socket = new ServerSocket(0)) {
+            closedPort = socket.getLocalPort();
+        }
+        InetSocketAddress closed = new InetSocketAddress("127.0.0.1", closedPort);
+        try (TestNode a = new TestNode(tree, platform);
+                TestNode b = new TestNode(tree, platform)) {
+            CompletableFuture<Session> found = new CompletableFuture<>();
+            a.messenger.dialInTurn(b.id(), List.of(closed, b.address), found);
+            assertEquals(b.id(), found.get(30, TimeUnit.SECONDS).peer().principal());
+            CompletableFuture<Session> none = new CompletableFuture<>();
+            a.messenger.dialInTurn(b.id(), List.of(closed, closed), none);
+            assertThrows(ExecutionException.class, () -> none.get(30, TimeUnit.SECONDS));
         }
     }
 
