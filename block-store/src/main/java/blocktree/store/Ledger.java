@@ -149,8 +149,6 @@ final class Ledger implements CommitPort, AutoCloseable {
                     founding.nodeChain(),
                     authorityHash);
             SignedEnvelope signed = node.sign(SignatureKind.CHECKPOINT, checkpoint.encode());
-            LogEntry entry = LogEntry.of(position + 1, time, previous, LogKind.CHECKPOINT, signed.toBytes());
-            batch.put(rocks.family(Column.LOG), Keys.log(position + 1), entry.encoded());
             batch.put(rocks.family(Column.META), META_CHECKPOINT, signed.toBytes());
             batch.put(rocks.family(Column.META), META_FORMAT, FORMAT);
             batch.put(rocks.family(Column.META), META_TREE, founding.tree().toBytes());
@@ -159,7 +157,7 @@ final class Ledger implements CommitPort, AutoCloseable {
             rocks.syncWal();
             try (AnchorFile file = openAnchor(rocks.dir(), options, node)) {
                 if (file != null) {
-                    file.write(new Anchor(founding.tree(), 1, position, StateRoot.NONE, position + 1, entry.hash()));
+                    file.write(new Anchor(founding.tree(), 1, position, StateRoot.NONE, position, previous));
                 }
             }
         } catch (RocksDBException e) {
@@ -1067,11 +1065,9 @@ final class Ledger implements CommitPort, AutoCloseable {
                     authorityAfter);
             byte[] signed =
                     successor.sign(SignatureKind.CHECKPOINT, made.encode()).toBytes();
-            LogEntry entry = LogEntry.of(last.position() + 1, time, last.hash(), LogKind.CHECKPOINT, signed);
             batch.put(rocks.family(Column.META), META_CHECKPOINT, signed);
             batch.deleteRange(
                     rocks.family(Column.CHANGES), Keys.log(view.root.position()), Keys.log(last.position() + 1));
-            batch.put(rocks.family(Column.LOG), Keys.log(entry.position()), entry.encoded());
             putLocalAgain(batch, reseal);
 
             rocks.syncWal();
@@ -1083,7 +1079,7 @@ final class Ledger implements CommitPort, AutoCloseable {
             rocks.syncWal();
             for (int slot = 0; slot < 2; slot++) {
                 writeAnchor(
-                        new Anchor(tree, ++sequence, made.position(), made.stateRoot(), entry.position(), entry.hash()),
+                        new Anchor(tree, ++sequence, made.position(), made.stateRoot(), last.position(), last.hash()),
                         anchorKey);
             }
         } catch (RocksDBException e) {
@@ -1161,7 +1157,7 @@ final class Ledger implements CommitPort, AutoCloseable {
         return entry;
     }
 
-    /** Writes a batch that changes nothing in the log: garbage collection, local tables. */
+    /** Writes a batch that changes nothing in the log: a checkpoint, garbage collection, local tables. */
     void writeAside(WriteBatch batch) throws StoreException {
         checkWritable();
         try {
@@ -1218,9 +1214,7 @@ final class Ledger implements CommitPort, AutoCloseable {
                 batch.deleteRange(rocks.family(Column.CHANGES), Keys.log(base.position()), Keys.log(position + 1));
                 commitLock.lock();
                 try {
-                    LogEntry entry = LogEntry.of(headPosition + 1, nowMillis(), headHash, LogKind.CHECKPOINT, signed);
-                    batch.put(rocks.family(Column.LOG), Keys.log(entry.position()), entry.encoded());
-                    write(batch, entry);
+                    writeAside(batch);
                     view = new View(view.changes, Map.of(), new StateRoot(position, root.hash()));
                     checkpoint = made;
                     done = true;

@@ -11,6 +11,7 @@ enum LogKind {
     ROTATION,
     COMMIT,
     SNAPSHOT,
+    /** Only in logs of before: a checkpoint is no entry. */
     CHECKPOINT;
 
     int number() {

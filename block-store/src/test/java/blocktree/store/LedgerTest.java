@@ -17,6 +17,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -115,6 +116,41 @@ class LedgerTest {
             now[0] += 2_000;
             tree.reopen();
             assertArrayEquals(sector(1), read(tree.store.read(block.id()), 0));
+        }
+    }
+
+    /** Nodes of one tree make them at moments of their own, and have one log. */
+    @Test
+    void checkpointLeavesTheLogAsItIs() throws Exception {
+        try (TestTree tree = new TestTree(temp)) {
+            long position = tree.create("a", 1).position();
+            tree.store.ledger().checkpoint();
+            assertEquals(position, tree.store.ledger().checkpointPosition());
+            assertEquals(position, tree.store.headPosition());
+            tree.reopen();
+            assertEquals(position, tree.store.headPosition());
+            assertEquals(position + 1, tree.create("b", 1).position());
+        }
+    }
+
+    @Test
+    void logThatHoldsCheckpointsFromBeforeIsRead() throws Exception {
+        try (TestTree tree = new TestTree(temp)) {
+            OpenBlock first = tree.create("a", 1);
+            LogEntry old = tree.store
+                    .ledger()
+                    .appendAtCheckpoint(
+                            LogKind.CHECKPOINT,
+                            (root, position, timeMillis, batch) -> Objects.requireNonNull(
+                                    tree.store.ledger().rocks().get(Column.META, Ledger.META_CHECKPOINT)));
+            OpenBlock second = tree.create("b", 2);
+            assertEquals(old.position() + 1, second.position());
+            tree.reopen();
+            assertArrayEquals(sector(1), read(tree.store.read(first.id()), 0));
+            assertArrayEquals(sector(2), read(tree.store.read(second.id()), 0));
+            List<Finding> findings = new ArrayList<>();
+            tree.store.fsck(FsckOptions.defaults(), findings::add);
+            assertEquals(List.of(), findings);
         }
     }
 

@@ -375,11 +375,10 @@ class TamperTest {
         CHECKPOINT_MISSING(StoreException.Code.CORRUPT, d -> d.delete(Column.META, Ledger.META_CHECKPOINT)),
         AUTHORITY_FLIPPED(StoreException.Code.CORRUPT, d -> d.flip(Column.AUTHORITY, Keys.log(4), -10)),
         AUTHORITY_RECORD_MISSING(StoreException.Code.CORRUPT, d -> d.delete(Column.AUTHORITY, Keys.log(5))),
-        NEWEST_LOG_ENTRY_MISSING(StoreException.Code.LOST_WRITES, d -> {
-            byte[] last = d.rocks.last(Column.LOG);
-            assertNotNull(last);
-            d.delete(Column.LOG, Keys.log(LogEntry.parse(last).position()));
-        });
+        LOG_ENTRY_OF_THE_CHECKPOINT_MISSING(
+                StoreException.Code.CORRUPT, d -> d.delete(Column.LOG, Keys.log(newestPosition(d) - 1))),
+        NEWEST_LOG_ENTRY_MISSING(
+                StoreException.Code.LOST_WRITES, d -> d.delete(Column.LOG, Keys.log(newestPosition(d))));
 
         private final StoreException.Code code;
         private final Edit edit;
@@ -388,6 +387,12 @@ class TamperTest {
             this.code = code;
             this.edit = edit;
         }
+
+        private static long newestPosition(Disk disk) throws StoreException {
+            byte[] last = disk.rocks.last(Column.LOG);
+            assertNotNull(last);
+            return LogEntry.parse(last).position();
+        }
     }
 
     @ParameterizedTest
@@ -395,6 +400,7 @@ class TamperTest {
     void aStoreWhoseRootsWereTamperedWithDoesNotOpen(TreeAttack attack) throws Exception {
         try (TestTree tree = new TestTree(directory, TestTree.options().withRetention(KEEP))) {
             Scene scene = new Scene(tree);
+            tree.store.createSnapshot(TestTree.bytes("an entry behind the newest checkpoint"));
             tree.store.close();
             edit(tree, scene, attack.edit);
             refusesToOpen(tree, attack.code);
