@@ -72,6 +72,7 @@ public final class BlockStore implements AutoCloseable {
     private final OpenGenerations openGenerations = new OpenGenerations();
     private final Slabs slabs = new Slabs();
     private final Upkeep upkeep;
+    private volatile @Nullable CommitPort orderer;
     private final AtomicLong commits = new AtomicLong();
     private final AtomicLong corruptions = new AtomicLong();
 
@@ -559,7 +560,11 @@ public final class BlockStore implements AutoCloseable {
     }
 
     private CommitPort.Placed append(Commit.Sealed sealed) throws StoreException {
+        CommitPort cluster = orderer;
         try {
+            if (cluster != null) {
+                return cluster.commit(sealed.commit(), true);
+            }
             try {
                 return ledger.append(sealed.commit(), sealed.body(), sealed.garbage(), false);
             } catch (StoreException e) {
@@ -697,6 +702,16 @@ public final class BlockStore implements AutoCloseable {
                     rocks.totalBytes(),
                     rocks.liveBytes());
         }
+    }
+
+    /** This store's log as a cluster orders it; from the first that is applied through it on, the store takes nothing else. */
+    public ReplicatedLog replicatedLog() {
+        return new ReplicatedLog(this, slabs);
+    }
+
+    /** Has all commits of this store go through {@code port} from now on, which a cluster is behind; its order is applied to the {@link #replicatedLog}. */
+    public void orderBy(CommitPort port) {
+        orderer = port;
     }
 
     /** The port that takes commits sealed elsewhere. */

@@ -103,6 +103,7 @@ final class Ledger implements CommitPort, AutoCloseable {
     private Hash headHash = LogEntry.START;
     private long headTimeMillis;
     private Hash authorityHash = LogEntry.START;
+    private volatile @Nullable Order applied;
 
     // Guarded by anchorMonitor.
     private final Object anchorMonitor = new Object();
@@ -218,6 +219,7 @@ final class Ledger implements CommitPort, AutoCloseable {
             if (opened != null && !options.readOnly() && (keeper || options.acceptLoss())) {
                 cutAtGap(checkpointBytes, opened.read());
             }
+            applied = OrderMarks.newest(rocks);
             List<LogEntry> records = replay(rocks, authority);
             checkpoint = verifyCheckpoint(checkpointBytes, records);
             view = new View(new ConcurrentHashMap<>(), Map.of(), checkpoint.root());
@@ -307,6 +309,7 @@ final class Ledger implements CommitPort, AutoCloseable {
             for (byte[] row : snapshots) {
                 batch.delete(rocks.family(Column.META), row);
             }
+            OrderMarks.cut(rocks, batch, last[0]);
             rocks.write(batch);
         } catch (RocksDBException e) {
             throw rocks.failure("cut the log", e);
@@ -729,6 +732,14 @@ final class Ledger implements CommitPort, AutoCloseable {
 
     @Override
     public Placed commit(SealedCommit commit, boolean sync) throws StoreException {
+        Checked checked = check(commit);
+        return append(commit, checked.body, checked.garbage, sync);
+    }
+
+    /** What is left of a commit to check is what may change until it has its place; {@code garbage} as for {@link #append}. */
+    private record Checked(CommitBody body, List<Garbage.@Nullable Builder> garbage) {}
+
+    private Checked check(SealedCommit commit) throws StoreException {
         List<Garbage.@Nullable Builder> garbage = new ArrayList<>();
         CommitBody body = verifier.verifyEnvelope(
                 commit.envelope(),
@@ -744,7 +755,7 @@ final class Ledger implements CommitPort, AutoCloseable {
             verifier.verifyPayload(block, predecessor == null ? null : predecessor.header(), items);
             garbage.add(items);
         }
-        return append(commit, body, garbage, sync);
+        return new Checked(body, garbage);
     }
 
     /** The newest header of the block, which the new one must follow; null when it creates the block. */
@@ -777,7 +788,26 @@ final class Ledger implements CommitPort, AutoCloseable {
     Placed append(SealedCommit commit, CommitBody body, List<Garbage.@Nullable Builder> garbage, boolean sync)
             throws StoreException {
         checkWritable();
+        checkUnordered();
         checkSpace(commit);
+        Written written = put(commit, body, garbage, null);
+        if (sync) {
+            walSync.await(written.ticket);
+        }
+        return written.placed();
+    }
+
+    /** An entry that the database has, and what to wait for until it is on the device. */
+    private record Written(LogEntry entry, long ticket) {
+        Placed placed() {
+            return new Placed(entry.position(), entry.timeMillis());
+        }
+    }
+
+    /** {@code order} is null where this node gives the commit its place. */
+    private Written put(
+            SealedCommit commit, CommitBody body, List<Garbage.@Nullable Builder> garbage, @Nullable Order order)
+            throws StoreException {
         List<SealedBlock> large = new ArrayList<>();
         List<SealedBlock> small = new ArrayList<>();
         for (SealedBlock block : commit.blocks()) {
@@ -785,8 +815,6 @@ final class Ledger implements CommitPort, AutoCloseable {
         }
         long batchBytes = small.stream().mapToLong(SealedBlock::sizeBytes).sum();
         List<SectorFiles.SectorFile> files = new ArrayList<>();
-        LogEntry entry;
-        long ticket;
         try (WriteBatch batch =
                 new WriteBatch((int) Math.min(Integer.MAX_VALUE, batchBytes + (batchBytes >> 6) + 4096))) {
             for (SealedBlock block : large) {
@@ -803,22 +831,21 @@ final class Ledger implements CommitPort, AutoCloseable {
             try {
                 checkWritable();
                 long position = headPosition + 1;
-                long time = nowMillis();
+                long time = timeOf(order);
                 List<StateEntry> changes = putHeaders(batch, commit, body, garbage, position, time);
-                entry = LogEntry.of(position, time, headHash, LogKind.COMMIT, commit.envelope());
+                LogEntry entry = LogEntry.of(position, time, headHash, LogKind.COMMIT, commit.envelope());
                 batch.put(rocks.family(Column.LOG), Keys.log(position), entry.encoded());
                 batch.put(rocks.family(Column.CHANGES), Keys.log(position), Changes.encode(changes));
-                if (large.isEmpty()) {
-                    ticket = write(batch, entry);
-                } else {
-                    ticket = ingestAndWrite(large, files, batch, entry);
-                }
+                putMark(batch, position, order);
+                long ticket = large.isEmpty() ? write(batch, entry) : ingestAndWrite(large, files, batch, entry);
+                applied = order == null ? applied : order;
                 keepVerified(position, new VerifiedCommit(body, time));
                 View now = view;
                 changes.forEach(change -> now.changes.put(change.id(), change));
                 if (now.changes.size() >= options.checkpointChanges()) {
                     wakeCheckpoints();
                 }
+                return new Written(entry, ticket);
             } finally {
                 commitLock.unlock();
             }
@@ -829,10 +856,81 @@ final class Ledger implements CommitPort, AutoCloseable {
                 sectorFiles.discard(files);
             }
         }
-        if (sync) {
-            walSync.await(ticket);
+    }
+
+    private long timeOf(@Nullable Order order) {
+        return order == null ? nowMillis() : Math.max(headTimeMillis, order.timeMillis());
+    }
+
+    private void putMark(WriteBatch batch, long position, @Nullable Order order) throws RocksDBException {
+        if (order != null) {
+            OrderMarks.put(rocks, batch, position, order);
         }
-        return new Placed(entry.position(), entry.timeMillis());
+    }
+
+    // ---- what a cluster has put in order ----
+
+    /** As {@link ReplicatedLog#applied}. */
+    @Nullable
+    Order applied() {
+        return applied;
+    }
+
+    /** As {@link ReplicatedLog#apply(Order, SealedCommit)}. */
+    Placed apply(Order order, SealedCommit commit) throws StoreException {
+        checkWritable();
+        try {
+            Checked checked = check(commit);
+            return put(commit, checked.body, checked.garbage, order).placed();
+        } catch (StoreException e) {
+            throw refused(order, e);
+        }
+    }
+
+    /** As {@link ReplicatedLog#applyAuthority}. */
+    long applyAuthority(Order order, LogKind kind, byte[] record) throws StoreException {
+        checkWritable();
+        try {
+            return putAuthority(kind, record, order).entry.position();
+        } catch (StoreException e) {
+            throw refused(order, e);
+        }
+    }
+
+    /** {@code e}; when it is a refusal, which is a result like others, its place in the order is kept. */
+    StoreException refused(Order order, StoreException e) throws StoreException {
+        if (e.isRefusal()) {
+            pass(order);
+        }
+        return e;
+    }
+
+    /** As {@link ReplicatedLog#pass}. */
+    void pass(Order order) throws StoreException {
+        checkWritable();
+        commitLock.lock();
+        try (WriteBatch batch = new WriteBatch()) {
+            OrderMarks.put(rocks, batch, headPosition, order);
+            rocks.write(batch);
+            walSync.ticket();
+            applied = order;
+        } catch (RocksDBException e) {
+            throw rocks.failure("keep the place in the cluster's order", e);
+        } catch (StoreException e) {
+            stopIfBroken(e);
+            throw e;
+        } finally {
+            commitLock.unlock();
+        }
+    }
+
+    /** A log that a cluster orders takes nothing of its own: it would be another log than that of the others. */
+    private void checkUnordered() throws StoreException {
+        if (applied != null) {
+            throw new StoreException(
+                    StoreException.Code.READ_ONLY,
+                    "the log of this store is ordered by its cluster, and takes this only through it");
+        }
     }
 
     private SectorFiles files() {
@@ -949,17 +1047,25 @@ final class Ledger implements CommitPort, AutoCloseable {
     /** Verifies an authority record and appends it to the log. On the device when it returns. */
     long appendAuthority(LogKind kind, byte[] record) throws StoreException {
         checkWritable();
-        LogEntry entry;
-        long ticket;
+        checkUnordered();
+        Written written = putAuthority(kind, record, null);
+        walSync.await(written.ticket);
+        return written.entry.position();
+    }
+
+    private Written putAuthority(LogKind kind, byte[] record, @Nullable Order order) throws StoreException {
         commitLock.lock();
         try (WriteBatch batch = new WriteBatch()) {
-            entry = LogEntry.of(headPosition + 1, nowMillis(), headHash, kind, record);
+            LogEntry entry = LogEntry.of(headPosition + 1, timeOf(order), headHash, kind, record);
             authority.verify(RecordKind.of(kind.number()), record, entry.position(), entry.timeMillis());
             batch.put(rocks.family(Column.LOG), Keys.log(entry.position()), entry.encoded());
             batch.put(rocks.family(Column.AUTHORITY), Keys.log(entry.position()), entry.encoded());
-            ticket = write(batch, entry);
+            putMark(batch, entry.position(), order);
+            long ticket = write(batch, entry);
+            applied = order == null ? applied : order;
             authority.apply(kind.number(), record, entry.position(), entry.timeMillis());
             authorityHash = nextAuthorityHash(authorityHash, entry);
+            return new Written(entry, ticket);
         } catch (RocksDBException e) {
             throw rocks.failure("append " + kind, e);
         } catch (CryptoException e) {
@@ -967,8 +1073,6 @@ final class Ledger implements CommitPort, AutoCloseable {
         } finally {
             commitLock.unlock();
         }
-        walSync.await(ticket);
-        return entry.position();
     }
 
     /**
@@ -978,6 +1082,7 @@ final class Ledger implements CommitPort, AutoCloseable {
      */
     KeyChange appendAll(KeyChangeMaker maker) throws StoreException {
         checkWritable();
+        checkUnordered();
         long ticket;
         KeyChange change;
         commitLock.lock();
@@ -1038,6 +1143,7 @@ final class Ledger implements CommitPort, AutoCloseable {
      */
     void handOver(Identity successor, KeyChangeMaker maker, RowChange reseal) throws StoreException {
         checkWritable();
+        checkUnordered();
         checkpointLock.lock();
         commitLock.lock();
         try (WriteBatch batch = new WriteBatch();
@@ -1136,6 +1242,7 @@ final class Ledger implements CommitPort, AutoCloseable {
      */
     LogEntry appendAtCheckpoint(LogKind kind, EntryMaker maker) throws StoreException {
         checkWritable();
+        checkUnordered();
         LogEntry entry;
         long ticket;
         checkpointLock.lock();
@@ -1212,6 +1319,7 @@ final class Ledger implements CommitPort, AutoCloseable {
                         node.sign(SignatureKind.CHECKPOINT, made.encode()).toBytes();
                 batch.put(rocks.family(Column.META), META_CHECKPOINT, signed);
                 batch.deleteRange(rocks.family(Column.CHANGES), Keys.log(base.position()), Keys.log(position + 1));
+                OrderMarks.forget(rocks, batch, position);
                 commitLock.lock();
                 try {
                     writeAside(batch);

@@ -57,6 +57,11 @@ public final class StoreException extends Exception {
         return code == Code.CORRUPT || code == Code.IO;
     }
 
+    /** The tree does not take what was brought: whoever else holds the same log refuses it as well. */
+    public boolean isRefusal() {
+        return code == Code.CONFLICT || code == Code.DENIED || code == Code.INVALID;
+    }
+
     static StoreException corrupt(String message) {
         return new StoreException(Code.CORRUPT, message);
     }

@@ -1,0 +1,81 @@
+package blocktree.store;
+
+import blocktree.crypto.Hash;
+import blocktree.crypto.RecordKind;
+import java.io.IOException;
+import java.nio.channels.ReadableByteChannel;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The log of a store that a cluster orders: what all nodes of it have put in one order is applied here, by one caller, in that order.
+ * Nothing in it depends on this node: all come to the same log, its refusals included. What is applied is on the device only after {@link #sync}: what
+ * a crash takes is for the caller to apply again, from {@link #applied} on.
+ */
+public final class ReplicatedLog {
+
+    private final BlockStore store;
+    private final Slabs slabs;
+
+    ReplicatedLog(BlockStore store, Slabs slabs) {
+        this.store = store;
+        this.slabs = slabs;
+    }
+
+    /** The newest that was applied, with time 0; null before anything was. */
+    public @Nullable Order applied() throws StoreException {
+        try (Gate.Pass pass = store.gate().enter()) {
+            return store.ledger().applied();
+        }
+    }
+
+    /**
+     * Verifies and applies a commit.
+     *
+     * @throws StoreException what {@link StoreException#isRefusal} is true of: the tree does not take it, here and on all nodes; that counts as applied. Anything else: it was
+     *     not applied, and this node cannot go on before it is
+     */
+    public CommitPort.Placed apply(Order order, SealedCommit commit) throws StoreException {
+        try (Gate.Pass pass = store.gate().enter()) {
+            return store.ledger().apply(order, commit);
+        }
+    }
+
+    /**
+     * As {@link #apply(Order, SealedCommit)}, of the {@link Parcel} that {@code hash} names, read to its end. CORRUPT when it is not what
+     * {@code parcel} gives: others may have it.
+     */
+    public CommitPort.Placed apply(Order order, Hash hash, ReadableByteChannel parcel)
+            throws StoreException, IOException {
+        Slabs.Lease memory = slabs.lease();
+        try (Gate.Pass pass = store.gate().enter()) {
+            SealedCommit commit;
+            try {
+                commit = Parcel.read(parcel, hash, memory);
+            } catch (StoreException e) {
+                throw store.ledger().refused(order, e);
+            }
+            return store.ledger().apply(order, commit);
+        } finally {
+            memory.close();
+        }
+    }
+
+    /** As {@link #apply(Order, SealedCommit)}, of an authority record; its position in the log. */
+    public long applyAuthority(Order order, RecordKind kind, byte[] record) throws StoreException {
+        try (Gate.Pass pass = store.gate().enter()) {
+            return store.ledger().applyAuthority(order, LogKind.of(kind.number()), record);
+        }
+    }
+
+    /** Nothing for the log was at this place of the order. */
+    public void pass(Order order) throws StoreException {
+        try (Gate.Pass pass = store.gate().enter()) {
+            store.ledger().pass(order);
+        }
+    }
+
+    /** Everything applied before the call is on the device when it returns. */
+    public void sync() throws StoreException {
+        store.sync();
+    }
+}
