@@ -14,6 +14,7 @@ import org.jspecify.annotations.Nullable;
  * @param applied index up to which its machine has them
  * @param voters who votes, this node included if it does
  * @param lag on the leader, for each other voter, by how many entries it is behind; empty on others
+ * @param stopped why this voter takes no part any more; null while it does
  */
 public record AgreementStatus(
         @Nullable PrincipalId leader,
@@ -21,7 +22,8 @@ public record AgreementStatus(
         long committed,
         long applied,
         Set<PrincipalId> voters,
-        Map<PrincipalId, Long> lag) {
+        Map<PrincipalId, Long> lag,
+        @Nullable String stopped) {
 
     public AgreementStatus {
         voters = Set.copyOf(voters);
