@@ -1,0 +1,513 @@
+package blocktree.cluster;
+
+import blocktree.cluster.ClusterProto.AuthorityRecord;
+import blocktree.cluster.ClusterProto.Entry;
+import blocktree.cluster.ClusterProto.ParcelName;
+import blocktree.crypto.CryptoException;
+import blocktree.crypto.Hash;
+import blocktree.crypto.PrincipalId;
+import blocktree.crypto.RecordKind;
+import blocktree.store.BlockStore;
+import blocktree.store.CommitPort;
+import blocktree.store.Order;
+import blocktree.store.Parcel;
+import blocktree.store.ReplicatedLog;
+import blocktree.store.SealedCommit;
+import blocktree.store.StoreException;
+import com.google.protobuf.ByteString;
+import com.google.protobuf.InvalidProtocolBufferException;
+import java.io.IOException;
+import java.nio.channels.Channels;
+import java.nio.channels.ReadableByteChannel;
+import java.time.Clock;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A store whose log the voters order together: what this node writes goes to the {@link Agreement}, and what comes from it, own or not,
+ * is applied to the store. A commit returns once it is applied here, which is after a majority has it on its devices. Thread-safe.
+ */
+final class ReplicatedTree implements Machine, CommitPort {
+
+    private static final Logger log = LoggerFactory.getLogger(ReplicatedTree.class);
+
+    /** A parcel up to this size travels in its entry: one round trip. */
+    static final int INLINE_SIZE_BYTES_MAX = 64 << 10;
+
+    private static final int VERSION = 1;
+
+    /** A leader whose clock is ahead by more cannot get an entry acknowledged. */
+    private static final long AHEAD_MILLIS_MAX = 60_000;
+
+    private static final long PAUSE_MILLIS = 200;
+    private static final long RETRY_MILLIS = 1_000;
+    private static final long PUSH_SECONDS_MAX = 60;
+
+    /** One who waits for the result of what was proposed. Whoever takes it off the list answers it. */
+    private record Waiting(@Nullable SealedCommit commit, CompletableFuture<Placed> placed) {}
+
+    private final BlockStore store;
+    private final ReplicatedLog replica;
+    private final Parcels parcels;
+    private final ParcelExchange exchange;
+    private final PrincipalId self;
+    private final Clock clock;
+    private final ExecutorService threads;
+    private final ScheduledExecutorService timer = Executors.newSingleThreadScheduledExecutor(task -> {
+        Thread thread = new Thread(task, "cluster-timer");
+        thread.setDaemon(true);
+        return thread;
+    });
+
+    private final Map<Hash, Waiting> waiting = new ConcurrentHashMap<>();
+    private final long startMillis;
+    private volatile @Nullable Agreement agreement;
+    private volatile boolean closed;
+
+    /** Whatever was in the order when this process started is applied. */
+    private volatile boolean caughtUp;
+
+    ReplicatedTree(
+            BlockStore store,
+            Parcels parcels,
+            ParcelExchange exchange,
+            PrincipalId self,
+            Clock clock,
+            ExecutorService threads) {
+        this.store = store;
+        this.replica = store.replicatedLog();
+        this.parcels = parcels;
+        this.exchange = exchange;
+        this.self = self;
+        this.clock = clock;
+        this.threads = threads;
+        this.startMillis = clock.millis();
+    }
+
+    /** From now on the store's commits go to {@code agreed}. */
+    void begin(Agreement agreed) {
+        agreement = agreed;
+        store.orderBy(this);
+    }
+
+    // ---- what this node writes ----
+
+    /**
+     * Waits as long as it takes: whether a commit that was proposed will be applied cannot be told before it is, and no other may be
+     * built on a guess. CLOSED when the node stops first.
+     */
+    @Override
+    public Placed commit(SealedCommit commit, boolean sync) throws StoreException {
+        long sizeBytes = Parcel.sizeBytes(commit);
+        if (sizeBytes > Parcel.SIZE_MAX) {
+            throw new StoreException(
+                    StoreException.Code.INVALID, "a commit of " + sizeBytes + " bytes, more than " + Parcel.SIZE_MAX);
+        }
+        try {
+            Entry.Builder entry = Entry.newBuilder().setVersion(VERSION);
+            Hash hash;
+            if (sizeBytes <= INLINE_SIZE_BYTES_MAX) {
+                ByteString.Output bytes = ByteString.newOutput((int) sizeBytes);
+                hash = Parcel.write(commit, Channels.newChannel(bytes));
+                entry.setParcel(bytes.toByteString());
+            } else {
+                hash = parcels.keep(commit);
+                push(hash, sizeBytes);
+                entry.setParcelName(ParcelExchange.name(hash, sizeBytes));
+            }
+            return await(hash, new Waiting(commit, new CompletableFuture<>()), entry.build());
+        } catch (IOException e) {
+            throw new StoreException(
+                    StoreException.Code.IO, "cannot keep a commit for the cluster: " + e.getMessage(), e);
+        }
+    }
+
+    /** Puts an authority record in the log of all nodes; its place. Refusals are those of {@link BlockStore#appendAuthority}. */
+    Placed append(RecordKind kind, byte[] record) throws StoreException {
+        Entry entry = Entry.newBuilder()
+                .setVersion(VERSION)
+                .setAuthority(
+                        AuthorityRecord.newBuilder().setKind(kind.number()).setRecord(ByteString.copyFrom(record)))
+                .build();
+        return await(nameOf(entry.getAuthority()), new Waiting(null, new CompletableFuture<>()), entry);
+    }
+
+    private static Hash nameOf(AuthorityRecord record) {
+        return Hash.of(Parcel.digest().digest(record.toByteArray()));
+    }
+
+    /** Until a majority has it, or those who are left fail: voters who miss it ask for it. */
+    private void push(Hash hash, long sizeBytes) {
+        List<PrincipalId> others =
+                agreed().status().voters().stream().filter(v -> !v.equals(self)).toList();
+        List<CompletableFuture<Void>> pushed = exchange.push(hash, sizeBytes, others);
+        int needed = (others.size() + 1) / 2;
+        CompletableFuture<Void> enough = new CompletableFuture<>();
+        int[] counts = new int[2];
+        for (CompletableFuture<Void> one : pushed) {
+            one.whenComplete((done, failure) -> {
+                synchronized (counts) {
+                    counts[failure == null ? 0 : 1]++;
+                    if (counts[0] >= needed || counts[0] + counts[1] == others.size()) {
+                        enough.complete(null);
+                    }
+                }
+            });
+        }
+        if (needed > 0) {
+            try {
+                enough.get(PUSH_SECONDS_MAX, TimeUnit.SECONDS);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            } catch (ExecutionException | TimeoutException e) {
+                // Voters ask for it when its entry reaches them.
+            }
+        }
+    }
+
+    private Agreement agreed() {
+        Agreement current = agreement;
+        if (current == null) {
+            throw new IllegalStateException("no agreement yet");
+        }
+        return current;
+    }
+
+    /** Proposes until the entry is applied here: proposed twice it is refused the second time, when the first has been answered. */
+    private Placed await(Hash hash, Waiting one, Entry entry) throws StoreException {
+        if (waiting.putIfAbsent(hash, one) != null) {
+            throw new StoreException(StoreException.Code.CONFLICT, "the same is under way already");
+        }
+        boolean interrupted = false;
+        boolean told = false;
+        try {
+            while (true) {
+                AgreementException failure = null;
+                try {
+                    failure = proposed(one, agreed().propose(entry.toByteString()));
+                    if (failure == null) {
+                        return one.placed.get();
+                    }
+                    if (closed || isFinal(failure)) {
+                        return withdrawn(hash, one, failure);
+                    }
+                    if (!told) {
+                        told = true;
+                        log.atWarn().addKeyValue("reason", failure.getMessage()).log("commit_waits_for_voters");
+                    }
+                    TimeUnit.MILLISECONDS.sleep(PAUSE_MILLIS);
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                } catch (ExecutionException e) {
+                    if (e.getCause() instanceof StoreException refusal) {
+                        throw refusal;
+                    }
+                    throw new IllegalStateException("a commit came to no result", e.getCause());
+                }
+            }
+        } finally {
+            if (interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        }
+    }
+
+    private static boolean isFinal(AgreementException failure) {
+        return failure.code() == AgreementException.Code.REFUSED || failure.code() == AgreementException.Code.STOPPED;
+    }
+
+    /** Null once the entry is applied here, else why it cannot be told whether it will be. */
+    private static @Nullable AgreementException proposed(Waiting one, CompletableFuture<Void> proposal)
+            throws InterruptedException {
+        CompletableFuture<Void> failed = new CompletableFuture<>();
+        proposal.whenComplete((done, failure) -> {
+            if (failure != null) {
+                failed.completeExceptionally(failure);
+            }
+        });
+        try {
+            CompletableFuture.anyOf(one.placed, failed).get();
+        } catch (ExecutionException e) {
+            if (!one.placed.isDone()) {
+                return e.getCause() instanceof AgreementException failure
+                        ? failure
+                        : new AgreementException(
+                                AgreementException.Code.UNKNOWN, String.valueOf(e.getCause()), e.getCause());
+            }
+        }
+        return null;
+    }
+
+    /** Nobody waits any more, unless it is being applied just now. */
+    private Placed withdrawn(Hash hash, Waiting one, AgreementException failure)
+            throws StoreException, InterruptedException, ExecutionException {
+        if (!waiting.remove(hash, one)) {
+            return one.placed.get();
+        }
+        throw failure.code() == AgreementException.Code.REFUSED
+                ? new StoreException(StoreException.Code.INVALID, String.valueOf(failure.getMessage()), failure)
+                : new StoreException(
+                        StoreException.Code.CLOSED,
+                        "the node stops taking part in the cluster; whether this was written shows after its next start",
+                        failure);
+    }
+
+    // ---- what all voters have put in order ----
+
+    @Override
+    public Mark applied() {
+        try {
+            Order order = replica.applied();
+            return order == null ? Mark.NONE : new Mark(order.term(), order.index());
+        } catch (StoreException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    @Override
+    public ByteString admit(ByteString proposed) throws AgreementException {
+        Entry entry = parse(proposed);
+        if (entry == null || entry.getVersion() != VERSION) {
+            throw new AgreementException(
+                    AgreementException.Code.REFUSED, "what was proposed is no entry of version " + VERSION);
+        }
+        return entry.toBuilder().setTimeMillis(clock.millis()).build().toByteString();
+    }
+
+    @Override
+    public CompletableFuture<Void> prepare(ByteString bytes) {
+        Entry entry = parse(bytes);
+        if (entry == null) {
+            return CompletableFuture.completedFuture(null);
+        }
+        CompletableFuture<Void> there =
+                entry.hasParcelName() ? there(entry.getParcelName()) : CompletableFuture.completedFuture(null);
+        long aheadMillis = entry.getTimeMillis() - clock.millis() - AHEAD_MILLIS_MAX;
+        if (aheadMillis <= 0) {
+            return there;
+        }
+        log.atWarn().addKeyValue("ahead_millis", aheadMillis + AHEAD_MILLIS_MAX).log("leader_clock_ahead");
+        CompletableFuture<Void> then = new CompletableFuture<>();
+        timer.schedule(() -> then.complete(null), aheadMillis, TimeUnit.MILLISECONDS);
+        return there.thenCombine(then, (a, b) -> null);
+    }
+
+    /** Completes once the parcel is here; asks for it until it is. */
+    private CompletableFuture<Void> there(ParcelName name) {
+        Hash hash = ParcelExchange.hashOf(name);
+        if (hash == null) {
+            return CompletableFuture.completedFuture(null); // refused when it is applied
+        }
+        CompletableFuture<Void> there = parcels.named(hash);
+        if (!there.isDone()) {
+            threads.execute(() -> fetch(hash, name.getSizeBytes(), there));
+        }
+        return there;
+    }
+
+    private void fetch(Hash hash, long sizeBytes, CompletableFuture<Void> there) {
+        for (int round = 0; !closed && !there.isDone(); round++) {
+            String reason = "no other voter";
+            AgreementStatus status = agreed().status();
+            for (PrincipalId voter : status.voters()) {
+                if (voter.equals(self) || there.isDone()) {
+                    continue;
+                }
+                try {
+                    exchange.fetch(hash, sizeBytes, voter);
+                    return;
+                } catch (IOException e) {
+                    reason = String.valueOf(e.getMessage());
+                } catch (InterruptedException e) {
+                    return;
+                }
+            }
+            if (round == 10) {
+                log.atWarn()
+                        .addKeyValue("parcel", hash)
+                        .addKeyValue("reason", reason)
+                        .log("parcel_missing");
+            }
+            try {
+                TimeUnit.MILLISECONDS.sleep(Math.min(RETRY_MILLIS << Math.min(round, 4), 10_000));
+            } catch (InterruptedException e) {
+                return;
+            }
+        }
+    }
+
+    @Override
+    public void apply(Mark mark, ByteString bytes) throws StoreException, IOException, InterruptedException {
+        if (mark.index() <= applied().index()) {
+            return;
+        }
+        Entry entry = parse(bytes);
+        Order order = new Order(mark.term(), mark.index(), entry == null ? 0 : entry.getTimeMillis());
+        if (entry == null) {
+            replica.pass(order);
+            return;
+        }
+        if (entry.getVersion() != VERSION) {
+            throw new IOException(
+                    "an entry of version " + entry.getVersion() + ", this node knows " + VERSION + ": upgrade it");
+        }
+        if (entry.getTimeMillis() > startMillis + 2 * AHEAD_MILLIS_MAX) {
+            caughtUp = true;
+        }
+        switch (entry.getWhatCase()) {
+            case PARCEL -> {
+                byte[] parcel = entry.getParcel().toByteArray();
+                applyParcel(order, Hash.of(Parcel.digest().digest(parcel)), entry);
+            }
+            case PARCEL_NAME -> {
+                Hash hash = ParcelExchange.hashOf(entry.getParcelName());
+                if (hash == null) {
+                    replica.pass(order);
+                } else {
+                    applyParcel(order, hash, entry);
+                    parcels.applied(hash);
+                }
+            }
+            case AUTHORITY -> applyAuthority(order, entry.getAuthority());
+            case WHAT_NOT_SET -> replica.pass(order);
+        }
+    }
+
+    private void applyParcel(Order order, Hash hash, Entry entry)
+            throws StoreException, IOException, InterruptedException {
+        Waiting own = waiting.remove(hash);
+        SealedCommit commit = own == null ? null : own.commit;
+        CompletableFuture<Placed> result = own == null ? new CompletableFuture<>() : own.placed;
+        boolean again = false;
+        while (!result.isDone()) {
+            try {
+                if (commit != null) {
+                    result.complete(replica.apply(order, commit));
+                    return;
+                }
+                try (ReadableByteChannel bytes = open(hash, entry)) {
+                    result.complete(replica.apply(order, hash, bytes));
+                }
+            } catch (StoreException e) {
+                if (e.isRefusal()) {
+                    log.atDebug()
+                            .addKeyValue("index", order.index())
+                            .addKeyValue("reason", e.getMessage())
+                            .log("commit_refused");
+                    result.completeExceptionally(e);
+                } else if (e.code() == StoreException.Code.NO_SPACE) {
+                    awaitSpace(e);
+                } else if (e.code() == StoreException.Code.CORRUPT
+                        && commit == null
+                        && !again
+                        && entry.hasParcelName()) {
+                    again = true;
+                    parcels.drop(hash);
+                } else {
+                    result.completeExceptionally(e);
+                    throw e;
+                }
+            }
+        }
+    }
+
+    /** What was acknowledged is here, unless it was damaged since: then it is asked for once more. */
+    private ReadableByteChannel open(Hash hash, Entry entry) throws IOException, InterruptedException {
+        if (entry.hasParcel()) {
+            return Channels.newChannel(entry.getParcel().newInput());
+        }
+        while (!closed) {
+            ReadableByteChannel bytes = parcels.open(hash);
+            if (bytes != null) {
+                return bytes;
+            }
+            try {
+                there(entry.getParcelName()).get(RETRY_MILLIS, TimeUnit.MILLISECONDS);
+            } catch (ExecutionException | TimeoutException e) {
+                // looked for again
+            }
+        }
+        throw new IOException("the node stops");
+    }
+
+    /** What a majority holds must be applied: this voter waits until there is room. */
+    private void awaitSpace(StoreException e) throws InterruptedException, StoreException {
+        if (closed) {
+            throw e;
+        }
+        log.atError().addKeyValue("reason", e.getMessage()).log("apply_waits_for_space");
+        TimeUnit.MILLISECONDS.sleep(RETRY_MILLIS);
+    }
+
+    private void applyAuthority(Order order, AuthorityRecord record) throws StoreException {
+        Waiting own = waiting.remove(nameOf(record));
+        CompletableFuture<Placed> result = own == null ? new CompletableFuture<>() : own.placed;
+        try {
+            long position = replica.applyAuthority(
+                    order, RecordKind.of(record.getKind()), record.getRecord().toByteArray());
+            result.complete(new Placed(position, order.timeMillis()));
+        } catch (CryptoException e) {
+            replica.pass(order);
+            result.completeExceptionally(
+                    new StoreException(StoreException.Code.INVALID, String.valueOf(e.getMessage()), e));
+        } catch (StoreException e) {
+            result.completeExceptionally(e);
+            if (!e.isRefusal()) {
+                throw e;
+            }
+        }
+    }
+
+    @Override
+    public Mark sync() throws StoreException, IOException {
+        Mark mark = applied();
+        int count = parcels.appliedCount();
+        boolean all = caughtUp;
+        replica.sync();
+        parcels.synced(count, all);
+        return mark;
+    }
+
+    @Override
+    public CompletableFuture<Mark> catchUp(PrincipalId leader) {
+        return CompletableFuture.failedFuture(new IOException("not yet"));
+    }
+
+    /** Null for what the engine has put in order for itself, and for what is no entry at all: no voter does anything with it. */
+    private static @Nullable Entry parse(ByteString bytes) {
+        if (bytes.isEmpty()) {
+            return null;
+        }
+        try {
+            return Entry.parseFrom(bytes);
+        } catch (InvalidProtocolBufferException e) {
+            return null;
+        }
+    }
+
+    /** Who waits for a result gets none: call it once the agreement has stopped. */
+    void close() {
+        closed = true;
+        timer.shutdownNow();
+        for (Map.Entry<Hash, Waiting> one : waiting.entrySet()) {
+            if (waiting.remove(one.getKey(), one.getValue())) {
+                one.getValue()
+                        .placed
+                        .completeExceptionally(new StoreException(
+                                StoreException.Code.CLOSED,
+                                "the node stops; whether this was written shows after its next start"));
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+package blocktree.cluster;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
+
+import blocktree.cluster.TreeCluster.Node;
+import blocktree.crypto.BlockId;
+import blocktree.crypto.Identity;
+import blocktree.crypto.RecordKind;
+import blocktree.crypto.Rights;
+import blocktree.crypto.WriteCapability;
+import blocktree.crypto.WriteCapabilityChain;
+import blocktree.store.BlockStore;
+import blocktree.store.Commit;
+import blocktree.store.FsckOptions;
+import blocktree.store.NewBlock;
+import blocktree.store.OpenBlock;
+import blocktree.store.StoreException;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+@Timeout(120)
+class ClusterNodeTest {
+
+    private static final int SECTOR_LOG2 = 12;
+    private static final int SECTOR_SIZE = 1 << SECTOR_LOG2;
+
+    @TempDir
+    Path directory;
+
+    private static byte[] sector(int fill) {
+        byte[] bytes = new byte[SECTOR_SIZE];
+        new Random(fill).nextBytes(bytes);
+        return bytes;
+    }
+
+    private static BlockId create(BlockStore store, int sectors, int fill) throws StoreException {
+        try (Commit commit = store.newCommit()) {
+            NewBlock block = store.newBlock(store.rootDomain());
+            var edit = commit.create(block, SECTOR_LOG2).attributes(("made with " + fill).getBytes(UTF_8));
+            for (int i = 0; i < sectors; i++) {
+                edit.putSector(i, sector(fill + i), 0);
+            }
+            store.commit(commit, true);
+            return block.id();
+        }
+    }
+
+    private static void put(BlockStore store, BlockId id, int fill) throws StoreException {
+        try (Commit commit = store.newCommit()) {
+            commit.edit(store.read(id)).putSector(0, sector(fill), 0);
+            store.commit(commit, true);
+        }
+    }
+
+    private static void assertReads(BlockStore store, BlockId id, long index, int fill) throws StoreException {
+        OpenBlock block = store.read(id);
+        byte[] read = new byte[SECTOR_SIZE];
+        assertTrue(block.readSector(index, read));
+        assertArrayEquals(sector(fill), read);
+    }
+
+    private static void assertSound(TreeCluster cluster) throws StoreException {
+        for (Node node : cluster.there()) {
+            node.store().forEachBlock(id -> {});
+            assertEquals(
+                    cluster.there().get(0).store().headPosition(), node.store().headPosition());
+        }
+    }
+
+    @Test
+    void whatOneWritesAllHave() throws Exception {
+        try (TreeCluster cluster = new TreeCluster(directory, 3)) {
+            Map<BlockId, Integer> expected = new HashMap<>();
+            for (int i = 0; i < 12; i++) {
+                BlockStore store = cluster.nodes.get(i % 3).store();
+                int fill = 10_000 * i;
+                // small, beside the log, and as a file of its own
+                expected.put(create(store, List.of(1, 40, 700).get(i % 3), fill), fill);
+            }
+            cluster.awaitSame();
+            for (Node node : cluster.nodes) {
+                for (Map.Entry<BlockId, Integer> one : expected.entrySet()) {
+                    assertReads(node.store(), one.getKey(), 0, one.getValue());
+                }
+            }
+            assertSound(cluster);
+        }
+    }
+
+    @Test
+    void ofTwoWhoChangeABlockAtOnceOneMeetsAConflict() throws Exception {
+        try (TreeCluster cluster = new TreeCluster(directory, 3)) {
+            BlockId id = create(cluster.nodes.get(0).store(), 1, 1);
+            cluster.awaitSame();
+            int taken = 0;
+            for (int round = 0; round < 10; round++) {
+                int fill = 100 * round;
+                CompletableFuture<Boolean> a = attempt(cluster.nodes.get(0).store(), id, fill);
+                CompletableFuture<Boolean> b = attempt(cluster.nodes.get(1).store(), id, fill + 1);
+                boolean first = a.get(30, TimeUnit.SECONDS);
+                boolean second = b.get(30, TimeUnit.SECONDS);
+                assertTrue(first || second, "one of the two is the first");
+                taken += (first ? 1 : 0) + (second ? 1 : 0);
+                cluster.awaitSame();
+            }
+            for (Node node : cluster.nodes) {
+                assertEquals(1 + taken, node.store().read(id).generation());
+            }
+        }
+    }
+
+    private static CompletableFuture<Boolean> attempt(BlockStore store, BlockId id, int fill) {
+        return CompletableFuture.supplyAsync(() -> {
+            try {
+                put(store, id, fill);
+                return true;
+            } catch (StoreException e) {
+                assertEquals(StoreException.Code.CONFLICT, e.code(), e::toString);
+                return false;
+            }
+        });
+    }
+
+    @Test
+    void writesGoOnWhenTheLeaderIsLostAndItComesBack() throws Exception {
+        try (TreeCluster cluster = new TreeCluster(directory, 3)) {
+            Node leader = cluster.awaitLeader();
+            BlockId id = create(leader.store(), 1, 1);
+            cluster.awaitSame();
+            leader.stop();
+            Node other = cluster.there().get(0);
+            long begunNanos = System.nanoTime();
+            put(other.store(), id, 2);
+            long millis = (System.nanoTime() - begunNanos) / 1_000_000;
+            assertTrue(millis < 10_000, "writes went on after " + millis + " ms");
+            BlockId large = create(other.store(), 100, 500);
+            leader.start();
+            cluster.awaitSame();
+            assertReads(leader.store(), id, 0, 2);
+            assertReads(leader.store(), large, 99, 599);
+            put(leader.store(), id, 3);
+            cluster.awaitSame();
+            assertReads(other.store(), id, 0, 3);
+            assertSound(cluster);
+        }
+    }
+
+    @Test
+    void withoutAMajorityAWriteWaitsAndGoesOnWithIt() throws Exception {
+        try (TreeCluster cluster = new TreeCluster(directory, 3)) {
+            BlockId id = create(cluster.awaitLeader().store(), 1, 1);
+            cluster.awaitSame();
+            Node alone = cluster.nodes.get(0);
+            cluster.nodes.get(1).stop();
+            cluster.nodes.get(2).stop();
+            CompletableFuture<Void> write = CompletableFuture.runAsync(() -> {
+                try {
+                    put(alone.store(), id, 2);
+                } catch (StoreException e) {
+                    throw new IllegalStateException(e);
+                }
+            });
+            assertThrows(TimeoutException.class, () -> write.get(2, TimeUnit.SECONDS));
+            assertReads(alone.store(), id, 0, 1);
+            cluster.nodes.get(1).start();
+            try {
+                write.get(30, TimeUnit.SECONDS);
+            } catch (ExecutionException e) {
+                fail(e);
+            }
+            cluster.nodes.get(2).start();
+            cluster.awaitSame();
+            assertReads(cluster.nodes.get(2).store(), id, 0, 2);
+        }
+    }
+
+    @Test
+    void allComeBackFromTheirDirectories() throws Exception {
+        try (TreeCluster cluster = new TreeCluster(directory, 3)) {
+            BlockId id = create(cluster.nodes.get(0).store(), 100, 1);
+            for (int i = 0; i < 20; i++) {
+                put(cluster.nodes.get(0).store(), id, 1_000 + i);
+            }
+            for (Node node : cluster.nodes) {
+                node.stop();
+            }
+            for (Node node : cluster.nodes) {
+                node.start();
+            }
+            put(cluster.nodes.get(1).store(), id, 2_000);
+            cluster.awaitSame();
+            for (Node node : cluster.nodes) {
+                assertReads(node.store(), id, 0, 2_000);
+                assertReads(node.store(), id, 99, 100);
+                node.store().fsck(FsckOptions.defaults(), finding -> fail(finding.toString()));
+            }
+        }
+    }
+
+    @Test
+    void authorityIsAgreedOnToo() throws Exception {
+        try (TreeCluster cluster = new TreeCluster(directory, 3);
+                Identity friend = Identity.generate()) {
+            byte[] chain = WriteCapabilityChain.of(List.of(WriteCapability.issue(
+                            cluster.root,
+                            cluster.founding.tree(),
+                            cluster.founding.rootDomain(),
+                            friend.keys(),
+                            Rights.WRITE,
+                            0,
+                            WriteCapability.NO_END)))
+                    .toBytes();
+            cluster.nodes.get(1).cluster().append(RecordKind.WRITECAP_CHAIN, chain);
+            cluster.awaitSame();
+            for (Node node : cluster.nodes) {
+                assertEquals(1, node.store().authority().chainsOf(friend.id()).size());
+            }
+            StoreException e = assertThrows(
+                    StoreException.class,
+                    () -> cluster.nodes.get(2).cluster().append(RecordKind.WRITECAP_CHAIN, chain));
+            assertTrue(e.isRefusal(), e::toString);
+        }
+    }
+}
