@@ -8,22 +8,17 @@ import blocktree.crypto.SectorCipher;
 import blocktree.crypto.TreeId;
 import blocktree.store.Finding.Kind;
 import blocktree.store.IntegrityNode.Entry;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashMap;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Set;
-import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import org.rocksdb.RocksIterator;
 
 /**
  * Checks single blocks of one {@link StoreView}: each kept generation's header against its commit, its predecessor and its keys, and
- * the payloads of all of them, each node and sector once. Memory is bounded by a window of a payload and the nodes of one block.
+ * the payloads of all of them, each node and sector once. Memory does not grow with the generations of a block or with its size.
  */
 final class BlockCheck {
 
@@ -46,8 +41,8 @@ final class BlockCheck {
 
     private static final int COMMITS_MAX = 4_096;
 
-    /** A window is what one node of level 1 covers: so much of a payload is compared at a time. */
-    private static final int WINDOW_LOG2 = 2 * IntegrityNode.FAN_OUT_LOG2;
+    /** Trees of one block of which a path each is kept. */
+    private static final int TREES_MAX = 64;
 
     /** A stored commit and its log time. */
     private record CommitAt(CommitBody body, long timeMillis) {}
@@ -61,8 +56,6 @@ final class BlockCheck {
                     + generation;
         }
     }
-
-    private record Named(Place place, Hash hash) {}
 
     private final StoreView view;
     private final TreeId tree;
@@ -106,7 +99,7 @@ final class BlockCheck {
     void check(RocksIterator it, @Nullable StateEntry newest, boolean stateKnown) throws StoreException {
         BlockId id = blockOf(it);
         findings.blocks++;
-        List<Header> withSectors = new ArrayList<>();
+        PayloadCheck payloads = new PayloadCheck(id);
         long newestGeneration = newest == null ? 0 : newest.generation();
         boolean opens = true;
         boolean first = true;
@@ -124,9 +117,7 @@ final class BlockCheck {
                 }
                 checkFollower(header, after);
                 opens &= checkAttributes(header);
-                if (header.sectorCount() > 0) {
-                    withSectors.add(header);
-                }
+                payloads.add(header);
             }
             after = header;
             first = false;
@@ -134,15 +125,7 @@ final class BlockCheck {
         if (!opens) {
             findings.sealedBlocks++;
         }
-        try {
-            new PayloadCheck(id, withSectors, newestGeneration, opens).run();
-        } catch (StoreException e) {
-            if (!e.isUnreadable()) {
-                throw e;
-            }
-            orphans.damaged(id);
-            findings.error(Kind.DATABASE_DAMAGED, id, e.getMessage());
-        }
+        payloads.finish(newestGeneration, opens);
     }
 
     private void checkNewest(Header header, @Nullable StateEntry expected) {
@@ -263,203 +246,446 @@ final class BlockCheck {
         }
     }
 
-    /** The payloads of all generations of one block, each node and sector looked at once. */
+    /**
+     * The payloads of all generations of one block, from the newest on. What a tree names was written by its own generation or by an
+     * earlier one; it is looked at where the oldest kept generation names it, so once, however many later ones still name it.
+     */
     private final class PayloadCheck {
 
         private final BlockId id;
         private final byte[] prefix;
-        private final List<Header> generations; // newest first
-        private final long newestGeneration;
-        private final boolean opens;
-        private final Set<Place> seenNodes = new HashSet<>();
-        private final Set<Named> walked = new HashSet<>();
-        private final TreeMap<Long, List<Named>> windows = new TreeMap<>();
+        private final Map<Long, Tree> trees = new LinkedHashMap<>(16, 0.75f, true);
+        private @Nullable Tree newer;
+        private long namedNodes;
+        private long namedSectors;
+        private long newestGeneration;
+        private boolean opens;
+        private boolean unreadable;
         private @Nullable List<Garbage> pending;
 
-        PayloadCheck(BlockId id, List<Header> generations, long newestGeneration, boolean opens) {
+        PayloadCheck(BlockId id) {
             this.id = id;
             this.prefix = id.toBytes();
-            this.generations = generations;
-            this.newestGeneration = newestGeneration;
-            this.opens = opens;
         }
 
-        void run() throws StoreException {
-            for (Header header : generations) {
-                findWindows(header);
-            }
-            try (BoundedReads own = view.boundedTo(prefix)) {
-                checkSectors(own);
-                checkNodes(own);
-            }
+        /** A part of the check; what cannot be read ends it, after a finding that says so. */
+        @FunctionalInterface
+        private interface Part {
+            void run() throws StoreException;
         }
 
-        private void checkSectors(BoundedReads own) throws StoreException {
-            try (SectorCursor it = new SectorCursor(view, own)) {
-                it.seek(prefix);
-                for (Map.Entry<Long, List<Named>> window : windows.entrySet()) {
-                    checkWindow(window.getKey(), window.getValue(), it);
+        private void run(Part part) throws StoreException {
+            if (unreadable) {
+                return;
+            }
+            try {
+                part.run();
+            } catch (StoreException e) {
+                if (!e.isUnreadable()) {
+                    throw e;
                 }
-                for (; it.isAt(prefix); it.next()) {
-                    orphanSector(it);
+                unreadable = true;
+                orphans.damaged(id);
+                findings.error(Kind.DATABASE_DAMAGED, id, e.getMessage());
+            }
+        }
+
+        /** The next older generation whose header is sound. */
+        void add(Header header) throws StoreException {
+            run(() -> {
+                Tree tree = tree(header);
+                Kind problem = tree.problem;
+                if (problem != null) {
+                    damaged(
+                            problem,
+                            problem == Kind.NODE_MISSING
+                                    ? tree.topPlace().toString()
+                                    : tree.topPlace() + " does not give the payload root of generation "
+                                            + header.generation());
+                    return; // the next one is compared with an older one
+                }
+                Tree before = newer;
+                if (before != null) {
+                    new NodeWalk(before, tree).run();
+                }
+                newer = tree;
+            });
+        }
+
+        /** After all generations: {@code opens} is false when this node does not hold the key of the domain. */
+        void finish(long newest, boolean canOpen) throws StoreException {
+            newestGeneration = newest;
+            opens = canOpen;
+            run(() -> {
+                Tree oldest = newer;
+                if (oldest != null) {
+                    new NodeWalk(oldest, null).run();
+                }
+                try (BoundedReads own = view.boundedTo(prefix);
+                        Owners owners = new Owners(own)) {
+                    if (checkSectors(own, owners) < namedSectors) {
+                        findMissing(own);
+                    }
+                    checkNodes(own, owners);
+                }
+            });
+        }
+
+        private Tree tree(Header header) throws StoreException {
+            Tree known = trees.get(header.generation());
+            if (known == null) {
+                known = new Tree(header);
+                trees.put(header.generation(), known);
+                if (trees.size() > TREES_MAX) {
+                    var eldest = trees.keySet().iterator();
+                    eldest.next();
+                    eldest.remove();
+                }
+            }
+            return known;
+        }
+
+        /** The tree of one generation, of which it keeps the nodes that it looked at last on each level. */
+        private final class Tree {
+
+            private final Header header;
+            private final int topLevel;
+            private final Entry top;
+            /** Why the top node cannot be told. */
+            private final @Nullable Kind problem;
+
+            private final byte[] @Nullable [] path;
+            private final Place[] places;
+
+            Tree(Header header) throws StoreException {
+                this.header = header;
+                topLevel = IntegrityNode.depth(header.sectorCount()) - 1;
+                path = new byte[topLevel + 1][];
+                places = new Place[topLevel + 1];
+                if (header.payloadGeneration() == 0) {
+                    top = Entry.HOLE; // holes only; the header says so under its signature
+                    problem = null;
+                    return;
+                }
+                byte[] node = view.get(Column.NODES, Keys.node(id, topLevel, 0, header.payloadGeneration()));
+                Entry entry = node == null
+                        ? Entry.HOLE
+                        : new Entry(header.payloadGeneration(), IntegrityNode.nodeHash(topLevel, node));
+                boolean right = header.hasPayloadRoot(
+                        IntegrityNode.payloadRoot(header.sectorCount(), header.sectorSize(), entry));
+                top = right ? entry : Entry.HOLE;
+                problem = node == null ? Kind.NODE_MISSING : right ? null : Kind.NODE_INVALID;
+            }
+
+            Place topPlace() {
+                return new Place(topLevel, 0, header.payloadGeneration());
+            }
+
+            /** What names a node, or at level -1 a sector; a hole when the tree has none there, null when that cannot be told. */
+            @Nullable
+            Entry entry(int level, long index) throws StoreException {
+                if (problem != null) {
+                    return null;
+                }
+                if (level > topLevel || index >>> IntegrityNode.FAN_OUT_LOG2 * (topLevel - level) != 0) {
+                    return Entry.HOLE;
+                }
+                Entry entry = top;
+                for (int at = topLevel; at > level && !entry.isHole(); at--) {
+                    byte[] node = node(at, index >>> IntegrityNode.FAN_OUT_LOG2 * (at - level), entry);
+                    if (node == null) {
+                        return null;
+                    }
+                    long child = index >>> IntegrityNode.FAN_OUT_LOG2 * (at - level - 1);
+                    entry = IntegrityNode.entry(node, (int) child & (IntegrityNode.FAN_OUT - 1));
+                }
+                return entry;
+            }
+
+            /** A node that {@code entry} names; null when it is not there or not sound. */
+            byte @Nullable [] node(int level, long index, Entry entry) throws StoreException {
+                Place place = new Place(level, index, entry.generation());
+                if (!place.equals(places[level])) {
+                    byte[] node = view.get(Column.NODES, Keys.node(id, level, index, entry.generation()));
+                    boolean sound = node != null
+                            && IntegrityNode.isWellFormed(node)
+                            && IntegrityNode.nodeHash(level, node).equals(entry.hash());
+                    path[level] = sound ? node : null;
+                    places[level] = place;
+                }
+                return path[level];
+            }
+        }
+
+        /** Goes to all that a generation names and the next older one does not. */
+        private abstract class Walk {
+
+            final Tree tree;
+            private final @Nullable Tree older;
+            private final long olderGeneration;
+
+            Walk(Tree tree, @Nullable Tree older) {
+                this.tree = tree;
+                this.olderGeneration = older == null ? 0 : older.header.generation();
+                boolean comparable = older != null && older.header.sectorSizeLog2() == tree.header.sectorSizeLog2();
+                this.older = comparable ? older : null;
+            }
+
+            final void run() throws StoreException {
+                visit(tree.topLevel, 0, tree.top);
+            }
+
+            private void visit(int level, long index, Entry entry) throws StoreException {
+                if (entry.isHole()) {
+                    return;
+                }
+                Place place = new Place(level, index, entry.generation());
+                if (entry.generation() > tree.header.generation()) {
+                    invalid(place + " is named by generation " + tree.header.generation() + " already");
+                    return;
+                }
+                if (entry.generation() <= olderGeneration) {
+                    Entry before = older == null ? Entry.HOLE : older.entry(level, index);
+                    if (before != null) {
+                        if (!before.equals(entry)) {
+                            invalid(place + " is taken over by generation " + tree.header.generation()
+                                    + ", and generation " + olderGeneration + " names another or none");
+                        }
+                        return;
+                    }
+                }
+                if (level < 0) {
+                    sector(place);
+                    return;
+                }
+                byte[] node = tree.node(level, index, entry);
+                if (node == null) {
+                    unsound(place);
+                    return;
+                }
+                node();
+                for (int i = 0; i < node.length / IntegrityNode.ENTRY_SIZE; i++) {
+                    visit(level - 1, (index << IntegrityNode.FAN_OUT_LOG2) + i, IntegrityNode.entry(node, i));
+                }
+            }
+
+            abstract void sector(Place place) throws StoreException;
+
+            abstract void node() throws StoreException;
+
+            abstract void unsound(Place node) throws StoreException;
+
+            abstract void invalid(String detail);
+        }
+
+        /** Checks the nodes and counts. */
+        private final class NodeWalk extends Walk {
+
+            NodeWalk(Tree tree, @Nullable Tree older) {
+                super(tree, older);
+            }
+
+            @Override
+            void sector(Place place) {
+                namedSectors++;
+            }
+
+            @Override
+            void node() throws StoreException {
+                namedNodes++;
+                findings.nodes++;
+                findings.step();
+            }
+
+            @Override
+            void unsound(Place place) throws StoreException {
+                byte[] node = view.get(Column.NODES, Keys.node(id, place.level, place.index, place.generation));
+                if (node == null) {
+                    damaged(Kind.NODE_MISSING, place.toString());
+                } else {
+                    damaged(Kind.NODE_INVALID, place + " is not the one that is named above it");
+                }
+            }
+
+            @Override
+            void invalid(String detail) {
+                damaged(Kind.NODE_INVALID, detail);
+            }
+        }
+
+        /** Looks for sectors that are not there, after the nodes were checked. */
+        private final class MissingWalk extends Walk {
+
+            MissingWalk(Tree tree, @Nullable Tree older) {
+                super(tree, older);
+            }
+
+            @Override
+            void sector(Place place) throws StoreException {
+                byte[] key = Keys.sector(id, place.index, place.generation);
+                for (Column column : Column.OF_SECTORS) {
+                    if (view.get(column, key) != null) {
+                        return;
+                    }
+                }
+                findings.step();
+                findings.error(Kind.SECTOR_MISSING, id, place.toString());
+            }
+
+            @Override
+            void node() {}
+
+            @Override
+            void unsound(Place node) {}
+
+            @Override
+            void invalid(String detail) {}
+        }
+
+        private void findMissing(BoundedReads own) throws StoreException {
+            Tree after = null;
+            try (RocksIterator it = view.iterator(Column.HEADERS, own)) {
+                for (it.seek(prefix); it.isValid(); it.next()) {
+                    Header header = parse(it.value());
+                    if (header == null || tree(header).problem != null) {
+                        continue;
+                    }
+                    if (after != null) {
+                        new MissingWalk(after, tree(header)).run();
+                    }
+                    after = tree(header);
+                }
+                view.checkEnd(it, Column.HEADERS);
+            }
+            if (after != null) {
+                new MissingWalk(after, null).run();
+            }
+        }
+
+        /** Null for one that is not sound, which was told. */
+        private static @Nullable Header parse(byte[] record) {
+            try {
+                return HeaderRecord.parse(record).header();
+            } catch (StoreException e) {
+                return null;
+            }
+        }
+
+        /** Finds for what a generation wrote the oldest generation that is kept and can name it. */
+        private final class Owners implements AutoCloseable {
+
+            private final RocksIterator headers;
+            private @Nullable Tree last;
+            private long lastFrom = 1;
+            private long lastTo;
+
+            Owners(BoundedReads own) {
+                headers = view.iterator(Column.HEADERS, own);
+            }
+
+            @Nullable
+            Tree of(long generation) throws StoreException {
+                if (generation < lastFrom || generation > lastTo) {
+                    find(generation);
+                }
+                return last;
+            }
+
+            private void find(long generation) throws StoreException {
+                last = null;
+                lastFrom = generation;
+                lastTo = generation;
+                headers.seekForPrev(Keys.header(id, generation));
+                view.checkEnd(headers, Column.HEADERS);
+                if (!headers.isValid() || !Keys.startsWith(headers.key(), prefix)) {
+                    return;
+                }
+                lastTo = Keys.headerGeneration(headers.key());
+                Tree known = trees.get(lastTo);
+                Header header = known == null ? parse(headers.value()) : known.header;
+                last = header == null ? null : tree(header);
+                headers.next();
+                lastFrom = headers.isValid() ? Keys.headerGeneration(headers.key()) + 1 : 1;
+                view.checkEnd(headers, Column.HEADERS);
+            }
+
+            @Override
+            public void close() {
+                headers.close();
+            }
+        }
+
+        /** How many of the sectors that are stored a generation names. */
+        private long checkSectors(BoundedReads own, Owners owners) throws StoreException {
+            long found = 0;
+            Place last = null;
+            try (SectorCursor it = new SectorCursor(view, own)) {
+                for (it.seek(prefix); it.isAt(prefix); it.next()) {
+                    byte[] key = it.key();
+                    if (key.length != Keys.SECTOR_SIZE) {
+                        orphanSector(it);
+                        continue;
+                    }
+                    Place place = new Place(-1, Keys.sectorIndex(key), Keys.sectorGeneration(key));
+                    Tree owner = owners.of(place.generation);
+                    Entry leaf = owner == null ? Entry.HOLE : owner.entry(-1, place.index);
+                    if (leaf == null) {
+                        continue; // the tree is damaged, which was told
+                    }
+                    boolean named = leaf.generation() == place.generation && !place.equals(last);
+                    // of two, the one that is not the one named is of a commit that was lost
+                    if (!named || it.hasTwin() && !isHashOf(it.value(), leaf.hash())) {
+                        orphanSector(it);
+                        continue;
+                    }
+                    last = place;
+                    found++;
+                    if (readSectors) {
+                        checkSector(Objects.requireNonNull(owner).header, place, it.value(), leaf.hash());
+                    }
                 }
                 it.checkEnd();
             }
+            return found;
         }
 
-        private void checkNodes(BoundedReads own) throws StoreException {
+        private void checkNodes(BoundedReads own, Owners owners) throws StoreException {
+            long stored = 0;
             try (RocksIterator it = view.iterator(Column.NODES, own)) {
-                for (it.seek(prefix); it.isValid() && Keys.startsWith(it.key(), prefix); it.next()) {
+                for (it.seek(prefix); it.isValid(); it.next()) {
+                    stored++;
+                }
+                view.checkEnd(it, Column.NODES);
+                if (stored == namedNodes) {
+                    return; // each that is named is there, so there are no others
+                }
+                for (it.seek(prefix); it.isValid(); it.next()) {
                     byte[] key = it.key();
-                    boolean wellFormed = key.length == Keys.NODE_SIZE;
-                    Place place = wellFormed
-                            ? new Place(Keys.nodeLevel(key), Keys.nodeIndex(key), Keys.nodeGeneration(key))
-                            : new Place(0, 0, 0);
-                    if (!wellFormed || !seenNodes.contains(place)) {
-                        orphan(Kind.NODE_ORPHAN, wellFormed, place, Column.NODES, key);
+                    if (key.length != Keys.NODE_SIZE) {
+                        orphan(Kind.NODE_ORPHAN, false, new Place(0, 0, 0), Column.NODES, key);
+                        continue;
+                    }
+                    Place place = new Place(Keys.nodeLevel(key), Keys.nodeIndex(key), Keys.nodeGeneration(key));
+                    Tree owner = owners.of(place.generation);
+                    Entry entry = owner == null ? Entry.HOLE : owner.entry(place.level, place.index);
+                    if (entry != null && entry.generation() != place.generation) {
+                        orphan(Kind.NODE_ORPHAN, true, place, Column.NODES, key);
                     }
                 }
                 view.checkEnd(it, Column.NODES);
             }
         }
 
-        /** Walks the upper levels of a generation's tree down to the nodes that cover a window each. */
-        private void findWindows(Header header) throws StoreException {
-            if (header.payloadGeneration() == 0) {
-                return; // holes only; the header says so under its signature
-            }
-            int level = IntegrityNode.depth(header.sectorCount()) - 1;
-            Place place = new Place(level, 0, header.payloadGeneration());
-            byte[] node = view.get(Column.NODES, Keys.node(id, level, 0, header.payloadGeneration()));
-            if (node == null) {
-                damaged(Kind.NODE_MISSING, place.toString());
-                return;
-            }
-            seenNodes.add(place);
-            Hash hash = IntegrityNode.nodeHash(level, node);
-            Hash root = IntegrityNode.payloadRoot(
-                    header.sectorCount(), header.sectorSize(), new Entry(header.payloadGeneration(), hash));
-            if (!Objects.equals(root, header.payloadRoot())) {
-                damaged(
-                        Kind.NODE_INVALID,
-                        place + " does not give the payload root of generation " + header.generation());
-                return;
-            }
-            descend(new Named(place, hash));
-        }
-
-        private void descend(Named named) throws StoreException {
-            Place place = named.place;
-            if (place.level <= 1) {
-                long window = place.level == 1 ? place.index : place.index >>> IntegrityNode.FAN_OUT_LOG2;
-                List<Named> roots = windows.computeIfAbsent(window, k -> new ArrayList<>());
-                if (!roots.contains(named)) {
-                    roots.add(named);
-                }
-                return;
-            }
-            for (Named child : children(named)) {
-                descend(child);
-            }
-        }
-
-        /** What a node names, after the node was verified; nothing when it is not sound or was walked before. */
-        private List<Named> children(Named named) throws StoreException {
-            if (!walked.add(named)) {
-                return List.of();
-            }
-            findings.step();
-            findings.nodes++;
-            Place place = named.place;
-            byte[] node = view.get(Column.NODES, Keys.node(id, place.level, place.index, place.generation));
-            if (node == null) {
-                damaged(Kind.NODE_MISSING, place.toString());
-                return List.of();
-            }
-            seenNodes.add(place);
-            if (!IntegrityNode.isWellFormed(node)
-                    || !IntegrityNode.nodeHash(place.level, node).equals(named.hash)) {
-                damaged(Kind.NODE_INVALID, place + " is not the one that is named above it");
-                return List.of();
-            }
-            List<Named> children = new ArrayList<>();
-            for (int i = 0; i < node.length / IntegrityNode.ENTRY_SIZE; i++) {
-                Entry entry = IntegrityNode.entry(node, i);
-                if (!entry.isHole()) {
-                    long index = (place.index << IntegrityNode.FAN_OUT_LOG2) + i;
-                    children.add(new Named(new Place(place.level - 1, index, entry.generation()), entry.hash()));
-                }
-            }
-            return children;
-        }
-
-        /** Compares what the trees name in a window with what is stored there; leaves the iterator behind it. */
-        private void checkWindow(long window, List<Named> roots, SectorCursor it) throws StoreException {
-            Map<Place, Hash> named = new HashMap<>();
-            for (Named root : roots) {
-                collectLeaves(root, named);
-            }
-            long end = (window + 1) << WINDOW_LOG2;
-            for (; it.isAt(prefix); it.next()) {
-                byte[] key = it.key();
-                if (key.length != Keys.SECTOR_SIZE) {
-                    orphanSector(it);
-                    continue;
-                }
-                if (Keys.sectorIndex(key) >= end) {
-                    break;
-                }
-                Place place = new Place(-1, Keys.sectorIndex(key), Keys.sectorGeneration(key));
-                Hash hash = named.get(place);
-                if (hash != null && it.hasTwin() && !isHashOf(it.value(), hash)) {
-                    orphanSector(it); // of a commit that was lost; the other is the one
-                    continue;
-                }
-                named.remove(place);
-                if (hash == null) {
-                    orphanSector(it);
-                } else if (readSectors) {
-                    checkSector(place, it.value(), hash);
-                }
-            }
-            it.checkEnd();
-            for (Place place : named.keySet()) {
-                findings.error(Kind.SECTOR_MISSING, id, place.toString());
-            }
-        }
-
-        private void collectLeaves(Named named, Map<Place, Hash> leaves) throws StoreException {
-            for (Named child : children(named)) {
-                if (child.place.level >= 0) {
-                    collectLeaves(child, leaves);
-                } else {
-                    Hash other = leaves.putIfAbsent(child.place, child.hash);
-                    if (other != null && !other.equals(child.hash)) {
-                        damaged(Kind.NODE_INVALID, "two generations name different content for " + child.place);
-                    }
-                }
-            }
-        }
-
-        private void checkSector(Place place, byte[] ciphertext, Hash hash) throws StoreException {
+        /** {@code header} is of the oldest generation that can name the sector: it has its key, and every later one keeps that. */
+        private void checkSector(Header header, Place place, byte[] ciphertext, Hash hash) throws StoreException {
             findings.sectorRead(ciphertext.length);
             if (!isHashOf(ciphertext, hash)) {
                 findings.error(Kind.SECTOR_INVALID, id, place + " is not the one that its tree names");
-                return;
-            }
-            if (!opens) {
-                return;
-            }
-            // the oldest generation that can name it has its key, and every later one keeps that
-            for (int i = generations.size() - 1; i >= 0; i--) {
-                Header header = generations.get(i);
-                if (header.generation() >= place.generation) {
-                    try {
-                        open(header, SectorCipher.Kind.SECTOR, place.index, ciphertext);
-                    } catch (StoreException e) {
-                        findings.error(Kind.SECTOR_INVALID, id, place + " does not open: " + e.getMessage());
-                    }
-                    return;
+            } else if (opens) {
+                try {
+                    open(header, SectorCipher.Kind.SECTOR, place.index, ciphertext);
+                } catch (StoreException e) {
+                    findings.error(Kind.SECTOR_INVALID, id, place + " does not open: " + e.getMessage());
                 }
             }
         }
