@@ -104,7 +104,7 @@ public final class BlockStore implements AutoCloseable {
         Rocks.Mode mode = options.readOnly()
                 ? Rocks.Mode.READ_ONLY
                 : options.acceptLoss() ? Rocks.Mode.SALVAGE : Rocks.Mode.WRITE;
-        Rocks rocks = new Rocks(dir, options, mode);
+        Rocks rocks = recovered(dir, options, mode);
         try {
             BlockStore store = new BlockStore(rocks, new Ledger(rocks, options, node), options, node);
             store.ledger.start();
@@ -140,7 +140,7 @@ public final class BlockStore implements AutoCloseable {
             throws StoreException {
         PrincipalId keeper = keyHolders(dir).node();
         Rocks.Mode mode = options.acceptLoss() ? Rocks.Mode.SALVAGE : Rocks.Mode.WRITE;
-        try (Rocks rocks = new Rocks(dir, options, mode);
+        try (Rocks rocks = recovered(dir, options, mode);
                 Ledger ledger = new Ledger(rocks, options, old == null ? root : old, old != null);
                 LocalCipher sealing = new LocalCipher(ledger.tree(), fresh);
                 LocalCipher opening = new LocalCipher(ledger.tree(), old == null ? root : old)) {
@@ -154,6 +154,17 @@ public final class BlockStore implements AutoCloseable {
                             return null; // damaged, or of the key that is lost
                         }
                     });
+        }
+    }
+
+    private static Rocks recovered(Path dir, StoreOptions options, Rocks.Mode mode) throws StoreException {
+        Rocks rocks = new Rocks(dir, options, mode);
+        try {
+            Takeover.recover(rocks, options);
+            return rocks;
+        } catch (StoreException | RuntimeException e) {
+            rocks.close();
+            throw e;
         }
     }
 
@@ -781,6 +792,10 @@ public final class BlockStore implements AutoCloseable {
 
     SectorCipher cipher() {
         return cipher;
+    }
+
+    Upkeep upkeep() {
+        return upkeep;
     }
 
     Gate gate() {

@@ -10,6 +10,9 @@ import java.util.List;
 /** A header as it is stored: with the commit that wrote it and the proof that it belongs to that commit (docs/format.md, section 4). */
 record HeaderRecord(Header header, long position, int index, List<Hash> path) {
 
+    /** Bound on the encoded bytes. */
+    static final int SIZE_MAX = Header.SIZE_MAX + HeadersTree.PATH_MAX * (Id.SIZE + 2) + 64;
+
     byte[] encode() {
         StoreProto.HeaderRecord.Builder m = StoreProto.HeaderRecord.newBuilder()
                 .setHeader(Wire.bytes(header.encoded()))
@@ -23,7 +26,7 @@ record HeaderRecord(Header header, long position, int index, List<Hash> path) {
 
     /** Reads hostile bytes; INVALID when they are no header record within its bounds. */
     static HeaderRecord parse(byte[] encoded) throws StoreException {
-        Wire.checkSize(encoded, Header.SIZE_MAX + HeadersTree.PATH_MAX * (Id.SIZE + 2) + 64, "header record");
+        Wire.checkSize(encoded, SIZE_MAX, "header record");
         StoreProto.HeaderRecord m;
         try {
             m = StoreProto.HeaderRecord.parseFrom(encoded);

@@ -54,12 +54,12 @@ final class Ledger implements CommitPort, AutoCloseable {
 
     private static final Logger log = LoggerFactory.getLogger(Ledger.class);
 
-    private static final byte[] META_FORMAT = "format".getBytes(US_ASCII);
-    private static final byte[] META_TREE = "tree".getBytes(US_ASCII);
-    private static final byte[] META_ROOT_NONCE = "root-block-nonce".getBytes(US_ASCII);
+    static final byte[] META_FORMAT = "format".getBytes(US_ASCII);
+    static final byte[] META_TREE = "tree".getBytes(US_ASCII);
+    static final byte[] META_ROOT_NONCE = "root-block-nonce".getBytes(US_ASCII);
     static final byte[] META_CHECKPOINT = "checkpoint".getBytes(US_ASCII);
     private static final byte[] META_SNAPSHOTS = "snapshot/".getBytes(US_ASCII);
-    private static final byte[] FORMAT = {1};
+    static final byte[] FORMAT = {1};
 
     private static final int VERIFIED_COMMITS_MAX = 4096;
 
@@ -168,7 +168,7 @@ final class Ledger implements CommitPort, AutoCloseable {
         }
     }
 
-    private static @Nullable AnchorFile openAnchor(Path dir, StoreOptions options, @Nullable Identity node)
+    static @Nullable AnchorFile openAnchor(Path dir, StoreOptions options, @Nullable Identity node)
             throws StoreException {
         Path path = options.anchor() == null ? dir.resolve("anchor") : options.anchor();
         return AnchorFile.open(path, node == null ? null : node.deriveSecret("anchor"), options.readOnly());
@@ -319,7 +319,7 @@ final class Ledger implements CommitPort, AutoCloseable {
     }
 
     /** Applies all authority records in order; that none is missing is for the caller to check. */
-    private static List<LogEntry> replay(Rocks rocks, Authority authority) throws StoreException {
+    static List<LogEntry> replay(Rocks rocks, Authority authority) throws StoreException {
         List<LogEntry> records = new ArrayList<>();
         rocks.scan(Column.AUTHORITY, new byte[0], null, (key, value) -> {
             LogEntry entry = parseStored(value, "authority record");
@@ -516,7 +516,7 @@ final class Ledger implements CommitPort, AutoCloseable {
         }
     }
 
-    private static Hash nextAuthorityHash(Hash before, LogEntry entry) {
+    static Hash nextAuthorityHash(Hash before, LogEntry entry) {
         return TaggedHash.of("authority").add(before).add(entry.hash()).hash();
     }
 
@@ -586,6 +586,39 @@ final class Ledger implements CommitPort, AutoCloseable {
             return new StoreView(rocks);
         } finally {
             commitLock.unlock();
+        }
+    }
+
+    /** One moment of the log, with a checkpoint of its newest entry that this node signs; to be closed. */
+    @SuppressWarnings("ArrayRecordComponent") // read-only by agreement, never compared
+    record Moment(StoreView view, Checkpoint checkpoint, StateRoot root, byte[] signed) implements AutoCloseable {
+        @Override
+        public void close() {
+            view.close();
+        }
+    }
+
+    /** Everything as it is now; {@code root} is the version of the state map in which that is. */
+    Moment openMoment() throws StoreException {
+        checkpoint(); // most of it while commits go on
+        checkpointLock.lock();
+        commitLock.lock();
+        try {
+            StateRoot root = checkpoint();
+            Checkpoint made = new Checkpoint(
+                    tree,
+                    headPosition,
+                    headTimeMillis,
+                    headHash,
+                    root.hash(),
+                    node.id(),
+                    chainFor(Rights.NODE, List.of(rootDomain()), headPosition, headTimeMillis),
+                    authorityHash);
+            byte[] signed = node.sign(SignatureKind.CHECKPOINT, made.encode()).toBytes();
+            return new Moment(new StoreView(rocks), made, root, signed);
+        } finally {
+            commitLock.unlock();
+            checkpointLock.unlock();
         }
     }
 

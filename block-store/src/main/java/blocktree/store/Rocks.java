@@ -94,6 +94,7 @@ final class Rocks implements AutoCloseable {
     private final ReadOptions readOptions;
     private final ReadOptions streamOptions;
     private final WriteOptions writeOptions;
+    private final WriteOptions unloggedOptions;
     private final long logFileBytes;
     private final DamagedTables damagedTables;
     private final Set<Column> uncompacted = EnumSet.noneOf(Column.class); // a compaction there stops the database
@@ -151,6 +152,7 @@ final class Rocks implements AutoCloseable {
             streamOptions =
                     own(new ReadOptions().setReadaheadSize(STREAMED_BYTES).setFillCache(false));
             writeOptions = own(new WriteOptions());
+            unloggedOptions = own(new WriteOptions().setDisableWAL(true));
             damagedTables = new DamagedTables(this);
             if (damaged) {
                 uncompacted.addAll(damagedTables.salvageAtStart());
@@ -165,6 +167,16 @@ final class Rocks implements AutoCloseable {
         } catch (StoreException e) {
             close();
             throw e;
+        }
+    }
+
+    /** Deletes the database in {@code dir}, which nobody has open. */
+    static void destroy(Path dir) throws StoreException {
+        loadLibrary();
+        try (Options options = new Options()) {
+            RocksDB.destroyDB(dir.toString(), options);
+        } catch (RocksDBException e) {
+            throw new StoreException(code(e), "cannot delete the database in " + dir + ": " + e.getMessage(), e);
         }
     }
 
@@ -324,6 +336,24 @@ final class Rocks implements AutoCloseable {
             db.write(writeOptions, batch);
         } catch (RocksDBException e) {
             throw failure("write", e);
+        }
+    }
+
+    /** Not through the write-ahead log: on the device only after {@link #flush}, and in parts before. For what a crash may take, and is undone or made anew then. */
+    void writeUnlogged(WriteBatch batch) throws StoreException {
+        try {
+            db.write(unloggedOptions, batch);
+        } catch (RocksDBException e) {
+            throw failure("write", e);
+        }
+    }
+
+    /** Everything that was written before the call is on the device when it returns, in the log or not. */
+    void flush() throws StoreException {
+        try (FlushOptions flush = new FlushOptions().setWaitForFlush(true)) {
+            db.flush(flush, List.copyOf(families.values()));
+        } catch (RocksDBException e) {
+            throw failure("flush", e);
         }
     }
 
@@ -522,6 +552,15 @@ final class Rocks implements AutoCloseable {
             throw new StoreException(StoreException.Code.IO, "cannot ask for the size of " + dir);
         }
         return bytes;
+    }
+
+    /** Keys of a family, as RocksDB estimates them. */
+    long estimatedKeys(Column column) throws StoreException {
+        try {
+            return db.getLongProperty(family(column), "rocksdb.estimate-num-keys");
+        } catch (RocksDBException e) {
+            throw failure("ask for statistics", e);
+        }
     }
 
     /** Bytes that the newest versions of all keys take, as RocksDB estimates them. */

@@ -34,7 +34,7 @@ final class Snapshots {
 
     private static final Logger log = LoggerFactory.getLogger(Snapshots.class);
 
-    private static final byte[] ROW_PREFIX = "snapshot/".getBytes(US_ASCII);
+    static final byte[] ROW_PREFIX = "snapshot/".getBytes(US_ASCII);
     private static final SecureRandom RANDOM = new SecureRandom();
 
     /** A snapshot in force. */

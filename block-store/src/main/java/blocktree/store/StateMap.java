@@ -38,9 +38,10 @@ final class StateMap implements AutoCloseable {
     /** A prefix with more ids than this is an inner node. */
     static final int BUCKET_ENTRIES_MAX = 32;
 
+    static final int FAN_OUT = 16;
+
     private static final byte BUCKET = 0x10;
     private static final byte INNER = 0x11;
-    private static final int FAN_OUT = 16;
     private static final int INNER_SIZE = 1 + FAN_OUT * Id.SIZE;
     private static final int ENTRY_SIZE = Id.SIZE + Long.BYTES + Id.SIZE;
     private static final int DEPTH_MAX = 2 * Id.SIZE;
@@ -276,16 +277,7 @@ final class StateMap implements AutoCloseable {
 
         private Hash build(byte[] path, int depth, List<StateEntry> entries) throws RocksDBException {
             if (entries.size() <= BUCKET_ENTRIES_MAX) {
-                byte[] node = new byte[1 + entries.size() * ENTRY_SIZE];
-                node[0] = BUCKET;
-                int at = 1;
-                for (StateEntry entry : entries) {
-                    entry.id().writeTo(node, at);
-                    Keys.putU64(node, at + Id.SIZE, entry.generation());
-                    entry.headerHash().writeTo(node, at + Id.SIZE + Long.BYTES);
-                    at += ENTRY_SIZE;
-                }
-                return write(path, depth, node);
+                return write(path, depth, bucket(entries));
             }
             byte[] node = new byte[INNER_SIZE];
             node[0] = INNER;
@@ -300,6 +292,30 @@ final class StateMap implements AutoCloseable {
             batch.put(states, nodeKey(encodePath(path, depth), position), node);
             return hash(node);
         }
+    }
+
+    /** A bucket of sorted entries. */
+    static byte[] bucket(List<StateEntry> entries) {
+        byte[] node = new byte[1 + entries.size() * ENTRY_SIZE];
+        node[0] = BUCKET;
+        int at = 1;
+        for (StateEntry entry : entries) {
+            entry.id().writeTo(node, at);
+            Keys.putU64(node, at + Id.SIZE, entry.generation());
+            entry.headerHash().writeTo(node, at + Id.SIZE + Long.BYTES);
+            at += ENTRY_SIZE;
+        }
+        return node;
+    }
+
+    /** An inner node of {@link #FAN_OUT} children; NONE for one that is absent. */
+    static byte[] inner(List<Hash> children) {
+        byte[] node = new byte[INNER_SIZE];
+        node[0] = INNER;
+        for (int i = 0; i < FAN_OUT; i++) {
+            children.get(i).writeTo(node, 1 + i * Id.SIZE);
+        }
+        return node;
     }
 
     private record Part(int nibble, List<StateEntry> entries) {}
@@ -416,7 +432,7 @@ final class StateMap implements AutoCloseable {
         }
     }
 
-    private static Hash hash(byte[] node) {
+    static Hash hash(byte[] node) {
         return Hash.of(TaggedHash.sha256().digest(node));
     }
 
@@ -475,19 +491,19 @@ final class StateMap implements AutoCloseable {
         return Hash.of(inner, 1 + index * Id.SIZE);
     }
 
-    private static int nibble(byte[] bytes, int index) {
+    static int nibble(byte[] bytes, int index) {
         int b = bytes[index >> 1];
         return (index & 1) == 0 ? (b >> 4) & 15 : b & 15;
     }
 
-    private static byte[] withNibble(byte[] path, int depth, int nibble) {
+    static byte[] withNibble(byte[] path, int depth, int nibble) {
         byte[] child = path.clone();
         child[depth >> 1] |= (byte) ((depth & 1) == 0 ? nibble << 4 : nibble);
         return child;
     }
 
     /** {@code u8 nibbles ‖ path}, the last half byte zero when their number is odd. */
-    private static byte[] encodePath(byte[] path, int depth) {
+    static byte[] encodePath(byte[] path, int depth) {
         byte[] encoded = new byte[1 + (depth + 1) / 2];
         encoded[0] = (byte) depth;
         System.arraycopy(path, 0, encoded, 1, encoded.length - 1);

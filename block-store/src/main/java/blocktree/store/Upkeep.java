@@ -1,5 +1,8 @@
 package blocktree.store;
 
+import java.io.IOException;
+import java.nio.channels.Channel;
+import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
@@ -7,7 +10,7 @@ import org.rocksdb.CompactRangeOptions;
 import org.rocksdb.RocksDBException;
 import org.rocksdb.WriteBatch;
 
-/** What a store does besides reading and writing: snapshots, collection, scrub and fsck. Thread-safe. */
+/** What a store does besides reading and writing: snapshots, collection, scrub, fsck and transfers to others. Thread-safe. */
 final class Upkeep implements AutoCloseable, Collector.Surroundings {
 
     /** How much of the device's space deleted sectors may keep. */
@@ -24,6 +27,7 @@ final class Upkeep implements AutoCloseable, Collector.Surroundings {
     private final Collector collector;
     private final Scrub scrub;
     private final Set<Pace> checks = ConcurrentHashMap.newKeySet(); // of the runs of fsck under way
+    private final Set<Channel> channels = ConcurrentHashMap.newKeySet(); // of transfers under way
     private volatile boolean closed;
 
     Upkeep(BlockStore store, Snapshots snapshots, Retention retention) {
@@ -113,6 +117,18 @@ final class Upkeep implements AutoCloseable, Collector.Surroundings {
         }
     }
 
+    /** From now on these are closed when the store is, so that it need not wait for who is at their other ends. */
+    void endWithStore(List<Channel> opened) throws StoreException {
+        channels.addAll(opened);
+        if (closed) {
+            throw new StoreException(StoreException.Code.CLOSED, "the store is closed");
+        }
+    }
+
+    void forget(List<Channel> opened) {
+        opened.forEach(channels::remove);
+    }
+
     @Override
     public long checkpointPosition() {
         return ledger.checkpointPosition();
@@ -171,6 +187,13 @@ final class Upkeep implements AutoCloseable, Collector.Surroundings {
     public void close() {
         closed = true;
         checks.forEach(Pace::stop);
+        for (Channel channel : channels) {
+            try {
+                channel.close();
+            } catch (IOException e) {
+                // It is closed, or the one who waits for it finds out.
+            }
+        }
         scrub.close();
         collector.close();
     }
