@@ -2,17 +2,12 @@ package blocktree.crypto;
 
 import static java.nio.charset.StandardCharsets.US_ASCII;
 
-import java.util.Locale;
-
 /**
  * A tree or principal id as people read it out and compare it: 14 groups of four characters of Crockford's base32 (no I, L, O, U),
  * the last group a check of the rest, such as {@code 7GQ2-…-M4XB}. Reading it back allows lower case, any spacing, and the letters that
  * look like digits.
  */
 public final class Fingerprint {
-
-    private static final String ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    private static final int GROUP_SIZE = 4;
 
     /** 256 bits and four zero bits in fives. */
     private static final int ID_CHARACTERS = 52;
@@ -24,13 +19,7 @@ public final class Fingerprint {
 
     /** Fourteen groups, joined by hyphens. */
     public static String of(Id id) {
-        byte[] bytes = id.toBytes();
-        String characters = encode(bytes, ID_CHARACTERS) + check(id);
-        StringBuilder text = new StringBuilder();
-        for (int i = 0; i < characters.length(); i += GROUP_SIZE) {
-            text.append(i == 0 ? "" : "-").append(characters, i, i + GROUP_SIZE);
-        }
-        return text.toString();
+        return Base32.group(Base32.encode(id.toBytes(), ID_CHARACTERS) + check(id));
     }
 
     /** MALFORMED when it is not a tree's fingerprint, its check does not fit, or it is a principal's. */
@@ -48,21 +37,9 @@ public final class Fingerprint {
     }
 
     private static byte[] parse(String text) throws CryptoException {
-        String characters = normalise(text);
-        byte[] bytes = new byte[Id.SIZE];
-        int bits = 0;
-        int bitCount = 0;
-        int filled = 0;
-        for (int i = 0; i < ID_CHARACTERS; i++) {
-            bits = bits << 5 | ALPHABET.indexOf(characters.charAt(i));
-            bitCount += 5;
-            if (bitCount >= 8 && filled < Id.SIZE) {
-                bitCount -= 8;
-                bytes[filled++] = (byte) (bits >>> bitCount);
-                bits &= (1 << bitCount) - 1;
-            }
-        }
-        if (bits != 0) {
+        String characters = normalise(text).substring(0, ID_CHARACTERS);
+        byte[] bytes = Base32.decode(characters);
+        if (!Base32.encode(bytes).equals(characters)) {
             throw CryptoException.malformed("not a fingerprint: characters after its end");
         }
         return bytes;
@@ -75,25 +52,12 @@ public final class Fingerprint {
     }
 
     private static String normalise(String text) throws CryptoException {
-        if (text.length() > TEXT_SIZE_MAX) {
-            throw CryptoException.malformed("not a fingerprint: too long");
-        }
-        StringBuilder characters = new StringBuilder();
-        for (char given : text.toUpperCase(Locale.ROOT).toCharArray()) {
-            if (Character.isWhitespace(given) || given == '-' || given == '.' || given == ':') {
-                continue;
-            }
-            char c = given == 'O' ? '0' : given == 'I' || given == 'L' ? '1' : given;
-            if (ALPHABET.indexOf(c) < 0) {
-                throw CryptoException.malformed("not a fingerprint: it has a character that none has");
-            }
-            characters.append(c);
-        }
+        String characters = Base32.normalise(text, TEXT_SIZE_MAX, "a fingerprint");
         if (characters.length() != ID_CHARACTERS + CHECK_CHARACTERS) {
             throw CryptoException.malformed("not a fingerprint: " + characters.length() + " characters, not "
                     + (ID_CHARACTERS + CHECK_CHARACTERS));
         }
-        return characters.toString();
+        return characters;
     }
 
     /** Of the kind of id too, so that one is not taken for the other. */
@@ -103,25 +67,6 @@ public final class Fingerprint {
                 .add(kind.getBytes(US_ASCII))
                 .add(id)
                 .digest();
-        return encode(hash, CHECK_CHARACTERS);
-    }
-
-    /** The first {@code count} fives of bits, zero bits after the end. */
-    private static String encode(byte[] bytes, int count) {
-        StringBuilder text = new StringBuilder();
-        int bits = 0;
-        int bitCount = 0;
-        int next = 0;
-        while (text.length() < count) {
-            if (bitCount < 5) {
-                bits = bits << 8 | (next < bytes.length ? bytes[next] & 0xff : 0);
-                next++;
-                bitCount += 8;
-            }
-            bitCount -= 5;
-            text.append(ALPHABET.charAt(bits >>> bitCount & 31));
-            bits &= (1 << bitCount) - 1;
-        }
-        return text.toString();
+        return Base32.encode(hash, CHECK_CHARACTERS);
     }
 }

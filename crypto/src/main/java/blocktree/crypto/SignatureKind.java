@@ -16,7 +16,8 @@ public enum SignatureKind {
     COMMIT,
     CHECKPOINT,
     SNAPSHOT,
-    SESSION;
+    SESSION,
+    JOIN;
 
     private final String label = name().toLowerCase(Locale.ROOT);
     private final byte[] prefix = (Suite.LABEL_PREFIX + "sign/" + label + '\0').getBytes(US_ASCII);

@@ -1,6 +1,7 @@
 package blocktree.crypto;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
 import java.util.Arrays;
@@ -150,6 +151,24 @@ class DecoderFuzzTest {
                     tree.toBytes(), Fingerprint.parseTree(Fingerprint.of(tree)).toBytes());
             return bytes;
         });
+    }
+
+    @FuzzTest(maxDuration = "60m")
+    void invitation(byte[] input) {
+        String text = new String(input, java.nio.charset.StandardCharsets.UTF_8);
+        hold(input, bytes -> {
+            try (Invitation read = Invitation.parse(text);
+                    Invitation again = Invitation.parse(read.toCode())) {
+                assertEquals(read.toCode(), again.toCode());
+                assertEquals(read.addresses(), again.addresses());
+            }
+            return bytes;
+        });
+    }
+
+    @FuzzTest(maxDuration = "60m")
+    void joinStatement(byte[] input) {
+        hold(input, bytes -> JoinStatement.parse(bytes).toBytes());
     }
 
     @FuzzTest(maxDuration = "60m")

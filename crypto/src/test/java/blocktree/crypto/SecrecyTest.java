@@ -15,6 +15,7 @@ import java.io.NotSerializableException;
 import java.io.ObjectOutputStream;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.net.InetSocketAddress;
 import java.util.Arrays;
 import java.util.Base64;
 import java.util.HexFormat;
@@ -49,8 +50,11 @@ class SecrecyTest {
         Identity identity = Identity.fromSeeds(SecretBytes.copyOf(seeds));
         TestTree t = new TestTree();
         BlockKey blockKey = new BlockKey(BlockId.of(Fixtures.bytes(1, 32)), 1, SecretBytes.copyOf(SECRET));
+        InvitationSecret invited = InvitationSecret.takeOver(Arrays.copyOfRange(SECRET, 16, 32));
         for (Object object : List.of(
                 identity,
+                invited,
+                Invitation.create(invited, t.tree, List.of(InetSocketAddress.createUnresolved("nas", 7450)), 1_000_000),
                 SecretBytes.copyOf(SECRET),
                 blockKey,
                 DomainKey.of(t.tree, t.top, 1, SecretBytes.copyOf(SECRET)),

@@ -12,6 +12,8 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -218,6 +220,71 @@ class VectorsTest {
         NodeProof read = NodeProof.parse(stored("node-proof", "node proof"));
         read.verify(bytes(0x19, 91));
         assertEquals(HEX.formatHex(sha256(bytes(0x19, 91))), read.keyInfoHash().toHex());
+    }
+
+    @Test
+    void invitations() throws Exception {
+        InvitationSecret secret = InvitationSecret.takeOver(bytes(0x1a, 16));
+        Invitation invitation = Invitation.create(
+                secret,
+                tree,
+                List.of(
+                        new InetSocketAddress(InetAddress.getByAddress(new byte[] {(byte) 192, 0, 2, 7}), 7450),
+                        new InetSocketAddress("2001:db8::7", 7450),
+                        InetSocketAddress.createUnresolved("nas.example", 7451)),
+                1_700_000_000_000L);
+        byte[] body = join(
+                new byte[] {1, 84},
+                bytes(0x1a, 16),
+                Arrays.copyOf(tree.toBytes(), 16),
+                u32(1_700_000_000),
+                new byte[] {3},
+                HEX.parseHex("04c00002071d1a"),
+                HEX.parseHex("0620010db80000000000000000000000071d1a"),
+                new byte[] {0, 11},
+                "nas.example".getBytes(US_ASCII),
+                HEX.parseHex("1d1b"));
+        byte[] check = sha256(join("blocktree/v1/invitation\0".getBytes(US_ASCII), u32(body.length), body));
+        byte[] encoded = join(body, Arrays.copyOf(check, 4));
+        assertEquals(84, encoded.length);
+        assertEquals(Base32.encode(encoded), invitation.toCode().replace("-", ""));
+
+        byte[] idHash = sha256(join("blocktree/v1/invitation-id\0".getBytes(US_ASCII), u32(16), bytes(0x1a, 16)));
+        assertEquals(HEX.formatHex(idHash, 0, 16), secret.id());
+        byte[] binding = sha256(join(
+                "blocktree/v1/join\0".getBytes(US_ASCII),
+                u32(32),
+                tree.toBytes(),
+                u32(32),
+                bytes(0x1b, 32),
+                u32(16),
+                Arrays.copyOf(idHash, 16),
+                u32(32),
+                bytes(0x1c, 32),
+                u32(32),
+                bytes(0x1d, 32)));
+        Hash bound = secret.bind(tree, Hash.of(bytes(0x1b, 32)), bytes(0x1c, 32), bytes(0x1d, 32));
+        assertArrayEquals(binding, bound.toBytes());
+        JoinStatement statement = JoinStatement.create(alice, bound);
+        byte[] statementId = statement.id().toBytes();
+        byte[] membersProof = hmac(bytes(0x1a, 16), join("blocktree/v1/join/member\0".getBytes(US_ASCII), binding));
+        byte[] joinersProof = hmac(bytes(0x1a, 16), join("blocktree/v1/join/joiner\0".getBytes(US_ASCII), statementId));
+        assertArrayEquals(membersProof, secret.prove(InvitationSecret.Side.MEMBER, bound));
+        assertArrayEquals(joinersProof, secret.prove(InvitationSecret.Side.JOINER, statement.id()));
+
+        Map<String, String> vector = new LinkedHashMap<>();
+        put(vector, "invitation", encoded);
+        vector.put("code", invitation.toCode());
+        vector.put("invitation id", secret.id());
+        put(vector, "binding", binding);
+        put(vector, "member's proof", membersProof);
+        put(vector, "statement", statement.toBytes());
+        put(vector, "statement id", statementId);
+        put(vector, "joiner's proof", joinersProof);
+        compare("invitation", vector);
+        assertEquals(
+                statement.keys(),
+                JoinStatement.parse(stored("invitation", "statement")).keys());
     }
 
     @Test
