@@ -29,6 +29,15 @@ final class AnsweredGreeting extends Greeting {
     }
 
     @Override
+    public void userEventTriggered(ChannelHandlerContext context, Object event) throws ProtocolViolation {
+        if (event instanceof TlsProof.Joiner joiner) {
+            becomeJoin(context, messenger.newJoin(address, joiner.keyInfo()));
+        } else {
+            super.userEventTriggered(context, event);
+        }
+    }
+
+    @Override
     void proven(ChannelHandlerContext context, NodeProof proof) {
         // who has dialled has the first word
     }

@@ -24,18 +24,22 @@ final class Credentials implements AutoCloseable {
     /** What both sides name in the handshake. */
     static final String PROTOCOL = "blocktree/1";
 
+    /** The same, with a client that is no node yet, shows no certificate, and brings an invitation. */
+    static final String JOIN_PROTOCOL = "blocktree-join/1";
+
     static {
         // The JDK's servers would send tickets with each connection, which nobody here uses: BoringSSL's send none.
         System.setProperty("jdk.tls.server.newSessionTicketCount", "0");
     }
 
-    private record Contexts(SslContext server, SslContext client, long madeAtMillis) {
+    private record Contexts(SslContext server, SslContext serverForJoiners, SslContext client, long madeAtMillis) {
         boolean holdsAt(long nowMillis) {
             return nowMillis >= madeAtMillis && nowMillis < madeAtMillis + NodeProof.LIFE_MILLIS_MAX / 2;
         }
 
         void release() {
             ReferenceCountUtil.release(server);
+            ReferenceCountUtil.release(serverForJoiners);
             ReferenceCountUtil.release(client);
         }
     }
@@ -64,9 +68,13 @@ final class Credentials implements AutoCloseable {
         close();
     }
 
-    /** {@code signatures} makes and checks those of the handshake. */
-    synchronized SslHandler newServerHandler(ByteBufAllocator allocator, Executor signatures) throws SSLException {
-        return contexts().server.newHandler(allocator, signatures);
+    /**
+     * @param joiners whether clients that show no certificate get as far as {@link #JOIN_PROTOCOL}
+     * @param signatures makes and checks those of the handshake
+     */
+    synchronized SslHandler newServerHandler(ByteBufAllocator allocator, boolean joiners, Executor signatures)
+            throws SSLException {
+        return (joiners ? contexts().serverForJoiners : contexts().server).newHandler(allocator, signatures);
     }
 
     /** Without the address of the server: its name is of no interest, and sessions are not to be resumed. */
@@ -87,16 +95,20 @@ final class Credentials implements AutoCloseable {
 
     private Contexts newContexts(long nowMillis) throws SSLException {
         NodeCertificate own = NodeCertificate.create(node, chain, nowMillis);
-        SslContext server = configure(SslContextBuilder.forServer(own.key(), own.certificate()))
+        SslContext server = configure(SslContextBuilder.forServer(own.key(), own.certificate()), PROTOCOL)
                 .clientAuth(ClientAuth.REQUIRE)
                 .build();
-        SslContext client = configure(SslContextBuilder.forClient().keyManager(own.key(), own.certificate()))
+        SslContext serverForJoiners = configure(
+                        SslContextBuilder.forServer(own.key(), own.certificate()), PROTOCOL, JOIN_PROTOCOL)
+                .clientAuth(ClientAuth.OPTIONAL)
+                .build();
+        SslContext client = configure(SslContextBuilder.forClient().keyManager(own.key(), own.certificate()), PROTOCOL)
                 .endpointIdentificationAlgorithm(null)
                 .build();
-        return new Contexts(server, client, nowMillis);
+        return new Contexts(server, serverForJoiners, client, nowMillis);
     }
 
-    private SslContextBuilder configure(SslContextBuilder builder) {
+    private SslContextBuilder configure(SslContextBuilder builder, String... protocols) {
         return builder.sslProvider(platform.tls())
                 .protocols("TLSv1.3")
                 .trustManager(new NodeTrustManager())
@@ -104,7 +116,7 @@ final class Credentials implements AutoCloseable {
                         ApplicationProtocolConfig.Protocol.ALPN,
                         ApplicationProtocolConfig.SelectorFailureBehavior.NO_ADVERTISE,
                         ApplicationProtocolConfig.SelectedListenerFailureBehavior.ACCEPT,
-                        PROTOCOL));
+                        protocols));
     }
 
     @Override

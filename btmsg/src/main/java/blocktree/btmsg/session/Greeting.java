@@ -143,6 +143,13 @@ abstract class Greeting extends ChannelInboundHandlerAdapter {
         context.pipeline().remove(FrameReader.class); // and what it has read already goes to the lane
     }
 
+    void becomeJoin(ChannelHandlerContext context, AnsweredJoin join) {
+        if (!over) {
+            over = true;
+            context.pipeline().replace(this, "join", join);
+        }
+    }
+
     @Override
     public void channelInactive(ChannelHandlerContext context) {
         report(null, "the connection was closed");
@@ -153,7 +160,7 @@ abstract class Greeting extends ChannelInboundHandlerAdapter {
         fail(context, deepest(cause));
     }
 
-    private static String deepest(Throwable failure) {
+    static String deepest(Throwable failure) {
         Throwable cause = failure;
         while (cause.getCause() != null) {
             cause = cause.getCause();

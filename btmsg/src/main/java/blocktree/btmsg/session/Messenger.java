@@ -1,5 +1,6 @@
 package blocktree.btmsg.session;
 
+import blocktree.crypto.Hash;
 import blocktree.crypto.NodeProof;
 import blocktree.crypto.PrincipalId;
 import blocktree.crypto.WriteCapabilityChain;
@@ -13,6 +14,7 @@ import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
@@ -54,6 +56,9 @@ public final class Messenger implements AutoCloseable {
 
     private volatile boolean closed;
 
+    /** Set once. */
+    private volatile @Nullable JoinDesk desk;
+
     /** Neither listens nor dials yet. */
     public Messenger(MessengerOptions options) {
         this(options, Protocol.CURRENT);
@@ -74,14 +79,32 @@ public final class Messenger implements AutoCloseable {
 
     /** Takes connections at {@code address}; gives the address with the port that was chosen when its port is 0. */
     public InetSocketAddress listen(InetSocketAddress address) throws IOException {
-        InetSocketAddress local = transport.listen(address, this::newGreeting);
+        InetSocketAddress local = transport.listen(address, new Transport.Greetings() {
+            @Override
+            public @Nullable Greeting newGreeting(InetSocketAddress from) {
+                Runnable leave = closed ? null : halfOpen.enter(from.getAddress());
+                return leave == null ? null : new AnsweredGreeting(Messenger.this, from, leave);
+            }
+
+            @Override
+            public boolean awaitsJoiners() {
+                JoinDesk open = desk;
+                return open != null && open.isOpen();
+            }
+        });
         log.atInfo().addKeyValue("address", local).log("peers_awaited");
         return local;
     }
 
-    private @Nullable Greeting newGreeting(InetSocketAddress from) {
-        Runnable leave = closed ? null : halfOpen.enter(from.getAddress());
-        return leave == null ? null : new AnsweredGreeting(this, from, leave);
+    /**
+     * Answers machines that bring one of {@code invitations}, from now on, and while there is one (docs/joining.md). Both stay the
+     * caller's. IllegalStateException when it is so already.
+     */
+    public synchronized void welcomeJoiners(Invitations invitations, Certifier certifier) {
+        if (desk != null) {
+            throw new IllegalStateException("joiners are welcome already");
+        }
+        desk = new JoinDesk(self(), invitations, certifier);
     }
 
     /** Offers a service to peers from now on; IllegalArgumentException when its name is taken. */
@@ -151,6 +174,10 @@ public final class Messenger implements AutoCloseable {
         }
         pending.values().forEach(one -> one.session().lose("the node stops"));
         services.close();
+        JoinDesk open = desk;
+        if (open != null) {
+            open.close();
+        }
         transport.close();
     }
 
@@ -211,6 +238,12 @@ public final class Messenger implements AutoCloseable {
     /** A session's streams; its messages when there is none yet. */
     void connect(Dial dial, ByteString sessionId, @Nullable Session session) {
         transport.connect(dial.address(), new DialledGreeting(this, dial, sessionId, session));
+    }
+
+    /** For a connection that was begun while joiners were awaited. */
+    AnsweredJoin newJoin(InetSocketAddress from, Hash keyInfo) {
+        return new AnsweredJoin(
+                Objects.requireNonNull(desk), from, keyInfo, limits().times().greetingMillis());
     }
 
     PrincipalId self() {

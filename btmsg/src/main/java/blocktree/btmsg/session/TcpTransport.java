@@ -88,7 +88,11 @@ final class TcpTransport implements Transport {
                         if (greeting == null) {
                             accepted.close();
                         } else {
-                            add(accepted, greeting, true);
+                            boolean joiners = greetings.awaitsJoiners();
+                            add(
+                                    accepted,
+                                    greeting,
+                                    credentials.newServerHandler(accepted.alloc(), joiners, handshakes));
                         }
                     }
                 })
@@ -114,7 +118,7 @@ final class TcpTransport implements Transport {
                 .handler(new ChannelInitializer<>() {
                     @Override
                     protected void initChannel(Channel channel) throws IOException {
-                        add(channel, greeting, false);
+                        add(channel, greeting, credentials.newClientHandler(channel.alloc(), handshakes));
                     }
                 })
                 .connect(address)
@@ -131,11 +135,8 @@ final class TcpTransport implements Transport {
         return reads;
     }
 
-    private void add(Channel channel, Greeting greeting, boolean accepted) throws IOException {
+    private void add(Channel channel, Greeting greeting, SslHandler tls) {
         channel.pipeline().addLast(greeting); // first of all: it has to hear when the rest fails
-        SslHandler tls = accepted
-                ? credentials.newServerHandler(channel.alloc(), handshakes)
-                : credentials.newClientHandler(channel.alloc(), handshakes);
         tls.setHandshakeTimeoutMillis(greetingMillis);
         channel.pipeline()
                 .addFirst(

@@ -8,8 +8,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Carries connections between nodes. A connection is a channel of bytes, in order and encrypted, whose other end is proven before the
- * first of them: its pipeline fires the {@link blocktree.crypto.NodeProof} as a user event, once, or an exception. From
- * {@link Greeting} on nothing knows of TCP or TLS; QUIC can come behind this. Thread-safe.
+ * first of them: its pipeline fires the {@link blocktree.crypto.NodeProof} as a user event, once, or an exception; for a connection that
+ * others have opened, while joiners are awaited, a {@link TlsProof.Joiner} in its place. From {@link Greeting} on nothing knows of TCP or
+ * TLS; QUIC can come behind this. Thread-safe.
  */
 interface Transport extends AutoCloseable {
 
@@ -19,6 +20,9 @@ interface Transport extends AutoCloseable {
         /** Null: the connection is closed at once. */
         @Nullable
         Greeting newGreeting(InetSocketAddress from);
+
+        /** Whether who is no node is heard at all. */
+        boolean awaitsJoiners();
     }
 
     /** Takes connections at {@code address}; gives the address with the port that was chosen when its port is 0. */

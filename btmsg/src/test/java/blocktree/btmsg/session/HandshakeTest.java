@@ -161,7 +161,7 @@ class HandshakeTest {
                 Credentials client = credentials(b, clientSide)) {
             Outcome outcome = connect(
                     serverSide,
-                    channel -> server.newServerHandler(channel.alloc(), Runnable::run),
+                    channel -> server.newServerHandler(channel.alloc(), false, Runnable::run),
                     clientSide,
                     channel -> client.newClientHandler(channel.alloc(), Runnable::run));
             assertEquals(
@@ -189,7 +189,7 @@ class HandshakeTest {
                 Credentials client = new Credentials(last, longest, clientSide, Clock.systemUTC())) {
             Outcome outcome = connect(
                     serverSide,
-                    channel -> server.newServerHandler(channel.alloc(), Runnable::run),
+                    channel -> server.newServerHandler(channel.alloc(), false, Runnable::run),
                     clientSide,
                     channel -> client.newClientHandler(channel.alloc(), Runnable::run));
             assertEquals(
@@ -209,7 +209,7 @@ class HandshakeTest {
                     BadCertificates.all(tree).entrySet()) {
                 Outcome asClient = connect(
                         platform,
-                        channel -> honest.newServerHandler(channel.alloc(), Runnable::run),
+                        channel -> honest.newServerHandler(channel.alloc(), false, Runnable::run),
                         Platform.PORTABLE,
                         channel -> context(bad.getValue(), false).newHandler(channel.alloc()));
                 assertTrue(asClient.server.isCompletedExceptionally(), bad.getKey());
@@ -230,7 +230,7 @@ class HandshakeTest {
         try (Credentials honest = credentials(Identity.generate(), platform)) {
             Outcome outcome = connect(
                     platform,
-                    channel -> honest.newServerHandler(channel.alloc(), Runnable::run),
+                    channel -> honest.newServerHandler(channel.alloc(), false, Runnable::run),
                     Platform.PORTABLE,
                     channel -> SslContextBuilder.forClient()
                             .sslProvider(SslProvider.JDK)
@@ -316,7 +316,7 @@ class HandshakeTest {
     private byte[] shownBy(Credentials credentials) throws Exception {
         Outcome outcome = connect(
                 Platform.PORTABLE,
-                channel -> credentials.newServerHandler(channel.alloc(), Runnable::run),
+                channel -> credentials.newServerHandler(channel.alloc(), false, Runnable::run),
                 Platform.PORTABLE,
                 channel -> credentials.newClientHandler(channel.alloc(), Runnable::run));
         return assertInstanceOf(X509Certificate.class, outcome.client.get()[0]).getEncoded();

@@ -41,6 +41,13 @@ final class TestTree {
         return fresh;
     }
 
+    /** What tells who knows the tree's id its root principals. */
+    List<TreeFounding.Entry> foundation() {
+        return founding.entries().stream()
+                .filter(entry -> entry.kind() == RecordKind.GENESIS || entry.kind() == RecordKind.DOMAIN)
+                .toList();
+    }
+
     long logTimeMillis() {
         return System.currentTimeMillis();
     }
