@@ -591,7 +591,12 @@ final class Ledger implements CommitPort, AutoCloseable {
 
     /** One moment of the log, with a checkpoint of its newest entry that this node signs; to be closed. */
     @SuppressWarnings("ArrayRecordComponent") // read-only by agreement, never compared
-    record Moment(StoreView view, Checkpoint checkpoint, StateRoot root, byte[] signed) implements AutoCloseable {
+    record Moment(
+            StoreView view,
+            Checkpoint checkpoint,
+            StateRoot root,
+            byte[] signed,
+            @Nullable Order applied) implements AutoCloseable {
         @Override
         public void close() {
             view.close();
@@ -615,7 +620,7 @@ final class Ledger implements CommitPort, AutoCloseable {
                     chainFor(Rights.NODE, List.of(rootDomain()), headPosition, headTimeMillis),
                     authorityHash);
             byte[] signed = node.sign(SignatureKind.CHECKPOINT, made.encode()).toBytes();
-            return new Moment(new StoreView(rocks), made, root, signed);
+            return new Moment(new StoreView(rocks), made, root, signed, applied);
         } finally {
             commitLock.unlock();
             checkpointLock.unlock();

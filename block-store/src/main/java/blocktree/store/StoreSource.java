@@ -174,16 +174,18 @@ public final class StoreSource {
         long blocks = all ? ledger.rocks().estimatedKeys(Column.HEADERS) : comparable ? changedBlocks : 0;
         long size = all ? ledger.rocks().liveBytes() : 0;
         stream.expect(blocks, size);
-        stream.send(
-                TransferStream.Type.OFFERED,
-                TransferProto.Offered.newBuilder()
-                        .setVersion(TransferStream.VERSION)
-                        .setCheckpoint(Wire.bytes(moment.signed()))
-                        .setRootBlockNonce(Wire.bytes(ledger.rootNonce()))
-                        .setBlocks(blocks)
-                        .setSizeBytes(size)
-                        .build()
-                        .toByteArray());
+        TransferProto.Offered.Builder offered = TransferProto.Offered.newBuilder()
+                .setVersion(TransferStream.VERSION)
+                .setCheckpoint(Wire.bytes(moment.signed()))
+                .setRootBlockNonce(Wire.bytes(ledger.rootNonce()))
+                .setBlocks(blocks)
+                .setSizeBytes(size);
+        Order applied = moment.applied();
+        if (applied != null) {
+            offered.setOrder(
+                    TransferProto.OrderMark.newBuilder().setTerm(applied.term()).setIndex(applied.index()));
+        }
+        stream.send(TransferStream.Type.OFFERED, offered.build().toByteArray());
     }
 
     private void sendLog() throws StoreException {

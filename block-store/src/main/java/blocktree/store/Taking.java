@@ -110,7 +110,7 @@ final class Taking implements AutoCloseable {
         chooseVersions(theirs);
         takeBlocks();
         makeState();
-        finish(theirs, chain);
+        finish(theirs, chain, offered.hasOrder() ? offered.getOrder() : null);
         stream.report();
     }
 
@@ -546,7 +546,7 @@ final class Taking implements AutoCloseable {
     }
 
     /** All that came is on the device, then counts. */
-    private void finish(Checkpoint theirs, Hash chain) throws StoreException {
+    private void finish(Checkpoint theirs, Hash chain, TransferProto.@Nullable OrderMark order) throws StoreException {
         rows.flush();
         Checkpoint own = new Checkpoint(
                 theirs.tree(),
@@ -578,6 +578,9 @@ final class Taking implements AutoCloseable {
                         rocks.family(Column.META),
                         Snapshots.rowKey(snapshot.body().id()),
                         Keys.u64(snapshot.position()));
+            }
+            if (order != null) {
+                OrderMarks.put(rocks, last, own.position(), new Order(order.getTerm(), order.getIndex(), 0));
             }
             Takeover.end(rocks, last);
             rocks.write(last);

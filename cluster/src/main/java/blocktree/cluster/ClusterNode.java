@@ -10,6 +10,7 @@ import blocktree.store.StoreException;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Clock;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import org.jspecify.annotations.Nullable;
@@ -63,6 +64,14 @@ public final class ClusterNode implements AutoCloseable {
             throw new IllegalStateException("the node does not take part yet");
         }
         return current;
+    }
+
+    /**
+     * Completes, with whom to take the store over from, when this voter is too far behind to follow the others: it is to be closed, its
+     * store brought up to date by {@link StoreCopies#update}, and started again.
+     */
+    public CompletableFuture<PrincipalId> behind() {
+        return tree.behind();
     }
 
     /** Puts an authority record in the log of all nodes; refusals are those of {@link BlockStore#appendAuthority}. */

@@ -71,6 +71,7 @@ final class ReplicatedTree implements Machine, CommitPort {
     });
 
     private final Map<Hash, Waiting> waiting = new ConcurrentHashMap<>();
+    private final CompletableFuture<PrincipalId> behind = new CompletableFuture<>();
     private final long startMillis;
     private volatile @Nullable Agreement agreement;
     private volatile boolean closed;
@@ -479,9 +480,16 @@ final class ReplicatedTree implements Machine, CommitPort {
         return mark;
     }
 
+    /** An open store cannot be brought up to date: who keeps this node is told, and starts it again once that is done. */
     @Override
     public CompletableFuture<Mark> catchUp(PrincipalId leader) {
-        return CompletableFuture.failedFuture(new IOException("not yet"));
+        behind.complete(leader);
+        return new CompletableFuture<>();
+    }
+
+    /** Completes with whom to take the store over from when this node is too far behind to follow. */
+    CompletableFuture<PrincipalId> behind() {
+        return behind.copy();
     }
 
     /** Null for what the engine has put in order for itself, and for what is no entry at all: no voter does anything with it. */

@@ -1,0 +1,86 @@
+package blocktree.cluster;
+
+import blocktree.btmsg.session.PeerStream;
+import blocktree.btmsg.session.StreamChunk;
+import java.io.IOException;
+import java.io.InterruptedIOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.ByteChannel;
+import java.nio.channels.ClosedChannelException;
+import org.jspecify.annotations.Nullable;
+
+/** A stream between nodes as a channel in blocking mode. One thread may read while another writes. */
+final class StreamChannel implements ByteChannel {
+
+    private final PeerStream stream;
+    private @Nullable StreamChunk chunk; // the reader's own
+    private volatile boolean closed;
+
+    StreamChannel(PeerStream stream) {
+        this.stream = stream;
+    }
+
+    @Override
+    public int read(ByteBuffer target) throws IOException {
+        check();
+        try {
+            StreamChunk current = chunk;
+            while (current == null || !current.bytes().hasRemaining()) {
+                if (current != null) {
+                    current.close();
+                }
+                current = stream.read();
+                chunk = current;
+                if (current == null) {
+                    return -1;
+                }
+            }
+            ByteBuffer bytes = current.bytes();
+            int size = Math.min(target.remaining(), bytes.remaining());
+            target.put(bytes.slice(bytes.position(), size));
+            bytes.position(bytes.position() + size);
+            return size;
+        } catch (InterruptedException e) {
+            throw interrupted();
+        }
+    }
+
+    @Override
+    public int write(ByteBuffer source) throws IOException {
+        check();
+        int size = source.remaining();
+        try {
+            stream.write(source);
+            return size;
+        } catch (InterruptedException e) {
+            throw interrupted();
+        }
+    }
+
+    /** Nothing more is written. */
+    void end() {
+        stream.end();
+    }
+
+    private void check() throws ClosedChannelException {
+        if (closed) {
+            throw new ClosedChannelException();
+        }
+    }
+
+    private static IOException interrupted() {
+        Thread.currentThread().interrupt();
+        return new InterruptedIOException("interrupted");
+    }
+
+    @Override
+    public boolean isOpen() {
+        return !closed;
+    }
+
+    @Override
+    public void close() {
+        closed = true;
+        stream.close();
+    }
+}
