@@ -26,7 +26,8 @@ public interface Machine {
 
     /**
      * On each voter, the leader too: completes when all that the entry names, and that does not travel within it, is on this voter's
-     * device. Until then this voter does not acknowledge the entry; others can. Must not block.
+     * device. Until then this voter does not acknowledge the entry; others can. Must not block. Asked again after a restart; the future is
+     * cancelled when no log has the entry any more.
      */
     CompletableFuture<Void> prepare(ByteString entry);
 

@@ -1,6 +1,5 @@
 package blocktree.cluster.raft;
 
-import blocktree.btmsg.session.MessageException;
 import blocktree.btmsg.session.Peer;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -8,7 +7,6 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -17,6 +15,7 @@ import java.util.function.Consumer;
 import org.apache.ratis.proto.RaftProtos.AppendEntriesReplyProto;
 import org.apache.ratis.proto.RaftProtos.AppendEntriesRequestProto;
 import org.apache.ratis.proto.RaftProtos.InstallSnapshotReplyProto;
+import org.apache.ratis.proto.RaftProtos.InstallSnapshotRequestProto;
 import org.apache.ratis.proto.RaftProtos.LogEntryProto;
 import org.apache.ratis.rpc.CallId;
 import org.apache.ratis.server.RaftServer;
@@ -187,16 +186,19 @@ final class Appender extends LogAppenderBase {
             retryNanos = System.nanoTime() + RETRY_SOON_NANOS;
             return;
         }
+        AppendEntriesRequestProto request = request(entries, previous);
         sending = true;
         getFollower().updateLastRpcSendTime(false);
-        send(request(entries, previous), APPEND_TIMEOUT, () -> sending = false);
+        send(request, APPEND_TIMEOUT, () -> sending = false);
     }
 
     private void sendEmpty() {
+        AppendEntriesRequestProto request =
+                request(List.of(), getPrevious(getFollower().getNextIndex()));
         beating = true;
         beatenNanos = System.nanoTime();
         getFollower().updateLastRpcSendTime(true);
-        send(request(List.of(), getPrevious(getFollower().getNextIndex())), beatTimeout, () -> beating = false);
+        send(request, beatTimeout, () -> beating = false);
     }
 
     private AppendEntriesRequestProto request(List<LogEntryProto> entries, @Nullable TermIndex previous) {
@@ -213,12 +215,10 @@ final class Appender extends LogAppenderBase {
     }
 
     private void sendNotification(TermIndex first) {
+        InstallSnapshotRequestProto request = newInstallSnapshotNotificationRequest(first);
         sending = true;
         getFollower().updateLastRpcSendTime(false);
-        when(
-                rpc.install(getFollowerId(), newInstallSnapshotNotificationRequest(first), APPEND_TIMEOUT),
-                () -> sending = false,
-                this::handle);
+        when(rpc.install(getFollowerId(), request, APPEND_TIMEOUT), () -> sending = false, this::handle);
     }
 
     private <T> void when(CompletableFuture<T> reply, Runnable done, Consumer<T> handler) {
@@ -230,18 +230,13 @@ final class Appender extends LogAppenderBase {
                 handler.accept(answer);
             } else {
                 toldCommit = RaftLog.INVALID_LOG_INDEX;
-                boolean busy = cause(failure) instanceof MessageException e && e.code() == MessageException.Code.BUSY;
-                retryNanos = System.nanoTime() + (busy ? RETRY_SOON_NANOS : RETRY_NANOS);
+                retryNanos = System.nanoTime() + RETRY_NANOS;
                 log.atDebug()
                         .addKeyValue("peer", getFollowerId())
                         .setCause(failure)
                         .log("append_not_answered");
             }
         }));
-    }
-
-    private static Throwable cause(Throwable failure) {
-        return failure instanceof CompletionException && failure.getCause() != null ? failure.getCause() : failure;
     }
 
     private void handle(AppendEntriesRequestProto request, AppendEntriesReplyProto reply) {

@@ -305,6 +305,15 @@ final class MachineAdapter extends BaseStateMachine {
         return current != null && current.result().isDone();
     }
 
+    /** What a machine that has taken over half of a state would do with an entry is not to be known. */
+    void abandonCatchUp() {
+        CatchUp current = catchUp;
+        if (current != null && !current.result().isDone()) {
+            failed = true;
+            current.result().completeExceptionally(new IOException("the voter stops"));
+        }
+    }
+
     @Override
     public LifeCycle.State getLifeCycleState() {
         return state;

@@ -1,6 +1,7 @@
 package blocktree.cluster.raft;
 
 import blocktree.crypto.PrincipalId;
+import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
@@ -10,6 +11,7 @@ import org.apache.ratis.protocol.RaftPeer;
 import org.apache.ratis.protocol.RaftPeerId;
 import org.apache.ratis.server.RaftConfiguration;
 import org.apache.ratis.server.RaftServer;
+import org.apache.ratis.server.leader.FollowerInfo;
 import org.apache.ratis.server.leader.LeaderState;
 
 /**
@@ -55,17 +57,22 @@ final class Quorum {
     }
 
     /** A follower, or this voter, holds more, or other voters count. */
-    synchronized void update() {
-        RaftConfiguration voters = division.getRaftConf();
-        long majority = majority(voters.getCurrentPeers());
-        if (!voters.getPreviousPeers().isEmpty()) {
-            majority = Math.min(majority, majority(voters.getPreviousPeers()));
-        }
-        for (Appender appender : appenders) {
-            if (appender.getFollower().updateMatchIndex(Math.min(appender.held(), majority))) {
-                leaderState.onFollowerSuccessAppendEntries(appender.getFollower());
+    void update() {
+        List<FollowerInfo> advanced = new ArrayList<>();
+        synchronized (this) {
+            RaftConfiguration voters = division.getRaftConf();
+            long majority = majority(voters.getCurrentPeers());
+            if (!voters.getPreviousPeers().isEmpty()) {
+                majority = Math.min(majority, majority(voters.getPreviousPeers()));
+            }
+            for (Appender appender : appenders) {
+                if (appender.getFollower().updateMatchIndex(Math.min(appender.held(), majority))) {
+                    advanced.add(appender.getFollower());
+                }
             }
         }
+        // The engine may look at its log for this, whose lock another caller may have.
+        advanced.forEach(leaderState::onFollowerSuccessAppendEntries);
     }
 
     private long majority(Collection<RaftPeer> voters) {
@@ -85,9 +92,14 @@ final class Quorum {
                 .orElse(-1);
     }
 
-    /** By how many entries each follower is behind. */
+    /** By how many entries each follower is behind; empty once the log is closed. */
     Map<PrincipalId, Long> lag() {
-        long last = division.getRaftLog().getNextIndex() - 1;
+        long last;
+        try {
+            last = division.getRaftLog().getNextIndex() - 1;
+        } catch (IllegalStateException e) {
+            return Map.of();
+        }
         Map<PrincipalId, Long> lag = new HashMap<>();
         for (RaftPeer voter : division.getRaftConf().getCurrentPeers()) {
             if (!voter.getId().equals(division.getId())) {

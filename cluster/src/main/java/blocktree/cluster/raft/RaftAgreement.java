@@ -138,9 +138,9 @@ public final class RaftAgreement implements Agreement {
         DivisionInfo info = division.getInfo();
         RaftPeerId leader = info.getLeaderId();
         Quorum quorum = rpc.quorum();
-        Map<PrincipalId, Long> lag = info.isLeader() && quorum != null ? quorum.lag() : Map.of();
-        Set<PrincipalId> voters = PeerIds.principals(division.getRaftConf().getCurrentPeers());
         String why = stopped;
+        Map<PrincipalId, Long> lag = info.isLeader() && why == null && quorum != null ? quorum.lag() : Map.of();
+        Set<PrincipalId> voters = PeerIds.principals(division.getRaftConf().getCurrentPeers());
         return new AgreementStatus(
                 leader == null || why != null ? null : PeerIds.principal(leader),
                 info.getCurrentTerm(),
@@ -248,8 +248,10 @@ public final class RaftAgreement implements Agreement {
         closer.start();
     }
 
-    private void shutDown() {
+    /** Waits for up to a second, in which the engine's log looks whether there is anything to write. */
+    private synchronized void shutDown() {
         rpc.close();
+        machine.abandonCatchUp();
         prepared.close();
         try {
             server.close();

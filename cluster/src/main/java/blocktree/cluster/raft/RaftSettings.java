@@ -44,7 +44,7 @@ final class RaftSettings {
         RaftServerConfigKeys.setSleepDeviationThreshold(p, shortest);
         // A machine that slept is no reason to stop.
         RaftServerConfigKeys.setCloseThreshold(p, TimeDuration.valueOf(10_000, TimeUnit.DAYS));
-        RaftServerConfigKeys.setStagingTimeout(p, millis(10_000));
+        RaftServerConfigKeys.setStagingTimeout(p, millis(electionMillis * 10));
 
         Log.setAppendEntriesComposeEnabled(p, false);
         Log.setLogMetadataEnabled(p, false);

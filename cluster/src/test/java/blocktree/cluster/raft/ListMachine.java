@@ -7,6 +7,7 @@ import com.google.protobuf.ByteString;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
@@ -24,6 +25,8 @@ final class ListMachine implements Machine {
 
     volatile Function<PrincipalId, CompletableFuture<ListMachine>> source =
             leader -> CompletableFuture.failedFuture(new IllegalStateException("there is nobody to ask"));
+
+    volatile Consumer<ByteString> onApply = entry -> {};
 
     volatile int applications;
     volatile int catchUps;
@@ -90,6 +93,7 @@ final class ListMachine implements Machine {
         }
         applications++;
         entries.add(new Entry(mark, entry));
+        onApply.accept(entry);
     }
 
     @Override

@@ -27,6 +27,7 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -130,7 +131,12 @@ final class TestCluster implements AutoCloseable {
         }
 
         void start(Set<PrincipalId> voters) throws IOException {
-            machine.source = leader -> CompletableFuture.completedFuture(node(leader).machine);
+            start(voters, leader -> CompletableFuture.completedFuture(node(leader).machine));
+        }
+
+        void start(Set<PrincipalId> voters, Function<PrincipalId, CompletableFuture<ListMachine>> source)
+                throws IOException {
+            machine.source = source;
             connect();
             agreement = RaftAgreement.start(configure.apply(
                     RaftOptions.of(directory(this), founding.tree(), id(), voters, messenger(), machine)));
