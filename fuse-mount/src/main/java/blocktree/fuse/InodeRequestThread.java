@@ -69,6 +69,7 @@ final class InodeRequestThread extends RequestThread {
             opcode = next.opcode;
             cameNanos = next.cameNanos;
             reportedNanos = next.reported ? next.cameNanos : reportedNanos;
+            abandonedNanos = next.abandoned ? next.cameNanos : abandonedNanos;
             return true;
         }
         while (true) {
@@ -248,16 +249,13 @@ final class InodeRequestThread extends RequestThread {
         long request = take();
         left = true;
         CompletableFuture<?> event = awaited == null ? work : CompletableFuture.allOf(awaited, work);
-        operations
-                .waiting()
-                .answerAfter(
-                        event,
-                        new WaitingRequest(cameNanos, waiting, errno -> fuse.functions.fuse_reply_err(request, errno)),
-                        failure -> {
-                            int errno = failure == null ? 0 : MountOperations.errno(waiting, failure);
-                            reply(fuse, request, errno, body);
-                            return errno != 0;
-                        });
+        WaitingRequest unanswered =
+                noted(new WaitingRequest(cameNanos, waiting, errno -> fuse.functions.fuse_reply_err(request, errno)));
+        operations.waiting().answerAfter(event, unanswered, failure -> {
+            int errno = failure == null ? 0 : MountOperations.errno(waiting, failure);
+            reply(fuse, request, errno, body);
+            return errno != 0;
+        });
     }
 
     private static void reply(NativeFuse3 fuse, long request, int errno, byte[] body) {
@@ -291,8 +289,14 @@ final class InodeRequestThread extends RequestThread {
         left = true;
         ParkedRequest parked =
                 new ParkedRequest(fuse, take(), opcode, memory, requestSizeBytes, recalled, cameNanos, waiting);
-        parked.reported = reportedNanos == cameNanos;
-        operations.waiting().park(parked, event, loop::resume);
+        operations.waiting().park(noted(parked), event, loop::resume);
+    }
+
+    /** With what the watch has done about the request while it was this thread's. */
+    private <R extends WaitingRequest> R noted(R waiting) {
+        waiting.reported = reportedNanos == cameNanos;
+        waiting.abandoned = abandonedNanos == cameNanos;
+        return waiting;
     }
 
     /** Whether the request has waited for what other mounts' kernels had kept back of the file when it came. */

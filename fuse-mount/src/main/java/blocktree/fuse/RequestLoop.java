@@ -201,7 +201,9 @@ final class RequestLoop {
                     return;
                 }
             }
-            reportTimedOut(request.operation, waitedMillis);
+            if (!request.abandoned) { // else it was reported while a thread was at it
+                reportTimedOut(request.operation, waitedMillis);
+            }
         }
     }
 

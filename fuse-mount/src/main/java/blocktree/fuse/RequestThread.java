@@ -76,8 +76,8 @@ abstract class RequestThread extends Thread {
     /** When the request came that was last reported as slow; used by the watch, or while it waits for nothing. */
     volatile long reportedNanos;
 
-    /** When the request came that was last answered by the watch; used by the watch only. */
-    long abandonedNanos;
+    /** When the request came that was last answered by the watch; used by the watch, or while it waits for nothing. */
+    volatile long abandonedNanos;
 
     RequestThread(RequestLoop loop, String name) {
         super(null, null, name, 0, false);

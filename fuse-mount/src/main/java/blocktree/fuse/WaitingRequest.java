@@ -13,8 +13,11 @@ class WaitingRequest {
     private final IntConsumer refusal;
     private final AtomicBoolean claimed = new AtomicBoolean();
 
-    /** It was reported as slow; written by the watch only. */
+    /** It was reported as slow; written by the watch, or before anybody else knows the request. */
     volatile boolean reported;
+
+    /** Its time had passed before it left its thread: the watch has answered it. Written before anybody else knows the request. */
+    volatile boolean abandoned;
 
     /** @param refusal answers it with an error number, and frees what it holds */
     WaitingRequest(long cameNanos, Operation operation, IntConsumer refusal) {

@@ -4,21 +4,31 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import ch.qos.logback.classic.Level;
+import ch.qos.logback.classic.Logger;
+import ch.qos.logback.classic.spi.ILoggingEvent;
+import ch.qos.logback.core.read.ListAppender;
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.slf4j.LoggerFactory;
 
 /** Requests that wait for a commit, for room in memory or for another mount's kernel hold no thread, are answered in time, and lose nothing. */
 @SuppressWarnings("NullAway.Init")
@@ -312,6 +322,43 @@ class WaitingRequestsTest {
         say(program);
         assertSucceeds(program);
         mount.unmountUnlessBusy(LONG);
+    }
+
+    @Test
+    void whatLosesItsThreadOnlyAfterItsTimeIsReportedOnce() throws Exception {
+        FaultyFileSystem faulty = new FaultyFileSystem();
+        FuseMount mount = FuseMount.mount(
+                faulty.fileSystem(),
+                one,
+                options().withRequestTimeout(Duration.ofMillis(500)).withSlowAfter(Duration.ofMillis(100)));
+        mounts.add(mount);
+        CountDownLatch release = new CountDownLatch(1);
+        faulty.replace("beginFsync", () -> {
+            release.await();
+            return new CompletableFuture<Void>();
+        });
+        ListAppender<ILoggingEvent> events = new ListAppender<>();
+        Logger logger = (Logger) LoggerFactory.getLogger(RequestLoop.class);
+        events.start();
+        logger.addAppender(events);
+        try (FileChannel file =
+                FileChannel.open(one.resolve("file"), StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
+            IOException late = assertThrows(IOException.class, () -> file.force(true));
+            assertTrue(String.valueOf(late.getMessage()).contains("timed out"), late.getMessage());
+            release.countDown();
+            assertNothingIsPending(mount);
+        } finally {
+            release.countDown();
+            mount.unmount(LONG);
+            logger.detachAppender(events);
+        }
+        assertEquals(1, mount.stats().slowCount());
+        assertEquals(
+                List.of("operation_slow", "operation_timed_out"),
+                events.list.stream()
+                        .filter(event -> event.getLevel().isGreaterOrEqual(Level.WARN))
+                        .map(ILoggingEvent::getMessage)
+                        .toList());
     }
 
     @Test
