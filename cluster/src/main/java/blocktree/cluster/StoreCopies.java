@@ -44,6 +44,7 @@ public final class StoreCopies {
             try (StreamChannel channel = new StreamChannel(stream)) {
                 StoreSource.send(store, channel, channel, progress -> {});
                 channel.end();
+                channel.awaitEnd();
                 log.atInfo().addKeyValue("peer", stream.peer().principal()).log("store_copied");
             } catch (StoreException e) {
                 log.atWarn()
@@ -62,6 +63,7 @@ public final class StoreCopies {
             throws StoreException {
         try (StreamChannel channel = open(peer)) {
             StoreTarget.create(dir, options, node, tree, channel, channel, progress);
+            channel.end();
         }
     }
 
@@ -71,6 +73,7 @@ public final class StoreCopies {
             throws StoreException {
         try (StreamChannel channel = open(peer)) {
             StoreTarget.update(dir, options, node, channel, channel, progress);
+            channel.end();
         }
     }
 

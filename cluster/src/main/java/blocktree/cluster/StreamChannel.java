@@ -62,6 +62,18 @@ final class StreamChannel implements ByteChannel {
         stream.end();
     }
 
+    /** Until the other side says so too, or is silent for too long: a stream that is let go before is cut off for it as well. */
+    void awaitEnd() {
+        ByteBuffer ignored = ByteBuffer.allocate(1 << 10);
+        try {
+            while (read(ignored.clear()) >= 0) {
+                // nothing that matters now
+            }
+        } catch (IOException e) {
+            // It has all that there was, or has told why not.
+        }
+    }
+
     private void check() throws ClosedChannelException {
         if (closed) {
             throw new ClosedChannelException();

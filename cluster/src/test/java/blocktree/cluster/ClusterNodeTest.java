@@ -61,8 +61,15 @@ class ClusterNodeTest {
     }
 
     private static void put(BlockStore store, BlockId id, int fill) throws StoreException {
+        put(store, id, fill, 1);
+    }
+
+    private static void put(BlockStore store, BlockId id, int fill, int sectors) throws StoreException {
         try (Commit commit = store.newCommit()) {
-            commit.edit(store.read(id)).putSector(0, sector(fill), 0);
+            var edit = commit.edit(store.read(id));
+            for (int i = 0; i < sectors; i++) {
+                edit.putSector(i, sector(fill + i), 0);
+            }
             store.commit(commit, true);
         }
     }
@@ -202,6 +209,7 @@ class ClusterNodeTest {
             for (Node node : cluster.nodes) {
                 node.start();
             }
+            cluster.awaitSame();
             put(cluster.nodes.get(1).store(), id, 2_000);
             cluster.awaitSame();
             for (Node node : cluster.nodes) {
@@ -234,6 +242,37 @@ class ClusterNodeTest {
                     StoreException.class,
                     () -> cluster.nodes.get(2).cluster().append(RecordKind.WRITECAP_CHAIN, chain));
             assertTrue(e.isRefusal(), e::toString);
+        }
+    }
+
+    @Test
+    void whoWasAwayForTooLongTakesTheStoreOverAndGoesOn() throws Exception {
+        try (TreeCluster cluster = new TreeCluster(directory, 3, options -> options.withLog(50, 0))) {
+            BlockId id = create(cluster.nodes.get(0).store(), 3, 1);
+            cluster.awaitSame();
+            Node away = cluster.nodes.get(2);
+            away.stop();
+            // more than the log keeps: as much as fits into entries, until it has begun its third file
+            for (int i = 0; i < 200; i++) {
+                put(cluster.nodes.get(0).store(), id, 100_000 + 100 * i, 14);
+            }
+            cluster.awaitSame();
+            put(cluster.nodes.get(1).store(), id, 1);
+            away.start();
+            away.cluster().behind().get(30, TimeUnit.SECONDS);
+            away.stop();
+            away.copyFrom(cluster.nodes.get(0));
+            away.start();
+            put(cluster.nodes.get(0).store(), id, 5_000);
+            cluster.awaitSame();
+            assertReads(away.store(), id, 0, 5_000);
+            assertReads(away.store(), id, 13, 100_000 + 100 * 199 + 13);
+            put(away.store(), id, 6_000);
+            cluster.awaitSame();
+            assertReads(cluster.nodes.get(1).store(), id, 0, 6_000);
+            for (Node node : cluster.nodes) {
+                node.store().fsck(FsckOptions.defaults(), finding -> fail(finding.toString()));
+            }
         }
     }
 }

@@ -4,19 +4,24 @@ import static org.junit.jupiter.api.Assertions.fail;
 
 import blocktree.btmsg.session.Messenger;
 import blocktree.btmsg.session.MessengerOptions;
+import blocktree.btmsg.session.Peer;
 import blocktree.cluster.raft.RaftAgreement;
 import blocktree.cluster.raft.RaftOptions;
+import blocktree.crypto.Authority;
+import blocktree.crypto.CryptoException;
 import blocktree.crypto.Identity;
+import blocktree.crypto.KeyRing;
+import blocktree.crypto.NodeAdmission;
 import blocktree.crypto.PrincipalId;
 import blocktree.crypto.Rights;
 import blocktree.crypto.TreeFounding;
-import blocktree.crypto.WriteCapability;
 import blocktree.crypto.WriteCapabilityChain;
 import blocktree.store.BlockStore;
 import blocktree.store.StoreException;
 import blocktree.store.StoreOptions;
 import java.io.IOException;
 import java.net.InetSocketAddress;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.util.ArrayList;
@@ -24,33 +29,66 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.concurrent.TimeUnit;
+import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/**
- * Voters with real stores, logs and sessions on loopback. Their stores begin as the same founding, and so all sign with the key of its
- * one node; who they are to one another is a key of their own.
- */
+/** Voters with real keys, stores, logs and sessions on loopback. The first founds the tree alone; the others take its store over. */
 final class TreeCluster implements AutoCloseable {
 
     private static final long PATIENCE_MILLIS = 30_000;
 
     final Identity root = Identity.generate();
-    private final Identity keeper = Identity.generate();
     private final long startMillis = System.currentTimeMillis() - 60_000;
-    final TreeFounding founding = TreeFounding.create(root, keeper, startMillis);
     private final Path directory;
     final List<Node> nodes = new ArrayList<>();
+    final TreeFounding founding;
 
-    TreeCluster(Path directory, int count) throws StoreException, IOException {
+    /** How each voter's log is kept. */
+    private final UnaryOperator<RaftOptions> configure;
+
+    TreeCluster(Path directory, int count) throws Exception {
+        this(directory, count, UnaryOperator.identity());
+    }
+
+    TreeCluster(Path directory, int count, UnaryOperator<RaftOptions> configure) throws Exception {
         this.directory = directory;
-        for (int i = 0; i < count; i++) {
-            Node node = new Node();
-            nodes.add(node);
-            BlockStore.create(node.path("store"), options(), founding, keeper);
+        this.configure = configure;
+        Node first = new Node();
+        nodes.add(first);
+        founding = TreeFounding.create(root, first.identity, startMillis);
+        BlockStore.create(first.path("store"), options(), founding, first.identity);
+        try (BlockStore store = BlockStore.open(first.path("store"), options(), first.identity)) {
+            for (int i = 1; i < count; i++) {
+                Node node = new Node();
+                nodes.add(node);
+                admit(store, node);
+            }
         }
-        for (Node node : nodes) {
+        first.start();
+        awaitLeader();
+        for (Node node : nodes.subList(1, count)) {
+            node.copyFrom(first);
             node.start();
+        }
+        if (count > 1) {
+            first.cluster().agreement().setVoters(List.copyOf(ids())).get(PATIENCE_MILLIS, TimeUnit.MILLISECONDS);
+        }
+    }
+
+    private void admit(BlockStore store, Node node) throws StoreException, CryptoException {
+        try (KeyRing ring = new KeyRing(root, store.authority())) {
+            NodeAdmission admission = NodeAdmission.create(
+                    store.authority(),
+                    root,
+                    node.identity.keys(),
+                    Rights.NODE.and(Rights.WRITE),
+                    List.of(ring.currentKey(store.rootDomain())),
+                    System.currentTimeMillis());
+            for (TreeFounding.Entry entry : admission.entries()) {
+                store.appendAuthority(entry.kind(), entry.payload());
+            }
         }
     }
 
@@ -66,9 +104,7 @@ final class TreeCluster implements AutoCloseable {
         final Identity identity = Identity.generate();
         private int port;
 
-        @Nullable
-        BlockStore store;
-
+        private @Nullable BlockStore store;
         private @Nullable Messenger messenger;
         private @Nullable ClusterNode cluster;
 
@@ -96,38 +132,51 @@ final class TreeCluster implements AutoCloseable {
             return Objects.equals(identity.id(), cluster().status().leader());
         }
 
-        void start() throws StoreException, IOException {
-            BlockStore opened = BlockStore.open(path("store"), options(), keeper);
-            WriteCapability link = WriteCapability.issue(
-                    root,
-                    founding.tree(),
-                    founding.rootDomain(),
-                    identity.keys(),
-                    Rights.NODE,
-                    startMillis,
-                    WriteCapability.NO_END);
+        private Messenger connect(Authority authority) throws IOException {
+            List<WriteCapabilityChain> chains = authority.chainsOf(identity.id());
             Messenger own = new Messenger(MessengerOptions.of(
-                    identity,
-                    WriteCapabilityChain.of(List.of(link)),
-                    opened.authority(),
-                    System::currentTimeMillis,
-                    "/test",
-                    "test 1"));
+                    identity, chains.get(chains.size() - 1), authority, System::currentTimeMillis, "/test", "test 1"));
             port = own.listen(new InetSocketAddress("127.0.0.1", port)).getPort();
             for (Node other : nodes) {
                 if (other.number < number) {
                     own.peer(other.identity.id()).setAddresses(List.of(new InetSocketAddress("127.0.0.1", other.port)));
                 }
             }
+            return own;
+        }
+
+        void copyFrom(Node other) throws Exception {
+            try (Messenger own = connect(other.store().authority())) {
+                Peer peer = own.peer(other.identity.id());
+                peer.setAddresses(List.of(new InetSocketAddress("127.0.0.1", other.port)));
+                peer.whenConnected().get(PATIENCE_MILLIS, TimeUnit.MILLISECONDS);
+                if (Files.exists(path("store"))) {
+                    StoreCopies.update(peer, path("store"), options(), identity, progress -> {});
+                } else {
+                    Files.createDirectories(path("store").getParent());
+                    StoreCopies.create(peer, path("store"), options(), identity, founding.tree(), progress -> {});
+                }
+            }
+        }
+
+        void start() throws StoreException, IOException {
+            BlockStore opened = BlockStore.open(path("store"), options(), identity);
+            Messenger own = connect(opened.authority());
+            StoreCopies.serve(own, opened);
             ClusterNode started = new ClusterNode(opened, own, identity.id(), path("cluster"), Clock.systemUTC());
-            started.start(machine -> RaftAgreement.start(
-                    RaftOptions.of(path("raft"), founding.tree(), identity.id(), ids(), own, machine)));
+            started.start(machine -> RaftAgreement.start(configure.apply(RaftOptions.of(
+                    path("raft"),
+                    opened.tree(),
+                    identity.id(),
+                    Set.of(nodes.get(0).identity.id()),
+                    own,
+                    machine))));
             store = opened;
             messenger = own;
             cluster = started;
         }
 
-        /** Nobody is told but by their sockets, and the store does not get to its end. */
+        /** Nobody is told but by their sockets. */
         void stop() throws StoreException {
             messenger().close();
             cluster().close();
@@ -180,7 +229,6 @@ final class TreeCluster implements AutoCloseable {
             node.stop();
         }
         nodes.forEach(node -> node.identity.close());
-        keeper.close();
         root.close();
     }
 }

@@ -24,6 +24,7 @@ import org.apache.ratis.protocol.ClientId;
 import org.apache.ratis.protocol.RaftClientReply;
 import org.apache.ratis.protocol.RaftGroup;
 import org.apache.ratis.protocol.RaftGroupId;
+import org.apache.ratis.protocol.RaftGroupMemberId;
 import org.apache.ratis.protocol.RaftPeer;
 import org.apache.ratis.protocol.RaftPeerId;
 import org.apache.ratis.protocol.SetConfigurationRequest;
@@ -90,6 +91,10 @@ public final class RaftAgreement implements Agreement {
     /** Opens or makes the log, and takes part from now on. The machine is used from now on, from several threads. */
     public static RaftAgreement start(RaftOptions options) throws IOException {
         Files.createDirectories(options.directory());
+        OldLog.deleteIfBefore(
+                options.machine().applied().index(),
+                options.directory(),
+                RaftGroupMemberId.valueOf(PeerIds.of(options.self()), PeerIds.group(options.tree())));
         RaftAgreement agreement = new RaftAgreement(options);
         try {
             agreement.start();
