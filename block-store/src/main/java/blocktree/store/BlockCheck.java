@@ -41,7 +41,10 @@ final class BlockCheck {
 
     private static final int COMMITS_MAX = 4_096;
 
-    /** Trees of one block of which a path each is kept. */
+    /**
+     * Trees of one block of which a path each is kept. Of a block with more, sectors are looked up one by one in the order of the
+     * generations that wrote them: in the order of their keys each would be of another tree than the one before.
+     */
     private static final int TREES_MAX = 64;
 
     /** A stored commit and its log time. */
@@ -256,6 +259,7 @@ final class BlockCheck {
         private final byte[] prefix;
         private final Map<Long, Tree> trees = new LinkedHashMap<>(16, 0.75f, true);
         private @Nullable Tree newer;
+        private long generations;
         private long namedNodes;
         private long namedSectors;
         private long newestGeneration;
@@ -309,6 +313,7 @@ final class BlockCheck {
                     new NodeWalk(before, tree).run();
                 }
                 newer = tree;
+                generations++;
             });
         }
 
@@ -323,8 +328,13 @@ final class BlockCheck {
                 }
                 try (BoundedReads own = view.boundedTo(prefix);
                         Owners owners = new Owners(own)) {
-                    if (checkSectors(own, owners) < namedSectors) {
-                        findMissing(own);
+                    if (generations > TREES_MAX) {
+                        long found = walkSectors(own, readSectors);
+                        if (storedSectors(own) != found) {
+                            scanSectors(own, owners, false);
+                        }
+                    } else if (scanSectors(own, owners, readSectors) < namedSectors) {
+                        walkSectors(own, false);
                     }
                     checkNodes(own, owners);
                 }
@@ -455,7 +465,7 @@ final class BlockCheck {
                     }
                 }
                 if (level < 0) {
-                    sector(place);
+                    sector(place, entry.hash());
                     return;
                 }
                 byte[] node = tree.node(level, index, entry);
@@ -469,7 +479,7 @@ final class BlockCheck {
                 }
             }
 
-            abstract void sector(Place place) throws StoreException;
+            abstract void sector(Place place, Hash hash) throws StoreException;
 
             abstract void node() throws StoreException;
 
@@ -486,7 +496,7 @@ final class BlockCheck {
             }
 
             @Override
-            void sector(Place place) {
+            void sector(Place place, Hash hash) {
                 namedSectors++;
             }
 
@@ -513,23 +523,36 @@ final class BlockCheck {
             }
         }
 
-        /** Looks for sectors that are not there, after the nodes were checked. */
-        private final class MissingWalk extends Walk {
+        /** Looks the sectors up, after the nodes were checked: tells of those that are not there, and checks the others. */
+        private final class SectorWalk extends Walk {
 
-            MissingWalk(Tree tree, @Nullable Tree older) {
+            private final boolean content;
+            private long found;
+
+            SectorWalk(Tree tree, @Nullable Tree older, boolean content) {
                 super(tree, older);
+                this.content = content;
             }
 
             @Override
-            void sector(Place place) throws StoreException {
+            void sector(Place place, Hash hash) throws StoreException {
+                findings.step();
                 byte[] key = Keys.sector(id, place.index, place.generation);
+                byte[] there = null;
                 for (Column column : Column.OF_SECTORS) {
-                    if (view.get(column, key) != null) {
-                        return;
+                    byte[] value = view.get(column, key);
+                    if (value != null && (there == null || isHashOf(value, hash))) {
+                        there = value; // of two, the one that is not the one named is of a commit that was lost
                     }
                 }
-                findings.step();
-                findings.error(Kind.SECTOR_MISSING, id, place.toString());
+                if (there == null) {
+                    findings.error(Kind.SECTOR_MISSING, id, place.toString());
+                    return;
+                }
+                found++;
+                if (content) {
+                    checkSector(tree.header, place, there, hash);
+                }
             }
 
             @Override
@@ -542,7 +565,9 @@ final class BlockCheck {
             void invalid(String detail) {}
         }
 
-        private void findMissing(BoundedReads own) throws StoreException {
+        /** How many of the sectors that are named are there. */
+        private long walkSectors(BoundedReads own, boolean content) throws StoreException {
+            long found = 0;
             Tree after = null;
             try (RocksIterator it = view.iterator(Column.HEADERS, own)) {
                 for (it.seek(prefix); it.isValid(); it.next()) {
@@ -550,16 +575,31 @@ final class BlockCheck {
                     if (header == null || tree(header).problem != null) {
                         continue;
                     }
+                    Tree tree = tree(header);
                     if (after != null) {
-                        new MissingWalk(after, tree(header)).run();
+                        found += walked(new SectorWalk(after, tree, content));
                     }
-                    after = tree(header);
+                    after = tree;
                 }
                 view.checkEnd(it, Column.HEADERS);
             }
-            if (after != null) {
-                new MissingWalk(after, null).run();
+            return after == null ? found : found + walked(new SectorWalk(after, null, content));
+        }
+
+        private static long walked(SectorWalk walk) throws StoreException {
+            walk.run();
+            return walk.found;
+        }
+
+        private long storedSectors(BoundedReads own) throws StoreException {
+            long stored = 0;
+            try (SectorCursor it = new SectorCursor(view, own)) {
+                for (it.seek(prefix); it.isAt(prefix); it.next()) {
+                    stored++;
+                }
+                it.checkEnd();
             }
+            return stored;
         }
 
         /** Null for one that is not sound, which was told. */
@@ -615,8 +655,8 @@ final class BlockCheck {
             }
         }
 
-        /** How many of the sectors that are stored a generation names. */
-        private long checkSectors(BoundedReads own, Owners owners) throws StoreException {
+        /** How many of the sectors that are stored a generation names; the others are told of. */
+        private long scanSectors(BoundedReads own, Owners owners, boolean content) throws StoreException {
             long found = 0;
             Place last = null;
             try (SectorCursor it = new SectorCursor(view, own)) {
@@ -640,7 +680,7 @@ final class BlockCheck {
                     }
                     last = place;
                     found++;
-                    if (readSectors) {
+                    if (content) {
                         checkSector(Objects.requireNonNull(owner).header, place, it.value(), leaf.hash());
                     }
                 }
