@@ -9,7 +9,6 @@ import blocktree.crypto.TreeId;
 import blocktree.store.Finding.Kind;
 import blocktree.store.IntegrityNode.Entry;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -47,9 +46,6 @@ final class BlockCheck {
      */
     private static final int TREES_MAX = 64;
 
-    /** A stored commit and its log time. */
-    private record CommitAt(CommitBody body, long timeMillis) {}
-
     /** A node of an integrity tree, or, at level -1, a sector. */
     private record Place(int level, long index, long generation) {
 
@@ -68,7 +64,7 @@ final class BlockCheck {
     private final Findings findings;
     private final OrphanPolicy orphans;
     private final boolean readSectors;
-    private final Map<Long, CommitAt> commits = new LinkedHashMap<>(16, 0.75f, true);
+    private final Map<Long, CommitAt> commits = new Recent<>(COMMITS_MAX);
     private byte[] plaintext = new byte[0];
 
     BlockCheck(
@@ -170,12 +166,12 @@ final class BlockCheck {
                 throw StoreException.corrupt("the id is not that of its domain, creator and nonce");
             }
             CommitAt commit = commitAt(record.position());
-            CommitBody body = commit.body;
+            CommitBody body = commit.body();
             if (!HeadersTree.proves(
                     body.headersRoot(), body.headerCount(), record.index(), header.hash(), record.path())) {
                 throw StoreException.corrupt("it is not part of the commit at position " + record.position());
             }
-            verifier.verifyAuthority(body, header, record.position(), commit.timeMillis);
+            verifier.verifyAuthority(body, header, record.position(), commit.timeMillis());
             if (generation == 1) {
                 verifier.verifySuccession(body, header, null);
             }
@@ -204,11 +200,6 @@ final class BlockCheck {
         }
         CommitAt commit = new CommitAt(verifier.verifySignature(entry.payload()), entry.timeMillis());
         commits.put(position, commit);
-        if (commits.size() > COMMITS_MAX) {
-            var eldest = commits.keySet().iterator();
-            eldest.next();
-            eldest.remove();
-        }
         return commit;
     }
 
@@ -257,7 +248,7 @@ final class BlockCheck {
 
         private final BlockId id;
         private final byte[] prefix;
-        private final Map<Long, Tree> trees = new LinkedHashMap<>(16, 0.75f, true);
+        private final Map<Long, Tree> trees = new Recent<>(TREES_MAX);
         private @Nullable Tree newer;
         private long generations;
         private long namedNodes;
@@ -346,11 +337,6 @@ final class BlockCheck {
             if (known == null) {
                 known = new Tree(header);
                 trees.put(header.generation(), known);
-                if (trees.size() > TREES_MAX) {
-                    var eldest = trees.keySet().iterator();
-                    eldest.next();
-                    eldest.remove();
-                }
             }
             return known;
         }
@@ -417,9 +403,7 @@ final class BlockCheck {
                 Place place = new Place(level, index, entry.generation());
                 if (!place.equals(places[level])) {
                     byte[] node = view.get(Column.NODES, Keys.node(id, level, index, entry.generation()));
-                    boolean sound = node != null
-                            && IntegrityNode.isWellFormed(node)
-                            && IntegrityNode.nodeHash(level, node).equals(entry.hash());
+                    boolean sound = node != null && IntegrityNode.isNode(level, node, entry.hash());
                     path[level] = sound ? node : null;
                     places[level] = place;
                 }
@@ -541,7 +525,7 @@ final class BlockCheck {
                 byte[] there = null;
                 for (Column column : Column.OF_SECTORS) {
                     byte[] value = view.get(column, key);
-                    if (value != null && (there == null || isHashOf(value, hash))) {
+                    if (value != null && (there == null || IntegrityNode.isSector(value, hash))) {
                         there = value; // of two, the one that is not the one named is of a commit that was lost
                     }
                 }
@@ -674,7 +658,7 @@ final class BlockCheck {
                     }
                     boolean named = leaf.generation() == place.generation && !place.equals(last);
                     // of two, the one that is not the one named is of a commit that was lost
-                    if (!named || it.hasTwin() && !isHashOf(it.value(), leaf.hash())) {
+                    if (!named || it.hasTwin() && !IntegrityNode.isSector(it.value(), leaf.hash())) {
                         orphanSector(it);
                         continue;
                     }
@@ -719,7 +703,7 @@ final class BlockCheck {
         /** {@code header} is of the oldest generation that can name the sector: it has its key, and every later one keeps that. */
         private void checkSector(Header header, Place place, byte[] ciphertext, Hash hash) throws StoreException {
             findings.sectorRead(ciphertext.length);
-            if (!isHashOf(ciphertext, hash)) {
+            if (!IntegrityNode.isSector(ciphertext, hash)) {
                 findings.error(Kind.SECTOR_INVALID, id, place + " is not the one that its tree names");
             } else if (opens) {
                 try {
@@ -728,11 +712,6 @@ final class BlockCheck {
                     findings.error(Kind.SECTOR_INVALID, id, place + " does not open: " + e.getMessage());
                 }
             }
-        }
-
-        private static boolean isHashOf(byte[] ciphertext, Hash hash) {
-            return Hash.of(IntegrityNode.leafHash(ciphertext, 0, ciphertext.length))
-                    .equals(hash);
         }
 
         private void damaged(Kind kind, String detail) {

@@ -485,7 +485,7 @@ public final class BlockStore implements AutoCloseable {
             return false;
         }
         buffers.direct.get(0, buffers.heap, 0, size);
-        return Hash.of(IntegrityNode.leafHash(buffers.heap, 0, size)).equals(leaf.hash());
+        return IntegrityNode.isSector(buffers.heap, size, leaf.hash());
     }
 
     /** Where ciphertexts come from: as {@link Rocks#getSector}. */

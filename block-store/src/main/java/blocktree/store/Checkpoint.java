@@ -1,10 +1,18 @@
 package blocktree.store;
 
+import blocktree.crypto.Authority;
+import blocktree.crypto.CryptoException;
+import blocktree.crypto.DomainId;
 import blocktree.crypto.Hash;
 import blocktree.crypto.Id;
 import blocktree.crypto.PrincipalId;
+import blocktree.crypto.PrincipalKeys;
+import blocktree.crypto.Rights;
+import blocktree.crypto.SignatureKind;
+import blocktree.crypto.SignedEnvelope;
 import blocktree.crypto.TreeId;
 import com.google.protobuf.InvalidProtocolBufferException;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What the signature of a checkpoint is over (docs/format.md, section 4): the state of the tree once the entry at {@code position} was
@@ -64,5 +72,24 @@ record Checkpoint(
                 PrincipalId.of(Wire.sized(m.getIssuer(), Id.SIZE, "issuer")),
                 Wire.hash(m.getChain(), "chain"),
                 Wire.hash(m.getAuthorityHash(), "authority hash"));
+    }
+
+    /**
+     * A checkpoint by a node that had the right to make it; null when it is of another tree or issuer than it says.
+     *
+     * @param root domain of the tree that {@code authority} is of
+     * @throws CryptoException when its issuer had not the right, or has not signed it
+     */
+    static @Nullable Checkpoint verify(byte[] signed, DomainId root, Authority authority)
+            throws StoreException, CryptoException {
+        SignedEnvelope envelope = SignedEnvelope.parse(signed);
+        Checkpoint made = parse(envelope.body());
+        if (!made.tree.equals(authority.tree()) || !made.issuer.equals(envelope.signer())) {
+            return null;
+        }
+        PrincipalKeys keys =
+                authority.checkRights(made.issuer, made.chain, root, Rights.NODE, made.position, made.timeMillis);
+        envelope.verify(SignatureKind.CHECKPOINT, keys);
+        return made;
     }
 }

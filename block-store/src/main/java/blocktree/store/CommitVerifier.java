@@ -297,8 +297,7 @@ final class CommitVerifier {
             }
             byte[] ciphertext = new byte[sector.size()];
             sector.ciphertext().duplicate().get(ciphertext);
-            if (!Hash.of(IntegrityNode.leafHash(ciphertext, 0, ciphertext.length))
-                    .equals(entry.hash())) {
+            if (!IntegrityNode.isSector(ciphertext, entry.hash())) {
                 throw StoreException.invalid(
                         "sector " + index + " of block " + header.block() + " is not the one that its tree names");
             }

@@ -6,11 +6,7 @@ import blocktree.crypto.CryptoException;
 import blocktree.crypto.DomainRecord;
 import blocktree.crypto.Hash;
 import blocktree.crypto.Id;
-import blocktree.crypto.PrincipalKeys;
-import blocktree.crypto.Rights;
 import blocktree.crypto.SectorCipher;
-import blocktree.crypto.SignatureKind;
-import blocktree.crypto.SignedEnvelope;
 import blocktree.crypto.TreeId;
 import blocktree.store.Finding.Kind;
 import java.util.ArrayList;
@@ -221,15 +217,11 @@ final class Fsck implements BlockCheck.OrphanPolicy {
 
     private Checkpoint verifyCheckpoint(byte[] encoded) throws StoreException {
         try {
-            SignedEnvelope envelope = SignedEnvelope.parse(encoded);
-            Checkpoint made = Checkpoint.parse(envelope.body());
             DomainRecord root = authority.rootDomain();
-            if (!made.tree().equals(tree) || root == null || !made.issuer().equals(envelope.signer())) {
+            Checkpoint made = root == null ? null : Checkpoint.verify(encoded, root.domain(), authority);
+            if (made == null) {
                 throw StoreException.corrupt("it is of another tree or issuer");
             }
-            PrincipalKeys issuer = authority.checkRights(
-                    made.issuer(), made.chain(), root.domain(), Rights.NODE, made.position(), made.timeMillis());
-            envelope.verify(SignatureKind.CHECKPOINT, issuer);
             return made;
         } catch (CryptoException e) {
             throw StoreException.corrupt(String.valueOf(e.getMessage()));

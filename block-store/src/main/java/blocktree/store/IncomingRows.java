@@ -23,16 +23,10 @@ final class IncomingRows implements AutoCloseable {
 
     private static final long BATCH_BYTES = 1 << 20;
 
-    /** Sectors of a block are held back until it is known whether they are so many. */
-    private static final long HELD_BYTES = 2 << 20;
-
     private static final long FILE_BYTES_MAX = 64 << 20;
 
     /** Files are moved in together: each time costs a sync. */
     private static final int FILES_MAX = 16;
-
-    /** Where less than one sector in so many of a range comes, that is no run. */
-    private static final int RUN_DIVISOR = 2;
 
     @SuppressWarnings("ArrayRecordComponent") // read-only by agreement, never compared
     private record Held(byte[] key, byte[] value) {}
@@ -44,7 +38,9 @@ final class IncomingRows implements AutoCloseable {
     private final EnvOptions envOptions = new EnvOptions();
     private final IngestExternalFileOptions ingestOptions =
             new IngestExternalFileOptions().setMoveFiles(true).setWriteGlobalSeqno(false);
+    /** Sectors of a block are held back until it is known whether they are worth a file. */
     private final List<Held> held = new ArrayList<>();
+
     private long heldBytes;
     private boolean deciding = true; // of the block under way
     private @Nullable SstFileWriter file;
@@ -93,15 +89,15 @@ final class IncomingRows implements AutoCloseable {
         } else {
             held.add(new Held(key, ciphertext));
             heldBytes += ciphertext.length;
-            if (heldBytes >= HELD_BYTES) {
+            if (heldBytes >= SectorFiles.BYTES_MIN) {
                 decide();
             }
         }
     }
 
     private void decide() throws StoreException {
-        long range = Keys.sectorIndex(held.get(held.size() - 1).key) - Keys.sectorIndex(held.get(0).key) + 1;
-        boolean run = held.size() >= range / RUN_DIVISOR;
+        boolean run = SectorFiles.isRun(
+                held.size(), Keys.sectorIndex(held.get(0).key), Keys.sectorIndex(held.get(held.size() - 1).key));
         deciding = false;
         for (Held sector : held) {
             if (run) {

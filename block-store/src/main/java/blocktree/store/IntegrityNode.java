@@ -98,6 +98,21 @@ final class IntegrityNode {
         return digest.digest();
     }
 
+    /** Whether {@code ciphertext} is that of the sector that {@code hash} names. */
+    static boolean isSector(byte[] ciphertext, Hash hash) {
+        return isSector(ciphertext, ciphertext.length, hash);
+    }
+
+    /** Whether the first {@code size} bytes are the sector's ciphertext that {@code hash} names. */
+    static boolean isSector(byte[] ciphertext, int size, Hash hash) {
+        return Hash.of(leafHash(ciphertext, 0, size)).equals(hash);
+    }
+
+    /** Whether {@code bytes} are the node that {@code hash} names. */
+    static boolean isNode(int level, byte[] bytes, Hash hash) {
+        return isWellFormed(bytes) && nodeHash(level, bytes).equals(hash);
+    }
+
     /** SHA-256(0x01 ‖ u8 level ‖ node bytes). */
     static Hash nodeHash(int level, byte[] node) {
         MessageDigest digest = TaggedHash.sha256();

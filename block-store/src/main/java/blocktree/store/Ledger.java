@@ -58,7 +58,6 @@ final class Ledger implements CommitPort, AutoCloseable {
     static final byte[] META_TREE = "tree".getBytes(US_ASCII);
     static final byte[] META_ROOT_NONCE = "root-block-nonce".getBytes(US_ASCII);
     static final byte[] META_CHECKPOINT = "checkpoint".getBytes(US_ASCII);
-    private static final byte[] META_SNAPSHOTS = "snapshot/".getBytes(US_ASCII);
     static final byte[] FORMAT = {1};
 
     private static final int VERIFIED_COMMITS_MAX = 4096;
@@ -76,9 +75,6 @@ final class Ledger implements CommitPort, AutoCloseable {
     private record View(
             ConcurrentHashMap<BlockId, StateEntry> changes, Map<BlockId, StateEntry> frozen, StateRoot root) {}
 
-    /** A commit whose signature has been verified. */
-    private record VerifiedCommit(CommitBody body, long timeMillis) {}
-
     private final Rocks rocks;
     private final StoreOptions options;
     private final Identity node;
@@ -95,7 +91,7 @@ final class Ledger implements CommitPort, AutoCloseable {
 
     private final ReentrantLock checkpointLock = new ReentrantLock();
     private final ReentrantLock commitLock = new ReentrantLock();
-    private final Map<Long, VerifiedCommit> verifiedCommits = new LinkedHashMap<>(16, 0.75f, true); // guarded by itself
+    private final Map<Long, CommitAt> verifiedCommits = new Recent<>(VERIFIED_COMMITS_MAX); // guarded by itself
 
     // Written under commitLock.
     private volatile View view;
@@ -300,7 +296,7 @@ final class Ledger implements CommitPort, AutoCloseable {
                 batch.deleteRange(rocks.family(column), cut, end);
             }
             List<byte[]> snapshots = new ArrayList<>();
-            rocks.scan(Column.META, META_SNAPSHOTS, Keys.after(META_SNAPSHOTS), (key, value) -> {
+            rocks.scan(Column.META, Snapshots.ROW_PREFIX, Keys.after(Snapshots.ROW_PREFIX), (key, value) -> {
                 if (value.length == Long.BYTES && Keys.getU64(value, 0) > last[0]) {
                     snapshots.add(key);
                 }
@@ -449,7 +445,7 @@ final class Ledger implements CommitPort, AutoCloseable {
             CommitBody body = verifier.verifyEnvelope(
                     entry.payload(),
                     changes.stream().map(StateEntry::headerHash).toList());
-            keepVerified(entry.position(), new VerifiedCommit(body, entry.timeMillis()));
+            keepVerified(entry.position(), new CommitAt(body, entry.timeMillis()));
             changes.forEach(change -> view.changes.put(change.id(), change));
         } catch (StoreException e) {
             throw StoreException.corrupt("commit at position " + entry.position() + ": " + e.getMessage());
@@ -708,23 +704,23 @@ final class Ledger implements CommitPort, AutoCloseable {
             throw StoreException.corrupt("header of block " + id + " generation " + generation + " is of block "
                     + header.block() + " generation " + header.generation());
         }
-        VerifiedCommit commit = verifiedCommit(record.position());
-        CommitBody body = commit.body;
+        CommitAt commit = verifiedCommit(record.position());
+        CommitBody body = commit.body();
         if (!HeadersTree.proves(body.headersRoot(), body.headerCount(), record.index(), header.hash(), record.path())) {
             throw StoreException.corrupt("header of block " + id + " generation " + generation
                     + " is not part of the commit at position " + record.position());
         }
         try {
-            verifier.verifyAuthority(body, header, record.position(), commit.timeMillis);
+            verifier.verifyAuthority(body, header, record.position(), commit.timeMillis());
         } catch (StoreException e) {
             throw StoreException.corrupt("header of block " + id + " generation " + generation + ": " + e.getMessage());
         }
-        return new PlacedHeader(header, record.position(), commit.timeMillis, body.writer());
+        return new PlacedHeader(header, record.position(), commit.timeMillis(), body.writer());
     }
 
-    private VerifiedCommit verifiedCommit(long position) throws StoreException {
+    private CommitAt verifiedCommit(long position) throws StoreException {
         synchronized (verifiedCommits) {
-            VerifiedCommit known = verifiedCommits.get(position);
+            CommitAt known = verifiedCommits.get(position);
             if (known != null) {
                 return known;
             }
@@ -734,7 +730,7 @@ final class Ledger implements CommitPort, AutoCloseable {
             throw StoreException.corrupt("log entry " + position + " is no commit");
         }
         try {
-            VerifiedCommit commit = new VerifiedCommit(verifier.verifySignature(entry.payload()), entry.timeMillis());
+            CommitAt commit = new CommitAt(verifier.verifySignature(entry.payload()), entry.timeMillis());
             keepVerified(position, commit);
             return commit;
         } catch (StoreException e) {
@@ -742,14 +738,9 @@ final class Ledger implements CommitPort, AutoCloseable {
         }
     }
 
-    private void keepVerified(long position, VerifiedCommit commit) {
+    private void keepVerified(long position, CommitAt commit) {
         synchronized (verifiedCommits) {
             verifiedCommits.put(position, commit);
-            if (verifiedCommits.size() > VERIFIED_COMMITS_MAX) {
-                var eldest = verifiedCommits.keySet().iterator();
-                eldest.next();
-                eldest.remove();
-            }
         }
     }
 
@@ -874,10 +865,10 @@ final class Ledger implements CommitPort, AutoCloseable {
                 LogEntry entry = LogEntry.of(position, time, headHash, LogKind.COMMIT, commit.envelope());
                 batch.put(rocks.family(Column.LOG), Keys.log(position), entry.encoded());
                 batch.put(rocks.family(Column.CHANGES), Keys.log(position), Changes.encode(changes));
-                putMark(batch, position, order);
-                long ticket = large.isEmpty() ? write(batch, entry) : ingestAndWrite(large, files, batch, entry);
-                applied = order == null ? applied : order;
-                keepVerified(position, new VerifiedCommit(body, time));
+                long ticket = large.isEmpty()
+                        ? write(batch, entry, order)
+                        : ingestAndWrite(large, files, batch, entry, order);
+                keepVerified(position, new CommitAt(body, time));
                 View now = view;
                 changes.forEach(change -> now.changes.put(change.id(), change));
                 if (now.changes.size() >= options.checkpointChanges()) {
@@ -898,12 +889,6 @@ final class Ledger implements CommitPort, AutoCloseable {
 
     private long timeOf(@Nullable Order order) {
         return order == null ? nowMillis() : Math.max(headTimeMillis, order.timeMillis());
-    }
-
-    private void putMark(WriteBatch batch, long position, @Nullable Order order) throws RocksDBException {
-        if (order != null) {
-            OrderMarks.put(rocks, batch, position, order);
-        }
     }
 
     // ---- what a cluster has put in order ----
@@ -979,12 +964,16 @@ final class Ledger implements CommitPort, AutoCloseable {
     }
 
     private long ingestAndWrite(
-            List<SealedBlock> blocks, List<SectorFiles.SectorFile> files, WriteBatch batch, LogEntry entry)
-            throws StoreException {
+            List<SealedBlock> blocks,
+            List<SectorFiles.SectorFile> files,
+            WriteBatch batch,
+            LogEntry entry,
+            @Nullable Order order)
+            throws StoreException, RocksDBException {
         boolean done = false;
         try {
             files().ingest(blocks, files, batch);
-            long ticket = write(batch, entry);
+            long ticket = write(batch, entry, order);
             done = true;
             return ticket;
         } catch (StoreException e) {
@@ -1068,8 +1057,15 @@ final class Ledger implements CommitPort, AutoCloseable {
         }
     }
 
-    /** Under commitLock: writes a batch that ends with {@code entry}, which becomes the head. Returns the ticket to sync it. */
-    private long write(WriteBatch batch, LogEntry entry) throws StoreException {
+    /**
+     * Under commitLock: writes a batch that ends with {@code entry}, which becomes the head; {@code order} is null where this node gives it
+     * its place. Returns the ticket to sync it.
+     */
+    private long write(WriteBatch batch, LogEntry entry, @Nullable Order order)
+            throws StoreException, RocksDBException {
+        if (order != null) {
+            OrderMarks.put(rocks, batch, entry.position(), order);
+        }
         try {
             rocks.write(batch);
         } catch (StoreException e) {
@@ -1079,6 +1075,7 @@ final class Ledger implements CommitPort, AutoCloseable {
         headHash = entry.hash();
         headTimeMillis = entry.timeMillis();
         headPosition = entry.position();
+        applied = order == null ? applied : order;
         return walSync.ticket();
     }
 
@@ -1098,9 +1095,7 @@ final class Ledger implements CommitPort, AutoCloseable {
             authority.verify(RecordKind.of(kind.number()), record, entry.position(), entry.timeMillis());
             batch.put(rocks.family(Column.LOG), Keys.log(entry.position()), entry.encoded());
             batch.put(rocks.family(Column.AUTHORITY), Keys.log(entry.position()), entry.encoded());
-            putMark(batch, entry.position(), order);
-            long ticket = write(batch, entry);
-            applied = order == null ? applied : order;
+            long ticket = write(batch, entry, order);
             authority.apply(kind.number(), record, entry.position(), entry.timeMillis());
             authorityHash = nextAuthorityHash(authorityHash, entry);
             return new Written(entry, ticket);
@@ -1128,7 +1123,7 @@ final class Ledger implements CommitPort, AutoCloseable {
             long time = nowMillis();
             change = maker.make(authority, time);
             List<LogEntry> appended = putAuthority(batch, change.entries(), time);
-            ticket = write(batch, appended.get(appended.size() - 1));
+            ticket = write(batch, appended.get(appended.size() - 1), null);
             for (LogEntry entry : appended) {
                 authority.apply(entry.kind().number(), entry.payload(), entry.position(), time);
                 authorityHash = nextAuthorityHash(authorityHash, entry);
@@ -1291,7 +1286,7 @@ final class Ledger implements CommitPort, AutoCloseable {
             long time = nowMillis();
             entry = LogEntry.of(position, time, headHash, kind, maker.make(view.root, position, time, batch));
             batch.put(rocks.family(Column.LOG), Keys.log(position), entry.encoded());
-            ticket = write(batch, entry);
+            ticket = write(batch, entry, null);
         } catch (RocksDBException e) {
             throw rocks.failure("append " + kind, e);
         } finally {

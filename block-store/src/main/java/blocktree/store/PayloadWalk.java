@@ -1,6 +1,5 @@
 package blocktree.store;
 
-import blocktree.crypto.Hash;
 import blocktree.store.IntegrityNode.Entry;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -140,11 +139,5 @@ abstract class PayloadWalk {
         if (other != null && !other.equals(one)) {
             throw StoreException.corrupt("two generations of block " + header.block() + " name different content");
         }
-    }
-
-    /** Whether {@code bytes} are the node that was named. */
-    static boolean isNode(int level, byte[] bytes, Hash hash) {
-        return IntegrityNode.isWellFormed(bytes)
-                && IntegrityNode.nodeHash(level, bytes).equals(hash);
     }
 }

@@ -339,6 +339,15 @@ final class Rocks implements AutoCloseable {
         }
     }
 
+    /** Throws what ended an iteration, if it was not its end. */
+    void checkEnd(RocksIterator it, Column column) throws StoreException {
+        try {
+            it.status();
+        } catch (RocksDBException e) {
+            throw failure("scan " + column.familyName, e);
+        }
+    }
+
     /** Not through the write-ahead log: on the device only after {@link #flush}, and in parts before. For what a crash may take, and is undone or made anew then. */
     void writeUnlogged(WriteBatch batch) throws StoreException {
         try {

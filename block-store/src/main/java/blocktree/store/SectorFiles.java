@@ -46,7 +46,7 @@ final class SectorFiles implements AutoCloseable {
     private static final Logger log = LoggerFactory.getLogger(SectorFiles.class);
 
     /** Fewer bytes than this go through the log: a file costs a sync of its own. */
-    private static final long BYTES_MIN = 2 << 20;
+    static final long BYTES_MIN = 2 << 20;
 
     static final byte[] ROWS = "store.incoming\0".getBytes(US_ASCII);
 
@@ -82,9 +82,9 @@ final class SectorFiles implements AutoCloseable {
         return (long) block.sectors().size() << block.header().sectorSizeLog2() >= BYTES_MIN;
     }
 
-    private static boolean isRun(SealedBlock block) {
-        long count = block.sectors().lastKey() - block.sectors().firstKey() + 1;
-        return block.sectors().size() >= count / RUN_DIVISOR;
+    /** Whether so many sectors of a range lie together. */
+    static boolean isRun(int count, long firstIndex, long lastIndex) {
+        return count >= (lastIndex - firstIndex + 1) / RUN_DIVISOR;
     }
 
     /** The newest generation of a block; 0 when it was never created. */
@@ -173,7 +173,11 @@ final class SectorFiles implements AutoCloseable {
 
     /** Writes and syncs a file of the sectors of {@code block}. */
     SectorFile write(SealedBlock block) throws StoreException {
-        Column column = isRun(block) ? Column.STREAMS : Column.SECTORS;
+        boolean run = isRun(
+                block.sectors().size(),
+                block.sectors().firstKey(),
+                block.sectors().lastKey());
+        Column column = run ? Column.STREAMS : Column.SECTORS;
         SectorFile file = new SectorFile(dir.resolve(sequence.incrementAndGet() + ".sst"), column);
         try (SstFileWriter writer = new SstFileWriter(envOptions, Objects.requireNonNull(options.get(column)))) {
             writer.open(file.path.toString());

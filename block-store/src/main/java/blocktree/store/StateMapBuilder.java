@@ -12,7 +12,6 @@ import java.util.Iterator;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.rocksdb.ReadOptions;
-import org.rocksdb.RocksDBException;
 import org.rocksdb.RocksIterator;
 
 /**
@@ -162,7 +161,7 @@ final class StateMapBuilder implements AutoCloseable {
     private byte @Nullable [] stored(byte[] encodedPath, long position) throws StoreException {
         stored.seek(StateMap.nodeKey(encodedPath, position));
         if (!stored.isValid()) {
-            check(stored, Column.STATE);
+            rocks.checkEnd(stored, Column.STATE);
             return null;
         }
         byte[] key = stored.key();
@@ -181,7 +180,7 @@ final class StateMapBuilder implements AutoCloseable {
             ahead.add(item);
             count += isBelow(item.id, path, depth) ? 1 : 0;
         }
-        check(headers, Column.HEADERS);
+        rocks.checkEnd(headers, Column.HEADERS);
         return count;
     }
 
@@ -213,14 +212,6 @@ final class StateMapBuilder implements AutoCloseable {
             }
         }
         return new Item(id, versions);
-    }
-
-    private void check(RocksIterator it, Column column) throws StoreException {
-        try {
-            it.status();
-        } catch (RocksDBException e) {
-            throw rocks.failure("scan " + column.familyName, e);
-        }
     }
 
     @Override

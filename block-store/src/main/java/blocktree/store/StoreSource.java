@@ -278,7 +278,7 @@ public final class StoreSource {
         @Override
         byte[] node(int level, long index, Named named) throws StoreException {
             byte[] node = node(level, index, named.entry().generation());
-            if (!isNode(level, node, named.entry().hash())) {
+            if (!IntegrityNode.isNode(level, node, named.entry().hash())) {
                 throw StoreException.corrupt("integrity node " + level + "/" + index + " of block " + block
                         + " is not the one that its parent names");
             }

@@ -53,11 +53,7 @@ final class StoreView implements AutoCloseable {
 
     /** Throws what ended an iteration, if it was not its end. */
     void checkEnd(RocksIterator it, Column column) throws StoreException {
-        try {
-            it.status();
-        } catch (RocksDBException e) {
-            throw rocks.failure("scan " + column.familyName, e);
-        }
+        rocks.checkEnd(it, column);
     }
 
     @Override

@@ -4,9 +4,6 @@ import blocktree.crypto.Authority;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.DomainRecord;
 import blocktree.crypto.Hash;
-import blocktree.crypto.PrincipalKeys;
-import blocktree.crypto.Rights;
-import blocktree.crypto.SignatureKind;
 import blocktree.crypto.SignedEnvelope;
 import blocktree.crypto.TreeId;
 import java.util.LinkedHashMap;
@@ -17,9 +14,6 @@ final class TakenLog {
 
     private static final int COMMITS_MAX = 4_096;
 
-    /** A commit and its log time. */
-    record CommitAt(CommitBody body, long timeMillis) {}
-
     /** A snapshot and the position of the entry that begins it. */
     record PlacedSnapshot(SnapshotBody body, long position) {}
 
@@ -28,7 +22,7 @@ final class TakenLog {
     private final Authority authority;
     private final CommitVerifier verifier;
     private final Map<String, PlacedSnapshot> snapshots = new LinkedHashMap<>(); // those in force, by id
-    private final Map<Long, CommitAt> commits = new LinkedHashMap<>(16, 0.75f, true);
+    private final Map<Long, CommitAt> commits = new Recent<>(COMMITS_MAX);
     private final long base;
     private long position;
     private long timeMillis;
@@ -137,20 +131,11 @@ final class TakenLog {
     /** The body of a checkpoint of this tree that is signed by a node that had the right to. */
     Checkpoint verifyCheckpoint(byte[] encoded) throws StoreException {
         try {
-            SignedEnvelope envelope = SignedEnvelope.parse(encoded);
-            Checkpoint made = Checkpoint.parse(envelope.body());
-            if (!made.tree().equals(tree) || !made.issuer().equals(envelope.signer())) {
+            Checkpoint made = Checkpoint.verify(encoded, rootDomain().domain(), authority);
+            if (made == null) {
                 throw new StoreException(
                         StoreException.Code.DENIED, "a checkpoint is of another tree or issuer than it says");
             }
-            PrincipalKeys issuer = authority.checkRights(
-                    made.issuer(),
-                    made.chain(),
-                    rootDomain().domain(),
-                    Rights.NODE,
-                    made.position(),
-                    made.timeMillis());
-            envelope.verify(SignatureKind.CHECKPOINT, issuer);
             return made;
         } catch (CryptoException e) {
             throw Ledger.failure("checkpoint", e);
@@ -180,11 +165,6 @@ final class TakenLog {
             CommitAt commit = new CommitAt(
                     CommitBody.parse(SignedEnvelope.parse(entry.payload()).body()), entry.timeMillis());
             commits.put(at, commit);
-            if (commits.size() > COMMITS_MAX) {
-                var eldest = commits.keySet().iterator();
-                eldest.next();
-                eldest.remove();
-            }
             return commit;
         } catch (CryptoException e) {
             throw Ledger.failure("commit at position " + at, e);

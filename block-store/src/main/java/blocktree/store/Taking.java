@@ -10,7 +10,6 @@ import blocktree.crypto.SectorCipher;
 import blocktree.crypto.SignatureKind;
 import blocktree.crypto.WriteCapabilityChain;
 import blocktree.store.IntegrityNode.Entry;
-import blocktree.store.TakenLog.CommitAt;
 import blocktree.store.TakenLog.PlacedSnapshot;
 import blocktree.store.TransferStream.Type;
 import com.google.protobuf.InvalidProtocolBufferException;
@@ -446,7 +445,7 @@ final class Taking implements AutoCloseable {
         @Override
         byte[] node(int level, long index, Named named) throws StoreException {
             byte[] node = stream.receive(Type.NODE);
-            if (!isNode(level, node, named.entry().hash())) {
+            if (!IntegrityNode.isNode(level, node, named.entry().hash())) {
                 throw StoreException.corrupt("integrity node " + level + "/" + index + " of block " + block
                         + " is not the one that its parent names");
             }
@@ -458,8 +457,7 @@ final class Taking implements AutoCloseable {
         void sector(long index, Named named) throws StoreException {
             byte[] ciphertext = stream.receive(Type.SECTOR);
             boolean fits = ciphertext.length == named.sectorSize() + SectorCipher.OVERHEAD
-                    && Hash.of(IntegrityNode.leafHash(ciphertext, 0, ciphertext.length))
-                            .equals(named.entry().hash());
+                    && IntegrityNode.isSector(ciphertext, named.entry().hash());
             if (!fits) {
                 throw StoreException.corrupt(
                         "sector " + index + " of block " + block + " is not the one that its tree names");

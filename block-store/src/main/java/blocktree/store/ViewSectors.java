@@ -1,7 +1,6 @@
 package blocktree.store;
 
 import blocktree.crypto.BlockId;
-import blocktree.crypto.Hash;
 import blocktree.store.IntegrityNode.Entry;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -70,7 +69,7 @@ final class ViewSectors implements AutoCloseable {
         for (Family family : families) {
             boolean here = family.find(key);
             view.checkEnd(family.it, family.column);
-            if (here && (found == null || !isNamed(found, named))) {
+            if (here && (found == null || !IntegrityNode.isSector(found, named.hash()))) {
                 found = family.it.value();
             }
         }
@@ -78,10 +77,6 @@ final class ViewSectors implements AutoCloseable {
             throw StoreException.corrupt("sector " + index + " of block " + block + " is missing");
         }
         return found;
-    }
-
-    private static boolean isNamed(byte[] ciphertext, Entry named) {
-        return Hash.of(IntegrityNode.leafHash(ciphertext, 0, ciphertext.length)).equals(named.hash());
     }
 
     @Override
