@@ -144,35 +144,30 @@ final class ParcelExchange {
     // Asked by others
 
     private void take(PeerStream stream) throws MessageException, InterruptedException {
-        ParcelName name = parse(stream);
-        Hash hash = hashOf(name);
-        if (hash == null) {
-            throw new MessageException(MessageException.Code.FAILED, "no name of a parcel");
-        }
-        if (!parcels.has(hash)) {
-            if (!parcels.hasRoomFor(name.getSizeBytes())) {
-                throw new MessageException(MessageException.Code.BUSY, "too many parcels wait for their entries here");
-            }
-            stream.write(ByteBuffer.wrap(new byte[] {SEND}));
-            try {
+        answering(() -> {
+            ParcelName name = parse(stream);
+            Hash hash = namedBy(name);
+            if (!parcels.has(hash)) {
+                if (!parcels.hasRoomFor(name.getSizeBytes())) {
+                    throw new MessageException(
+                            MessageException.Code.BUSY, "too many parcels wait for their entries here");
+                }
+                stream.write(ByteBuffer.wrap(new byte[] {SEND}));
                 receive(hash, name.getSizeBytes(), stream);
-            } catch (MessageException e) {
-                throw e;
-            } catch (IOException e) {
-                throw new MessageException(MessageException.Code.FAILED, String.valueOf(e.getMessage()));
             }
-        }
-        stream.write(ByteBuffer.wrap(new byte[] {HAVE}));
-        stream.end();
+            stream.write(ByteBuffer.wrap(new byte[] {HAVE}));
+            stream.end();
+        });
     }
 
     private void give(PeerStream stream) throws MessageException, InterruptedException {
-        Hash hash = hashOf(parse(stream));
+        answering(() -> send(namedBy(parse(stream)), stream));
+    }
+
+    /** What fails here is told to the other side. */
+    private static void answering(Task task) throws MessageException, InterruptedException {
         try {
-            if (hash == null) {
-                throw new MessageException(MessageException.Code.FAILED, "no name of a parcel");
-            }
-            send(hash, stream);
+            task.run();
         } catch (MessageException e) {
             throw e;
         } catch (IOException e) {
@@ -180,12 +175,20 @@ final class ParcelExchange {
         }
     }
 
-    private static ParcelName parse(PeerStream stream) throws MessageException {
+    private static ParcelName parse(PeerStream stream) throws IOException {
         try {
             return ParcelName.parseFrom(stream.header());
         } catch (InvalidProtocolBufferException e) {
-            throw new MessageException(MessageException.Code.FAILED, "no name of a parcel");
+            throw new IOException("no name of a parcel", e);
         }
+    }
+
+    private static Hash namedBy(ParcelName name) throws IOException {
+        Hash hash = hashOf(name);
+        if (hash == null) {
+            throw new IOException("no name of a parcel");
+        }
+        return hash;
     }
 
     @FunctionalInterface

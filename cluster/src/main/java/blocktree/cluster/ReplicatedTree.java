@@ -19,6 +19,7 @@ import com.google.protobuf.InvalidProtocolBufferException;
 import java.io.IOException;
 import java.nio.channels.Channels;
 import java.nio.channels.ReadableByteChannel;
+import java.security.MessageDigest;
 import java.time.Clock;
 import java.util.List;
 import java.util.Map;
@@ -26,8 +27,6 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import org.jspecify.annotations.Nullable;
@@ -43,7 +42,7 @@ final class ReplicatedTree implements Machine, CommitPort {
     private static final Logger log = LoggerFactory.getLogger(ReplicatedTree.class);
 
     /** A parcel up to this size travels in its entry: one round trip. */
-    static final int INLINE_SIZE_BYTES_MAX = 64 << 10;
+    private static final int INLINE_SIZE_BYTES_MAX = 64 << 10;
 
     private static final int VERSION = 1;
 
@@ -64,11 +63,6 @@ final class ReplicatedTree implements Machine, CommitPort {
     private final PrincipalId self;
     private final Clock clock;
     private final ExecutorService threads;
-    private final ScheduledExecutorService timer = Executors.newSingleThreadScheduledExecutor(task -> {
-        Thread thread = new Thread(task, "cluster-timer");
-        thread.setDaemon(true);
-        return thread;
-    });
 
     private final Map<Hash, Waiting> waiting = new ConcurrentHashMap<>();
     private final CompletableFuture<PrincipalId> behind = new CompletableFuture<>();
@@ -150,8 +144,7 @@ final class ReplicatedTree implements Machine, CommitPort {
 
     /** Until a majority has it, or those who are left fail: voters who miss it ask for it. */
     private void push(Hash hash, long sizeBytes) {
-        List<PrincipalId> others =
-                agreed().status().voters().stream().filter(v -> !v.equals(self)).toList();
+        List<PrincipalId> others = others();
         List<CompletableFuture<Void>> pushed = exchange.push(hash, sizeBytes, others);
         int needed = (others.size() + 1) / 2;
         CompletableFuture<Void> enough = new CompletableFuture<>();
@@ -175,6 +168,16 @@ final class ReplicatedTree implements Machine, CommitPort {
                 // Voters ask for it when its entry reaches them.
             }
         }
+    }
+
+    /** Who votes besides this node; nobody as long as it does not take part itself, when its log is looked through already. */
+    private List<PrincipalId> others() {
+        Agreement current = agreement;
+        return current == null
+                ? List.of()
+                : current.status().voters().stream()
+                        .filter(voter -> !voter.equals(self))
+                        .toList();
     }
 
     private Agreement agreed() {
@@ -299,9 +302,9 @@ final class ReplicatedTree implements Machine, CommitPort {
             return there;
         }
         log.atWarn().addKeyValue("ahead_millis", aheadMillis + AHEAD_MILLIS_MAX).log("leader_clock_ahead");
-        CompletableFuture<Void> then = new CompletableFuture<>();
-        timer.schedule(() -> then.complete(null), aheadMillis, TimeUnit.MILLISECONDS);
-        return there.thenCombine(then, (a, b) -> null);
+        CompletableFuture<Void> then =
+                new CompletableFuture<Void>().completeOnTimeout(null, aheadMillis, TimeUnit.MILLISECONDS);
+        return CompletableFuture.allOf(there, then);
     }
 
     /** Completes once the parcel is here; asks for it until it is. */
@@ -320,10 +323,9 @@ final class ReplicatedTree implements Machine, CommitPort {
     private void fetch(Hash hash, long sizeBytes, CompletableFuture<Void> there) {
         for (int round = 0; !closed && !there.isDone(); round++) {
             String reason = "no other voter";
-            AgreementStatus status = agreed().status();
-            for (PrincipalId voter : status.voters()) {
-                if (voter.equals(self) || there.isDone()) {
-                    continue;
+            for (PrincipalId voter : others()) {
+                if (there.isDone()) {
+                    return;
                 }
                 try {
                     exchange.fetch(hash, sizeBytes, voter);
@@ -368,8 +370,9 @@ final class ReplicatedTree implements Machine, CommitPort {
         }
         switch (entry.getWhatCase()) {
             case PARCEL -> {
-                byte[] parcel = entry.getParcel().toByteArray();
-                applyParcel(order, Hash.of(Parcel.digest().digest(parcel)), entry);
+                MessageDigest digest = Parcel.digest();
+                digest.update(entry.getParcel().asReadOnlyByteBuffer());
+                applyParcel(order, Hash.of(digest.digest()), entry);
             }
             case PARCEL_NAME -> {
                 Hash hash = ParcelExchange.hashOf(entry.getParcelName());
@@ -507,7 +510,6 @@ final class ReplicatedTree implements Machine, CommitPort {
     /** Who waits for a result gets none: call it once the agreement has stopped. */
     void close() {
         closed = true;
-        timer.shutdownNow();
         for (Map.Entry<Hash, Waiting> one : waiting.entrySet()) {
             if (waiting.remove(one.getKey(), one.getValue())) {
                 one.getValue()

@@ -13,8 +13,10 @@ import org.jspecify.annotations.Nullable;
 final class StreamChannel implements ByteChannel {
 
     private final PeerStream stream;
-    private @Nullable StreamChunk chunk; // the reader's own
-    private volatile boolean closed;
+
+    // guarded by this
+    private @Nullable StreamChunk chunk;
+    private boolean closed;
 
     StreamChannel(PeerStream stream) {
         this.stream = stream;
@@ -22,26 +24,51 @@ final class StreamChannel implements ByteChannel {
 
     @Override
     public int read(ByteBuffer target) throws IOException {
-        check();
         try {
-            StreamChunk current = chunk;
-            while (current == null || !current.bytes().hasRemaining()) {
-                if (current != null) {
-                    current.close();
+            while (true) {
+                int size = take(target);
+                if (size >= 0) {
+                    return size;
                 }
-                current = stream.read();
-                chunk = current;
-                if (current == null) {
+                StreamChunk next = stream.read();
+                if (next == null) {
                     return -1;
                 }
+                put(next);
             }
-            ByteBuffer bytes = current.bytes();
-            int size = Math.min(target.remaining(), bytes.remaining());
-            target.put(bytes.slice(bytes.position(), size));
-            bytes.position(bytes.position() + size);
-            return size;
         } catch (InterruptedException e) {
             throw interrupted();
+        }
+    }
+
+    /** From the chunk that is there; negative when there is none. It goes back as soon as it is used up. */
+    private synchronized int take(ByteBuffer target) throws ClosedChannelException {
+        check();
+        StreamChunk current = chunk;
+        if (current == null) {
+            return -1;
+        }
+        ByteBuffer bytes = current.bytes();
+        int size = Math.min(target.remaining(), bytes.remaining());
+        target.put(bytes.slice(bytes.position(), size));
+        bytes.position(bytes.position() + size);
+        if (!bytes.hasRemaining()) {
+            release();
+        }
+        return size;
+    }
+
+    private synchronized void put(StreamChunk next) {
+        chunk = next;
+        if (closed) {
+            release();
+        }
+    }
+
+    private synchronized void release() {
+        if (chunk != null) {
+            chunk.close();
+            chunk = null;
         }
     }
 
@@ -74,7 +101,7 @@ final class StreamChannel implements ByteChannel {
         }
     }
 
-    private void check() throws ClosedChannelException {
+    private synchronized void check() throws ClosedChannelException {
         if (closed) {
             throw new ClosedChannelException();
         }
@@ -86,13 +113,16 @@ final class StreamChannel implements ByteChannel {
     }
 
     @Override
-    public boolean isOpen() {
+    public synchronized boolean isOpen() {
         return !closed;
     }
 
     @Override
     public void close() {
-        closed = true;
+        synchronized (this) {
+            closed = true;
+            release();
+        }
         stream.close();
     }
 }

@@ -1,7 +1,5 @@
 package blocktree.cluster;
 
-import static org.junit.jupiter.api.Assertions.fail;
-
 import blocktree.btmsg.session.Messenger;
 import blocktree.btmsg.session.MessengerOptions;
 import blocktree.btmsg.session.Peer;
@@ -212,15 +210,7 @@ final class TreeCluster implements AutoCloseable {
     }
 
     static <T> T await(String what, Callable<@Nullable T> condition) throws Exception {
-        long deadlineNanos = System.nanoTime() + PATIENCE_MILLIS * 1_000_000;
-        while (System.nanoTime() < deadlineNanos) {
-            T value = condition.call();
-            if (value != null) {
-                return value;
-            }
-            Thread.sleep(5);
-        }
-        return fail("not within " + PATIENCE_MILLIS + " ms: " + what);
+        return Eventually.await(what, PATIENCE_MILLIS, condition);
     }
 
     @Override

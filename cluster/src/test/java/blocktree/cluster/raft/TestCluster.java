@@ -1,11 +1,10 @@
 package blocktree.cluster.raft;
 
-import static org.junit.jupiter.api.Assertions.fail;
-
 import blocktree.btmsg.session.Limits;
 import blocktree.btmsg.session.Messenger;
 import blocktree.btmsg.session.MessengerOptions;
 import blocktree.cluster.AgreementStatus;
+import blocktree.cluster.Eventually;
 import blocktree.crypto.Authority;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.Identity;
@@ -233,15 +232,7 @@ final class TestCluster implements AutoCloseable {
     }
 
     static <T> T await(String what, Callable<@Nullable T> condition) throws Exception {
-        long deadlineNanos = System.nanoTime() + PATIENCE_MILLIS * 1_000_000;
-        while (System.nanoTime() < deadlineNanos) {
-            T value = condition.call();
-            if (value != null) {
-                return value;
-            }
-            Thread.sleep(5);
-        }
-        return fail("not within " + PATIENCE_MILLIS + " ms: " + what);
+        return Eventually.await(what, PATIENCE_MILLIS, condition);
     }
 
     static void get(CompletableFuture<?> future) throws Exception {
