@@ -24,9 +24,6 @@ final class AnsweredJoin extends ChannelInboundHandlerAdapter {
     /** How many times as long as for its words: for the tree's log to take what makes a node. */
     static final int CERTIFYING_FACTOR = 6;
 
-    /** For the other side to read what it is told. */
-    private static final long REFUSED_MILLIS = 2_000;
-
     private static final Logger log = LoggerFactory.getLogger(AnsweredJoin.class);
 
     /** What the other side is to say next. */
@@ -150,7 +147,7 @@ final class AnsweredJoin extends ChannelInboundHandlerAdapter {
                                 .setText(FrameReader.cut(String.valueOf(reason.getMessage())))),
                 false);
         // Were the connection closed at once, what the other side has sent unread would take the refusal with it.
-        context.executor().schedule(() -> context.close(), REFUSED_MILLIS, TimeUnit.MILLISECONDS);
+        context.executor().schedule(() -> context.close(), Greeting.REFUSED_MILLIS, TimeUnit.MILLISECONDS);
         report(reason.code() + ": " + reason.getMessage());
     }
 

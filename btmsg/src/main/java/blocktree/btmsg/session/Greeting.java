@@ -19,7 +19,7 @@ abstract class Greeting extends ChannelInboundHandlerAdapter {
     private static final int FEATURES_MAX = 64;
 
     /** For the other side to read what it is told. */
-    private static final long REFUSED_MILLIS = 2_000;
+    static final long REFUSED_MILLIS = 2_000;
 
     final Messenger messenger;
     private @Nullable NodeProof proof;

@@ -19,14 +19,12 @@ import blocktree.crypto.TreeId;
 import blocktree.crypto.WriteCapabilityChain;
 import com.google.protobuf.ByteString;
 import java.io.IOException;
-import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
 import java.security.SecureRandom;
 import java.time.Clock;
 import java.time.Instant;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Set;
@@ -153,13 +151,8 @@ public final class Joining {
     }
 
     private static List<InetSocketAddress> resolve(InetSocketAddress given, List<JoinException> failures) {
-        if (!given.isUnresolved()) {
-            return List.of(given);
-        }
         try {
-            return Arrays.stream(InetAddress.getAllByName(given.getHostString()))
-                    .map(one -> new InetSocketAddress(one, given.getPort()))
-                    .toList();
+            return Addresses.resolve(given);
         } catch (UnknownHostException e) {
             failures.add(new JoinException(Code.UNREACHABLE, "no address of " + given.getHostString(), e));
             return List.of();

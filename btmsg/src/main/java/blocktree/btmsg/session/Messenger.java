@@ -6,11 +6,9 @@ import blocktree.crypto.PrincipalId;
 import blocktree.crypto.WriteCapabilityChain;
 import com.google.protobuf.ByteString;
 import java.io.IOException;
-import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
 import java.security.SecureRandom;
-import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -205,10 +203,7 @@ public final class Messenger implements AutoCloseable {
     /** Blocks. */
     private void lookUpAndDial(PrincipalId principal, InetSocketAddress name, CompletableFuture<Session> result) {
         try {
-            List<InetSocketAddress> found = Arrays.stream(InetAddress.getAllByName(name.getHostString()))
-                    .map(one -> new InetSocketAddress(one, name.getPort()))
-                    .toList();
-            dialInTurn(principal, found, result);
+            dialInTurn(principal, Addresses.resolve(name), result);
         } catch (UnknownHostException e) {
             result.completeExceptionally(new DialException("no address of " + name.getHostString()));
         }

@@ -2,7 +2,6 @@ package blocktree.btmsg.session;
 
 import blocktree.btmsg.session.SessionProto.Frame;
 import java.io.ByteArrayOutputStream;
-import java.io.DataInputStream;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -94,18 +93,7 @@ final class FakeMember implements AutoCloseable {
     }
 
     static JoinProto.Join receive(Socket socket) throws Exception {
-        DataInputStream in = new DataInputStream(socket.getInputStream());
-        int length = 0;
-        for (int shift = 0; ; shift += 7) {
-            byte next = in.readByte();
-            length |= (next & 0x7f) << shift;
-            if (next >= 0) {
-                break;
-            }
-        }
-        byte[] frame = new byte[length];
-        in.readFully(frame);
-        return FrameReader.parse(frame).getJoin();
+        return HostileTest.receive(socket).getJoin();
     }
 
     @Override

@@ -90,7 +90,7 @@ class HostileTest {
         socket.getOutputStream().flush();
     }
 
-    private static Frame receive(Socket socket) throws Exception {
+    static Frame receive(Socket socket) throws Exception {
         DataInputStream in = new DataInputStream(socket.getInputStream());
         int length = 0;
         for (int shift = 0; ; shift += 7) {
