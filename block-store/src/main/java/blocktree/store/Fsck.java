@@ -202,7 +202,7 @@ final class Fsck implements BlockCheck.OrphanPolicy {
                     findings.error(Kind.SNAPSHOT_INVALID, null, e.getMessage());
                 }
             }
-            case GENESIS, DOMAIN, EPOCH, WRITECAP_CHAIN, READCAP, REVOCATION, ROTATION -> {
+            case GENESIS, DOMAIN, EPOCH, WRITECAP_CHAIN, READCAP, REVOCATION, ROTATION, NODE -> {
                 try {
                     authority.apply(entry.kind().number(), entry.payload(), entry.position(), entry.timeMillis());
                 } catch (CryptoException e) {

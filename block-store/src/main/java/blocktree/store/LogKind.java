@@ -1,6 +1,6 @@
 package blocktree.store;
 
-/** Kinds of log entry (docs/format.md, section 4). Those up to ROTATION make up the tree's authority. */
+/** Kinds of log entry (docs/format.md, section 4). Those up to ROTATION, and NODE, make up the tree's authority. */
 enum LogKind {
     GENESIS,
     DOMAIN,
@@ -12,14 +12,15 @@ enum LogKind {
     COMMIT,
     SNAPSHOT,
     /** Only in logs of before: a checkpoint is no entry. */
-    CHECKPOINT;
+    CHECKPOINT,
+    NODE;
 
     int number() {
         return ordinal() + 1;
     }
 
     boolean isAuthority() {
-        return this.compareTo(ROTATION) <= 0;
+        return this.compareTo(ROTATION) <= 0 || this == NODE;
     }
 
     static LogKind of(int number) throws StoreException {

@@ -108,7 +108,7 @@ final class TakenLog {
 
     private void verify(LogEntry entry) throws StoreException {
         switch (entry.kind()) {
-            case GENESIS, DOMAIN, EPOCH, WRITECAP_CHAIN, READCAP, REVOCATION, ROTATION -> {
+            case GENESIS, DOMAIN, EPOCH, WRITECAP_CHAIN, READCAP, REVOCATION, ROTATION, NODE -> {
                 try {
                     authority.apply(entry.kind().number(), entry.payload(), entry.position(), entry.timeMillis());
                 } catch (CryptoException e) {

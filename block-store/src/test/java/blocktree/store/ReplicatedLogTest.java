@@ -14,6 +14,7 @@ import blocktree.crypto.BlockId;
 import blocktree.crypto.DomainId;
 import blocktree.crypto.Hash;
 import blocktree.crypto.Identity;
+import blocktree.crypto.NodeRecord;
 import blocktree.crypto.RecordKind;
 import blocktree.crypto.Rights;
 import blocktree.crypto.TreeFounding;
@@ -260,6 +261,8 @@ class ReplicatedLogTest {
             byte[] chain = WriteCapabilityChain.of(List.of(WriteCapability.issue(
                             root, founding.tree(), domain, other.keys(), Rights.WRITE, 0, WriteCapability.NO_END)))
                     .toBytes();
+            byte[] record = NodeRecord.create(node, founding.tree(), 1, "node", List.of())
+                    .toBytes();
             for (BlockStore store : stores) {
                 if (store == stores.get(1)) {
                     follow(1, 1);
@@ -268,6 +271,8 @@ class ReplicatedLogTest {
                 assertCode(
                         Code.CONFLICT,
                         () -> store.replicatedLog().applyAuthority(at(3), RecordKind.WRITECAP_CHAIN, chain));
+                store.replicatedLog().applyAuthority(at(4), RecordKind.NODE, record);
+                assertCode(Code.CONFLICT, () -> store.replicatedLog().applyAuthority(at(5), RecordKind.NODE, record));
             }
         }
         assertSame();

@@ -3,6 +3,7 @@ package blocktree.store;
 import static blocktree.store.TestTree.bytes;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -11,6 +12,7 @@ import blocktree.crypto.BlockId;
 import blocktree.crypto.DomainKey;
 import blocktree.crypto.Identity;
 import blocktree.crypto.KeyRing;
+import blocktree.crypto.NodeRecord;
 import blocktree.crypto.ReadCapability;
 import blocktree.crypto.RecordKind;
 import blocktree.crypto.Rights;
@@ -24,6 +26,7 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.Pipe;
@@ -428,6 +431,44 @@ class StoreTransferTest {
     }
 
     @Test
+    void nodeRecordsComeWithTheLog() throws Exception {
+        appendNode(tree.node, 1);
+        NodeRecord of = appendNode(tree.node, 3);
+        create();
+        try (BlockStore taken = openCopy()) {
+            assertEqual(tree.store, taken, true);
+            assertEquals(of, taken.authority().node(tree.node.id()));
+            assertNull(taken.authority().node(other.id()));
+        }
+        NodeRecord moved = appendNode(tree.node, 4);
+        NodeRecord others = appendNode(other, 1);
+        update();
+        try (BlockStore taken = openCopy()) {
+            assertEqual(tree.store, taken, false);
+            assertEquals(moved, taken.authority().node(tree.node.id()));
+            assertEquals(others, taken.authority().node(other.id()));
+            long now = System.currentTimeMillis();
+            assertEquals(tree.store.authority().nodesAt(now), taken.authority().nodesAt(now));
+            assertTrue(taken.authority().nodesAt(now).contains(other.id()));
+        }
+    }
+
+    private NodeRecord nodeRecord(Identity node, long sequence) {
+        return NodeRecord.create(
+                node,
+                tree.founding.tree(),
+                sequence,
+                "node",
+                List.of(InetSocketAddress.createUnresolved("host" + sequence, 7450)));
+    }
+
+    private NodeRecord appendNode(Identity node, long sequence) throws StoreException {
+        NodeRecord record = nodeRecord(node, sequence);
+        tree.store.appendAuthority(RecordKind.NODE, record.toBytes());
+        return record;
+    }
+
+    @Test
     void progressTellsWhatIsDone() throws Exception {
         change(new Random(6), 40);
         List<TransferProgress> told = new ArrayList<>();
@@ -825,6 +866,44 @@ class StoreTransferTest {
                 StoreException e = assertThrows(StoreException.class, () -> replayCreate(joined(pieces)));
                 assertEquals(StoreException.Code.DENIED, e.code());
             }
+        }
+    }
+
+    /** A node record by whom it should not, where a true one was sent. */
+    @Test
+    void nodeRecordThatIsNotByANodeIsRefused() throws Exception {
+        try (Identity writer = Identity.generate();
+                Identity stranger = Identity.generate()) {
+            grant(writer, Rights.WRITE);
+            appendNode(tree.node, 1);
+            byte[] sent = create();
+            for (Identity signer : List.of(writer, stranger)) {
+                List<Piece> pieces = pieces(sent);
+                int at = pieces.indexOf(pieces.stream()
+                        .filter(piece -> piece.type == Type.LOG_ENTRY && kindOf(piece) == LogKind.NODE)
+                        .findFirst()
+                        .orElseThrow());
+                LogEntry entry = LogEntry.parse(pieces.get(at).body);
+                LogEntry forged = LogEntry.of(
+                        entry.position(),
+                        entry.timeMillis(),
+                        entry.previous(),
+                        entry.kind(),
+                        nodeRecord(signer, 1).toBytes());
+                pieces.set(at, new Piece(Type.LOG_ENTRY, forged.encoded()));
+                copy = directory.resolve("forged");
+                StoreException e = assertThrows(StoreException.class, () -> replayCreate(joined(pieces)));
+                assertEquals(StoreException.Code.DENIED, e.code());
+                assertTrue(String.valueOf(e.getMessage()).startsWith("NODE record"), e.getMessage());
+            }
+        }
+    }
+
+    private static LogKind kindOf(Piece piece) {
+        try {
+            return LogEntry.parse(piece.body).kind();
+        } catch (StoreException e) {
+            throw new AssertionError(e);
         }
     }
 

@@ -8,6 +8,7 @@ import java.util.Comparator;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -91,10 +92,11 @@ public final class Authority {
     private final List<RootTerm> rootTerms = new ArrayList<>();
     private final Map<DomainId, Domain> domains = new HashMap<>();
     private final Map<Hash, PlacedChain> chains = new HashMap<>();
-    private final Map<PrincipalId, List<PlacedChain>> chainsBySubject = new HashMap<>();
+    private final Map<PrincipalId, List<PlacedChain>> chainsBySubject = new LinkedHashMap<>();
     private final Map<Hash, KnownLink> links = new HashMap<>();
     private final Map<Hash, List<PlacedRevocation>> revocations = new HashMap<>();
     private final Map<Reader, Deque<ReadCapability>> readcaps = new HashMap<>();
+    private final Map<PrincipalId, NodeRecord> nodes = new HashMap<>(); // the newest of each signer
     private @Nullable Domain rootDomain;
     private int rotations;
     private Hash lastRotation;
@@ -153,6 +155,7 @@ public final class Authority {
             case READCAP -> readcap(payload, position, timeMillis);
             case REVOCATION -> revocation(payload, position);
             case ROTATION -> rotation(payload, position);
+            case NODE -> node(payload, position, timeMillis);
         };
     }
 
@@ -421,6 +424,19 @@ public final class Authority {
         };
     }
 
+    private Runnable node(byte[] payload, long position, long timeMillis) throws CryptoException {
+        NodeRecord record = NodeRecord.parse(payload);
+        checkTree(record.tree());
+        verifySignature(record.envelope(), SignatureKind.NODE);
+        NodeRecord before = nodes.get(record.node());
+        if (before != null && record.sequence() <= before.sequence()) {
+            throw CryptoException.outOfOrder("node record " + record.sequence() + " of " + record.node()
+                    + " after its record " + before.sequence());
+        }
+        checkHoldsByChain(record.node(), madeRootDomain(), List.of(Rights.NODE), position, timeMillis);
+        return () -> nodes.put(record.node(), record);
+    }
+
     private void checkTree(TreeId named) throws CryptoException {
         if (!named.equals(tree)) {
             throw CryptoException.outOfOrder("record of tree " + named + " in tree " + tree);
@@ -443,6 +459,14 @@ public final class Authority {
         return domain;
     }
 
+    private Domain madeRootDomain() throws CryptoException {
+        Domain made = rootDomain;
+        if (made == null) {
+            throw CryptoException.denied(Denial.UNKNOWN_DOMAIN, "the root domain is not made yet");
+        }
+        return made;
+    }
+
     private boolean isRoot(PrincipalId principal, long position) {
         return rootTerms.stream().anyMatch(term -> term.principal.equals(principal) && term.inForce(position));
     }
@@ -460,12 +484,15 @@ public final class Authority {
     /** Root principals hold every right everywhere; others one of {@code anyOf} through a chain that the log holds. */
     private void checkHolds(PrincipalId who, Domain domain, List<Rights> anyOf, long position, long timeMillis)
             throws CryptoException {
-        if (isRoot(who, position)) {
-            return;
+        if (!isRoot(who, position)) {
+            checkHoldsByChain(who, domain, anyOf, position, timeMillis);
         }
-        CryptoException refusal = CryptoException.denied(
-                Denial.NO_CAPABILITY,
-                who + " holds no capability for " + anyOf + " in domain " + domain.record.domain());
+    }
+
+    /** As {@link #checkHolds}, but a root principal needs a chain like others. */
+    private void checkHoldsByChain(PrincipalId who, Domain domain, List<Rights> anyOf, long position, long timeMillis)
+            throws CryptoException {
+        List<CryptoException> reasons = new ArrayList<>();
         for (PlacedChain placed : chainsBySubject.getOrDefault(who, List.of())) {
             try {
                 for (Rights needed : anyOf) {
@@ -476,9 +503,13 @@ public final class Authority {
                     }
                 }
             } catch (CryptoException e) {
-                refusal.addSuppressed(e);
+                reasons.add(e);
             }
         }
+        CryptoException refusal = CryptoException.denied(
+                Denial.NO_CAPABILITY,
+                who + " holds no capability for " + anyOf + " in domain " + domain.record.domain());
+        reasons.forEach(refusal::addSuppressed);
         throw refusal;
     }
 
@@ -544,14 +575,12 @@ public final class Authority {
             if (!named.equals(tree)) {
                 throw CryptoException.denied(Denial.OTHER_TREE, "chain is for tree " + named + ", this is " + tree);
             }
-            if (rootDomain == null) {
-                throw CryptoException.denied(Denial.UNKNOWN_DOMAIN, "the root domain is not made yet");
-            }
+            Domain top = madeRootDomain();
             PlacedChain placed = chains.get(chain.id());
             if (placed == null) {
                 placed = checkLinks(chain, lastPosition);
             }
-            checkGrants(placed, rootDomain.record.domain(), Rights.NODE, lastPosition, timeMillis);
+            checkGrants(placed, top.record.domain(), Rights.NODE, lastPosition, timeMillis);
         } finally {
             lock.readLock().unlock();
         }
@@ -642,6 +671,35 @@ public final class Authority {
                 .sorted(Comparator.comparingLong(PlacedChain::position))
                 .map(PlacedChain::chain)
                 .toList());
+    }
+
+    /** The newest record that {@code node} has signed of itself, whether or not it may still run a node; null when there is none. */
+    public @Nullable NodeRecord node(PrincipalId node) {
+        return find(() -> nodes.get(node));
+    }
+
+    /**
+     * Who may run a node after the last record, at log time {@code timeMillis}: all that hold {@link Rights#NODE} in the root domain
+     * through some chain, roots no differently, with or without a node record. In the order in which the log's chains first end in them.
+     */
+    public List<PrincipalId> nodesAt(long timeMillis) {
+        return read(() -> {
+            Domain top = rootDomain;
+            return top == null
+                    ? List.of()
+                    : chainsBySubject.keySet().stream()
+                            .filter(who -> runsNode(who, top, timeMillis))
+                            .toList();
+        });
+    }
+
+    private boolean runsNode(PrincipalId who, Domain top, long timeMillis) {
+        try {
+            checkHoldsByChain(who, top, List.of(Rights.NODE), lastPosition, timeMillis);
+            return true;
+        } catch (CryptoException e) {
+            return false;
+        }
     }
 
     /** Whether {@code principal} is or was a root principal. */

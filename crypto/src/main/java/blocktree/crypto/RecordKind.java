@@ -8,7 +8,8 @@ public enum RecordKind {
     WRITECAP_CHAIN(4),
     READCAP(5),
     REVOCATION(6),
-    ROTATION(7);
+    ROTATION(7),
+    NODE(11);
 
     private final int number;
 
@@ -22,9 +23,11 @@ public enum RecordKind {
 
     /** MALFORMED when {@code number} is the kind of no authority record. */
     public static RecordKind of(int number) throws CryptoException {
-        if (number < 1 || number > values().length) {
-            throw CryptoException.malformed("log entry kind " + number + " is no authority record");
+        for (RecordKind kind : values()) {
+            if (kind.number == number) {
+                return kind;
+            }
         }
-        return values()[number - 1];
+        throw CryptoException.malformed("log entry kind " + number + " is no authority record");
     }
 }

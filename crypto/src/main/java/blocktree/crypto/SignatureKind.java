@@ -17,7 +17,8 @@ public enum SignatureKind {
     CHECKPOINT,
     SNAPSHOT,
     SESSION,
-    JOIN;
+    JOIN,
+    NODE;
 
     private final String label = name().toLowerCase(Locale.ROOT);
     private final byte[] prefix = (Suite.LABEL_PREFIX + "sign/" + label + '\0').getBytes(US_ASCII);

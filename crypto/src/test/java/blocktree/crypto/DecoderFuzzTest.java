@@ -115,6 +115,11 @@ class DecoderFuzzTest {
         hold(input, bytes -> RotationRecord.parse(bytes).toBytes());
     }
 
+    @FuzzTest(maxDuration = "60m")
+    void nodeRecord(byte[] input) {
+        hold(input, bytes -> NodeRecord.parse(bytes).toBytes());
+    }
+
     /** The first byte is the record's kind. */
     @FuzzTest(maxDuration = "60m")
     void authority(byte[] input) {

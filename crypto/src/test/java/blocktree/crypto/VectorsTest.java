@@ -223,6 +223,45 @@ class VectorsTest {
     }
 
     @Test
+    void nodeRecord() throws Exception {
+        NodeRecord record = NodeRecord.create(
+                alice,
+                tree,
+                300,
+                "nas-2.attic",
+                List.of(
+                        InetSocketAddress.createUnresolved("192.0.2.7", 7450),
+                        InetSocketAddress.createUnresolved("2001:db8::7", 443),
+                        InetSocketAddress.createUnresolved("nas.example", 7451)));
+        byte[] body = join(
+                HEX.parseHex("080110011a20"),
+                tree.toBytes(),
+                HEX.parseHex("20ac022a0b"),
+                "nas-2.attic".getBytes(US_ASCII),
+                HEX.parseHex("320e0a09"),
+                "192.0.2.7".getBytes(US_ASCII),
+                HEX.parseHex("109a3a"),
+                HEX.parseHex("32100a0b"),
+                "2001:db8::7".getBytes(US_ASCII),
+                HEX.parseHex("10bb03"),
+                HEX.parseHex("32100a0b"),
+                "nas.example".getBytes(US_ASCII),
+                HEX.parseHex("109b3a"));
+        assertArrayEquals(body, record.envelope().body());
+        Map<String, String> vector = new LinkedHashMap<>();
+        put(vector, "body", body);
+        put(vector, "node record", record.toBytes());
+        put(
+                vector,
+                "node record without addresses",
+                NodeRecord.create(alice, tree, 1, "laptop", List.of()).toBytes());
+        compare("node-record", vector);
+        NodeRecord read = NodeRecord.parse(stored("node-record", "node record"));
+        assertEquals(record, read);
+        read.envelope().verify(SignatureKind.NODE, alice.keys());
+    }
+
+    @Test
     void invitations() throws Exception {
         InvitationSecret secret = InvitationSecret.takeOver(bytes(0x1a, 16));
         Invitation invitation = Invitation.create(
