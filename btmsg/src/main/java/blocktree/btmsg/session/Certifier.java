@@ -1,6 +1,7 @@
 package blocktree.btmsg.session;
 
 import blocktree.crypto.NodeAdmission;
+import blocktree.crypto.NodeRecord;
 import blocktree.crypto.PrincipalKeys;
 import blocktree.crypto.TreeFounding;
 import java.io.IOException;
@@ -22,7 +23,7 @@ public interface Certifier {
      * Makes {@code node} a node: when this returns, the records of its admission are in the tree's log and on disk. For keys that it was
      * given before, as happens when the answer was lost, it gives what stands or makes it good, and nothing twice.
      *
-     * @param name that the node is to have, of letters, digits, dots, underlines and hyphens
+     * @param name that the node is to have, see {@link NodeRecord#isName}
      * @return read capabilities for a trusted role, none for a blind one
      * @throws IOException when it cannot: the joiner is told the message, and may come again with the same keys
      */

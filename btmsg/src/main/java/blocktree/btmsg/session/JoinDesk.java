@@ -4,6 +4,7 @@ import blocktree.crypto.CryptoException;
 import blocktree.crypto.Hash;
 import blocktree.crypto.JoinStatement;
 import blocktree.crypto.NodeAdmission;
+import blocktree.crypto.NodeRecord;
 import blocktree.crypto.PrincipalId;
 import blocktree.crypto.PrincipalKeys;
 import blocktree.crypto.TreeFounding;
@@ -17,7 +18,6 @@ import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
-import java.util.regex.Pattern;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -32,7 +32,6 @@ final class JoinDesk implements AutoCloseable {
     private static final int THREADS = 2;
     private static final int WAITING_MAX = 16;
     private static final int REFUSED_LOGGED_PER_MINUTE = 10;
-    private static final Pattern NAME = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,62}");
     private static final SecureRandom RANDOM = new SecureRandom();
 
     private static final Logger log = LoggerFactory.getLogger(JoinDesk.class);
@@ -114,10 +113,10 @@ final class JoinDesk implements AutoCloseable {
     /** Makes the joiner a node if it knows the secret and is the first, or the same again. */
     JoinProto.JoinWelcome admit(Greeted greeted, JoinProto.JoinRequest request)
             throws JoinException, ProtocolViolation {
-        if (!NAME.matcher(request.getName()).matches()) {
+        if (!NodeRecord.isName(request.getName())) {
             throw new JoinException(
                     JoinException.Code.BAD_NAME,
-                    "a node's name is 1 to 63 letters, digits, dots, underlines and hyphens");
+                    "a node's name is 1 to 63 letters, digits, dots, underlines and hyphens, a letter or digit first");
         }
         JoinStatement statement = parse(request.getStatement());
         if (!statement.binding().equals(greeted.offer.binding())) {

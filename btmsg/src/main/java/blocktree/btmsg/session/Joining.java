@@ -11,6 +11,7 @@ import blocktree.crypto.Invitation;
 import blocktree.crypto.InvitationSecret;
 import blocktree.crypto.JoinStatement;
 import blocktree.crypto.NodeProof;
+import blocktree.crypto.NodeRecord;
 import blocktree.crypto.PrincipalId;
 import blocktree.crypto.ReadCapability;
 import blocktree.crypto.RecordKind;
@@ -100,7 +101,7 @@ public final class Joining {
 
     /**
      * @param machine stays the caller's, and open
-     * @param name what the node is to be called: 1 to 63 letters, digits, dots, underlines and hyphens
+     * @param name what the node is to be called, see {@link NodeRecord#isName}
      * @param wish the only role that will do; null: whatever the invitation is for
      */
     public Joining(Invitation invitation, Identity machine, String name, @Nullable NodeRole wish, Steps steps) {
