@@ -1,5 +1,6 @@
 package blocktree.store;
 
+import blocktree.crypto.BlockId;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -17,6 +18,11 @@ public record SealedCommit(byte[] envelope, List<SealedBlock> blocks, List<Local
     public SealedCommit {
         blocks = List.copyOf(blocks);
         localChanges = List.copyOf(localChanges);
+    }
+
+    /** The blocks that it writes or deletes, in commit order. */
+    public List<BlockId> blockIds() {
+        return blocks.stream().map(block -> block.header().block()).toList();
     }
 
     /** Bytes of ciphertext in it. */
