@@ -18,6 +18,15 @@ public final class Changes {
 
         /** {@code name} stands for something else in {@code directory}, or for nothing any more, or for something at last. */
         void nameChanged(long directory, Name name);
+
+        /** Content, attributes, and if it is a directory what any of its names stand for: another node has changed it. {@code names} may be asked later, on a thread that may wait. */
+        void anythingChanged(long inode, Names names);
+    }
+
+    /** What names stand for now. */
+    public interface Names {
+        /** The number of the inode; 0: the name stands for nothing. */
+        long standsFor(long directory, Name name) throws FileSystemException;
     }
 
     private final List<Listener> listeners = new CopyOnWriteArrayList<>();
@@ -44,6 +53,12 @@ public final class Changes {
     void attributesChanged(long inode) {
         for (Listener listener : listeners) {
             listener.attributesChanged(inode);
+        }
+    }
+
+    void anythingChanged(long inode, Names names) {
+        for (Listener listener : listeners) {
+            listener.anythingChanged(inode, names);
         }
     }
 

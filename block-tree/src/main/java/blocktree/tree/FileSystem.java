@@ -20,7 +20,6 @@ import java.util.concurrent.ExecutionException;
 public interface FileSystem extends AutoCloseable {
     long ROOT_INODE = 1;
     int NAME_SIZE_MAX = 255;
-    int COPY_BUFFER_SIZE_BYTES = 1 << 20;
 
     /**
      * The extended attributes that are POSIX access control lists (acl(5)), in the kernel's binary form: who else may use an inode, and what new inodes in a directory get. Whoever mounts without enforcing them has to show {@link
@@ -135,20 +134,11 @@ public interface FileSystem extends AutoCloseable {
      */
     default long copy(Caller caller, long source, long sourceOffset, long target, long targetOffset, long sizeBytes)
             throws FileSystemException {
-        ByteBuffer buffer = ByteBuffer.allocate((int) Math.min(sizeBytes, COPY_BUFFER_SIZE_BYTES));
-        long copied = 0;
-        while (copied < sizeBytes) {
-            buffer.clear().limit((int) Math.min(buffer.capacity(), sizeBytes - copied));
-            int read = read(source, sourceOffset + copied, buffer);
-            if (read == 0) {
-                break;
-            }
-            copied += write(caller, target, targetOffset + copied, buffer.flip());
-            if (!room().isDone()) {
-                break;
-            }
-        }
-        return copied;
+        return Copying.copy(
+                sizeBytes,
+                (at, buffer) -> read(source, sourceOffset + at, buffer),
+                (at, buffer) -> write(caller, target, targetOffset + at, buffer),
+                this::room);
     }
 
     /** lseek(2) for data ({@code hole} false) or a hole; NO_DATA behind the end. */

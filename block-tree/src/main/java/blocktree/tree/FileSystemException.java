@@ -30,6 +30,8 @@ public final class FileSystemException extends Exception {
         DEADLOCK,
         TOO_MANY_LOCKS,
         NOT_SUPPORTED,
+        /** What the number or handle stood for was deleted, or changed over what was written here, by another node. */
+        STALE,
         CORRUPT,
         IO,
         TIMED_OUT,

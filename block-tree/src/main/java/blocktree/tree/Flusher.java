@@ -60,6 +60,9 @@ final class Flusher {
     /** From so many pages of one file on, a second thread helps to seal them. */
     private static final long SHARED_SEALING_BYTES = 1 << 20;
 
+    /** Commits that are given up one after another because other nodes were first. */
+    private static final int OVERTAKEN_MAX = 10;
+
     private static final long TICK_MILLIS = 250;
     private static final long RETRY_MILLIS = 1_000;
     private static final long TIMEOUT_MILLIS = 60_000;
@@ -93,15 +96,71 @@ final class Flusher {
         }
     }
 
-    /** What a commit takes of one inode. {@code attributes} is null when the block is deleted. */
+    /**
+     * What a commit takes of one inode. {@code attributes} is null when the block is deleted. Holds what it rests on, too: the inode may be reloaded meanwhile, and this is nothing to it then.
+     *
+     * @param base null when the block is new
+     * @param names see {@link Inode#changesNames}
+     */
     private record Captured(
             Inode inode,
+            @Nullable OpenBlock base,
+            @Nullable FilePayload payload,
+            @Nullable DirectoryIndex entries,
+            int reloadCount,
             @Nullable StoredInode attributes,
             FilePayload.@Nullable Capture file,
             DirectoryIndex.@Nullable Capture directory,
             boolean orphan,
+            boolean names,
             boolean complete,
-            long dirtySinceNanos) {}
+            long dirtySinceNanos) {
+
+        /** Of the inode as it is. Shared. */
+        static Captured of(
+                Inode inode,
+                @Nullable StoredInode attributes,
+                FilePayload.@Nullable Capture file,
+                DirectoryIndex.@Nullable Capture directory,
+                boolean orphan,
+                boolean complete,
+                long dirtySinceNanos) {
+            return new Captured(
+                    inode,
+                    inode.base,
+                    inode.file,
+                    inode.directory,
+                    inode.reloadCount,
+                    attributes,
+                    file,
+                    directory,
+                    orphan,
+                    inode.changesNames(),
+                    complete,
+                    dirtySinceNanos);
+        }
+
+        Captured withoutContent(StoredInode attributesAlone) {
+            return new Captured(
+                    inode,
+                    base,
+                    payload,
+                    entries,
+                    reloadCount,
+                    attributesAlone,
+                    null,
+                    null,
+                    orphan,
+                    names,
+                    false,
+                    dirtySinceNanos);
+        }
+
+        /** With the inode's lock: whether it was made anew meanwhile. */
+        boolean isOfAnother() {
+            return inode.reloadCount != reloadCount;
+        }
+    }
 
     private static final class Cut {
         final List<Captured> captured = new ArrayList<>();
@@ -115,6 +174,7 @@ final class Flusher {
     private final InodeTable table;
     private final AccessTimes accessTimes;
     private final Changes changes;
+    private final Inode.Reloader reloader;
     private final TreeOptions options;
     private final long startNanos = System.nanoTime() - 1;
 
@@ -140,6 +200,10 @@ final class Flusher {
     private final AtomicLong dirtyInodeBytes = new AtomicLong();
     /** Why the last commit failed; null when it did not. */
     private volatile @Nullable FileSystemException failing;
+    /** Something of what was not committed was lost to other nodes, and the rest does not fit together without it. */
+    private volatile boolean namesLost;
+    /** Something that is not committed is lost, or will be when it is next looked at. */
+    private volatile boolean conflict;
     /** Something was removed since, so that another attempt is worth its while. */
     private volatile boolean removedWhileFull;
 
@@ -158,12 +222,14 @@ final class Flusher {
             InodeTable table,
             AccessTimes accessTimes,
             Changes changes,
+            Inode.Reloader reloader,
             TreeOptions options) {
         this.store = store;
         this.cache = cache;
         this.table = table;
         this.accessTimes = accessTimes;
         this.changes = changes;
+        this.reloader = reloader;
         this.options = options;
         thread = new Thread(this::run, "tree-flusher");
         thread.setDaemon(true);
@@ -227,6 +293,62 @@ final class Flusher {
                 enlist(inode);
             }
         }
+    }
+
+    /** With the inode's exclusive lock held, before it is reloaded: what is not captured of it will not be committed. False when there is nothing. */
+    boolean forget(Inode inode) {
+        inode.attributesDirty = false;
+        inode.contentWanted = false;
+        inode.contentRetryNanos = 0;
+        if (!inode.isDirty()) {
+            return false;
+        }
+        if (inode.changesNames()) {
+            namesLost = true;
+            conflict = true;
+        }
+        clean(inode);
+        return true;
+    }
+
+    /** Another node has changed what is not committed here, or in a commit under way. */
+    void conflict() {
+        conflict = true;
+    }
+
+    boolean hasConflict() {
+        return conflict;
+    }
+
+    /** Gives up what is lost to other nodes, with all that does not fit together without it: before anything new is built on that. */
+    void resolveConflict() throws FileSystemException {
+        lock(committing);
+        try {
+            closeGate();
+            try {
+                List<Inode> candidates;
+                synchronized (monitor) {
+                    candidates = new ArrayList<>(dirty);
+                }
+                giveUpOutdated(candidates);
+            } finally {
+                gate.writeLock().unlock();
+            }
+        } finally {
+            committing.unlock();
+        }
+    }
+
+    /** With the inode's exclusive lock held: something of it was not committed and will not be. Whoever syncs it is told. */
+    static void lost(Inode inode) {
+        inode.writeFailed(inode.gone ? Code.STALE : Code.IO);
+        if (inode.gone && inode.linkCount == 0) {
+            return; // it had no name: nobody will look for it
+        }
+        log.atError()
+                .addKeyValue("block", inode.origin.block())
+                .addKeyValue("inode", inode.number)
+                .log("changes_lost");
     }
 
     void attributesChanged(Inode inode) throws FileSystemException {
@@ -629,6 +751,20 @@ final class Flusher {
         return since != 0 && nowNanos() - since >= TimeUnit.MILLISECONDS.toNanos(options.dirtyAgeMillisMax()) / 2;
     }
 
+    /** Nothing waits to be committed or to reach the device. */
+    boolean isSettled() {
+        if (!committing.tryLock()) {
+            return false;
+        }
+        try {
+            synchronized (monitor) {
+                return dirty.isEmpty() && syncedCommits >= commits.get();
+            }
+        } finally {
+            committing.unlock();
+        }
+    }
+
     /** Ends the background thread and commits everything; may be called again when it fails. Changes that come later are refused. */
     void stop() throws FileSystemException {
         abandon();
@@ -666,7 +802,12 @@ final class Flusher {
             commitCaptured(capture(Set.of(), false, 0).captured, damaged);
         }
         Cut cut = capture(wanted, everything, bytesMax);
-        commitCaptured(cut.captured, damaged);
+        for (int attempt = 1; !commitCaptured(cut.captured, damaged); attempt++) {
+            if (attempt == OVERTAKEN_MAX) {
+                throw new FileSystemException(Code.IO, "other nodes keep changing what is to be written");
+            }
+            cut = capture(wanted, everything, bytesMax);
+        }
         if (failing != null) {
             failing = null;
             log.atInfo().log("store_accepts_writes");
@@ -684,12 +825,28 @@ final class Flusher {
 
     private Cut capture(Set<Inode> wanted, boolean everything, long bytesMax) throws FileSystemException {
         closeGate();
+        try {
+            while (true) {
+                Cut cut = cut(wanted, everything, bytesMax);
+                if (!namesLost) {
+                    return cut;
+                }
+                // Somebody who reads has just reloaded a directory that is missing in it now.
+                cut.captured.forEach(one -> failed(one, null));
+            }
+        } finally {
+            gate.writeLock().unlock();
+        }
+    }
+
+    private Cut cut(Set<Inode> wanted, boolean everything, long bytesMax) throws FileSystemException {
         Cut cut = new Cut();
         try {
             List<Inode> candidates;
             synchronized (monitor) {
                 candidates = new ArrayList<>(dirty);
             }
+            giveUpOutdated(candidates);
             boolean pressure = isUnderPressure();
             long bytesLeft = bytesMax;
             for (Inode inode : candidates) {
@@ -718,8 +875,37 @@ final class Flusher {
                     : new FileSystemException(Code.IO, "capture failed: " + e, e);
             cut.captured.forEach(one -> failed(one, failure));
             throw e;
-        } finally {
-            gate.writeLock().unlock();
+        }
+    }
+
+    /** With the gate closed and no commit under way: what other nodes have changed is as they left it; and if that takes away names, or what they stand for, all changes of names that are not committed go. */
+    private void giveUpOutdated(List<Inode> candidates) {
+        conflict = false;
+        for (Inode inode : candidates) {
+            if (inode.outdated) {
+                giveUp(inode, false);
+            }
+        }
+        if (namesLost) {
+            for (Inode inode : candidates) {
+                if (inode.isDirty() && inode.changesNames()) {
+                    giveUp(inode, true);
+                }
+            }
+            namesLost = false;
+        }
+    }
+
+    private void giveUp(Inode inode, boolean wholly) {
+        try {
+            if (wholly) {
+                reloader.rollBack(inode);
+            } else {
+                reloader.reload(inode);
+            }
+        } catch (FileSystemException e) {
+            // Its next user meets the same; what was not committed of it is gone.
+            log.atDebug().addKeyValue("block", inode.origin.block()).setCause(e).log("reload_failed");
         }
     }
 
@@ -748,14 +934,14 @@ final class Flusher {
         if (!cut.inodes.add(inode)) {
             return 0;
         }
-        Lock shared = inode.shared();
+        Lock shared = inode.sharedWhatever();
         try {
             long since = inode.dirtySinceNanos;
             if (since == 0) {
                 return 0;
             }
             if (inode.deleted) {
-                cut.captured.add(new Captured(inode, null, null, null, inode.orphaned, true, since));
+                cut.captured.add(Captured.of(inode, null, null, null, inode.orphaned, true, since));
                 inode.flushing = true;
                 clean(inode);
                 return 0;
@@ -786,7 +972,7 @@ final class Flusher {
             inode.flushing = true;
             // From here on a failure finds it in the cut and puts it back.
             StoredInode attributes = inode.toStored(stored);
-            cut.captured.add(new Captured(inode, attributes, content, entries, orphan, complete, since));
+            cut.captured.add(Captured.of(inode, attributes, content, entries, orphan, complete, since));
             if (complete) {
                 inode.contentWanted = false;
                 clean(inode);
@@ -806,10 +992,14 @@ final class Flusher {
         }
     }
 
-    /** Seals, commits, and tells the inodes. Content of damaged blocks is left out, and its inodes added to {@code damaged}. */
-    private void commitCaptured(List<Captured> all, Set<Inode> damaged) throws FileSystemException {
+    /**
+     * Seals, commits, and tells the inodes. Content of damaged blocks is left out, and its inodes added to {@code damaged}.
+     *
+     * @return false: other nodes have changed some of the blocks before; those are marked, and everything is dirty again
+     */
+    private boolean commitCaptured(List<Captured> all, Set<Inode> damaged) throws FileSystemException {
         if (all.isEmpty() && accessTimes.isEmpty()) {
-            return;
+            return true;
         }
         List<Captured> captured = all;
         while (true) {
@@ -818,8 +1008,14 @@ final class Flusher {
                 for (Captured one : captured) {
                     committed(one, receipt);
                 }
-                return;
+                return true;
             } catch (StoreException | RuntimeException | Error e) {
+                if (e instanceof StoreException s && s.code() == StoreException.Code.CONFLICT && overtaken(captured)) {
+                    for (Captured one : captured) {
+                        failed(one, null);
+                    }
+                    return false;
+                }
                 FileSystemException failure = e instanceof StoreException s
                         ? StoreErrors.toFileSystem(s)
                         : new FileSystemException(Code.IO, "commit failed: " + e, e);
@@ -851,7 +1047,7 @@ final class Flusher {
 
     /** Null when there was nothing of the tree to commit: files that came and went since the last commit, and access times. */
     private @Nullable CommitReceipt sealAndCommit(List<Captured> captured) throws StoreException {
-        if (captured.stream().allMatch(one -> one.attributes() == null && one.inode().base == null)) {
+        if (captured.stream().allMatch(one -> one.attributes() == null && one.base() == null)) {
             captured.forEach(one -> accessTimes.forget(one.inode()));
             accessTimes.write();
             return null;
@@ -880,9 +1076,9 @@ final class Flusher {
         for (int i = 0; i < captured.size(); i++) {
             Captured one = captured.get(i);
             FilePayload.Capture content = one.file();
-            FilePayload file = one.inode().file;
+            FilePayload file = one.payload();
             StoredInode attributes = one.attributes();
-            if (content == null || file == null || attributes == null || !isDamaged(one.inode().base, content)) {
+            if (content == null || file == null || attributes == null || !isDamaged(one.base(), content)) {
                 continue;
             }
             if (result == captured) {
@@ -897,16 +1093,7 @@ final class Flusher {
             one.inode().flushing = true;
             one.inode().contentRetryNanos = nowNanos() + TimeUnit.MILLISECONDS.toNanos(DAMAGED_RETRY_MILLIS);
             damaged.add(one.inode());
-            result.set(
-                    i,
-                    new Captured(
-                            one.inode(),
-                            attributes.withFile(stored),
-                            null,
-                            null,
-                            one.orphan(),
-                            false,
-                            one.dirtySinceNanos()));
+            result.set(i, one.withoutContent(attributes.withFile(stored)));
         }
         return result;
     }
@@ -931,8 +1118,8 @@ final class Flusher {
         byte[] id = inode.origin.block().toBytes();
         if (one.attributes() == null) {
             accessTimes.forget(inode);
-            if (inode.base != null) {
-                commit.delete(inode.base);
+            if (one.base() != null) {
+                commit.delete(one.base());
                 accessTimes.delete(inode, commit);
                 if (one.orphan()) {
                     commit.putLocal(ORPHANS, id, null);
@@ -944,11 +1131,11 @@ final class Flusher {
         FilePayload.Capture file = one.file();
         DirectoryIndex.Capture directory = one.directory();
         if (file != null) {
-            edit = FilePayload.edit(commit, inode.base, inode.fresh, file);
+            edit = FilePayload.edit(commit, one.base(), inode.fresh, file);
             seal(edit, file);
         } else {
-            edit = inode.base != null
-                    ? commit.edit(inode.base)
+            edit = one.base() != null
+                    ? commit.edit(one.base())
                     : commit.create(Objects.requireNonNull(inode.fresh), StoredInode.SECTOR_SIZE_LOG2);
             if (directory != null) {
                 if (directory.dropped() && edit.sectorCount() > 0) {
@@ -1025,61 +1212,91 @@ final class Flusher {
 
     private void committed(Captured one, @Nullable CommitReceipt receipt) {
         Inode inode = one.inode();
-        boolean kept = false;
         Lock exclusive = inode.exclusiveWhatever();
         try {
-            if (receipt == null || one.attributes() == null) {
+            StoredInode attributes = one.attributes();
+            if (receipt == null || attributes == null) {
                 table.remove(inode);
-                if (inode.file != null) {
-                    inode.file.discard();
-                }
-                if (inode.directory != null) {
-                    inode.directory.discard();
-                }
+                inode.discardMemory();
+                inode.flushing = false;
             } else {
-                kept = true;
-                inode.base = receipt.block(inode.origin.block());
-                inode.fresh = null;
-                inode.orphaned = one.orphan();
+                OpenBlock base = receipt.block(inode.origin.block());
                 FilePayload.Capture file = one.file();
                 DirectoryIndex.Capture directory = one.directory();
-                if (file != null && inode.file != null) {
-                    inode.file.committed(file, inode.base);
-                } else if (inode.file != null) {
-                    inode.file.committedAttributes(inode.base);
+                if (file != null && one.payload() != null) {
+                    one.payload().committed(file, base);
+                } else if (one.payload() != null) {
+                    one.payload().committedAttributes(base);
                 }
-                if (directory != null && inode.directory != null) {
-                    inode.directory.committed(directory);
+                if (directory != null && one.entries() != null) {
+                    one.entries().committed(directory);
+                }
+                inode.flushing = false;
+                if (!one.isOfAnother()) {
+                    inode.base = base;
+                    inode.fresh = null;
+                    inode.orphaned = one.orphan();
+                    inode.storedLinkCount = attributes.linkCount();
+                    table.reweigh(inode);
                 }
             }
-            inode.flushing = false;
         } finally {
             exclusive.unlock();
         }
-        if (kept) {
-            table.reweigh(inode);
+    }
+
+    /** A commit was refused since it rests on what was there before: marks what other nodes have changed. False when that is nothing. */
+    private boolean overtaken(List<Captured> captured) {
+        boolean overtaken = false;
+        for (Captured one : captured) {
+            OpenBlock base = one.base();
+            if (base != null && !isNewest(base)) {
+                one.inode().outdated = true;
+                overtaken = true;
+            }
+        }
+        return overtaken;
+    }
+
+    private boolean isNewest(OpenBlock base) {
+        try {
+            return store.read(base.id()).generation() == base.generation();
+        } catch (StoreException e) {
+            return e.code() != StoreException.Code.NOT_FOUND;
         }
     }
 
-    private void failed(Captured one, FileSystemException failure) {
+    /** @param failure null: it is tried again at once, and nobody has to know */
+    private void failed(Captured one, @Nullable FileSystemException failure) {
         Inode inode = one.inode();
         Lock exclusive = inode.exclusiveWhatever();
         try {
             FilePayload.Capture file = one.file();
             DirectoryIndex.Capture directory = one.directory();
-            if (file != null && inode.file != null) {
-                inode.file.failed(file);
-                inode.writeFailed(failure.code());
+            if (file != null && one.payload() != null) {
+                one.payload().failed(file);
             }
-            if (directory != null && inode.directory != null) {
-                inode.directory.failed(directory);
+            if (directory != null && one.entries() != null) {
+                one.entries().failed(directory);
+            }
+            inode.flushing = false;
+            if (one.isOfAnother()) {
+                if (one.names()) {
+                    namesLost = true;
+                }
+                if (one.attributes() != null || one.names()) {
+                    lost(inode);
+                }
+                return;
+            }
+            if (file != null && failure != null) {
+                inode.writeFailed(failure.code());
             }
             inode.attributesDirty = true;
             if (inode.dirtySinceNanos == 0) {
                 inode.dirtySinceNanos = one.dirtySinceNanos();
                 enlist(inode);
             }
-            inode.flushing = false;
         } finally {
             exclusive.unlock();
         }

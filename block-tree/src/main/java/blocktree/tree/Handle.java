@@ -23,8 +23,7 @@ final class Handle {
         long errors = inode.writeErrors;
         if (errors != errorsReported) {
             errorsReported = errors;
-            throw new FileSystemException(
-                    inode.writeErrorCode, "written data has not reached the store; it is kept and tried again");
+            throw new FileSystemException(inode.writeErrorCode, "written data has not reached the store");
         }
     }
 

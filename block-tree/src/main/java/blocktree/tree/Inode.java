@@ -23,8 +23,22 @@ final class Inode {
     /** Of an inode with its header and the keys of its block, as a heap dump of small files shows. */
     private static final int OVERHEAD_BYTES = 2300;
 
+    /** Makes inodes what the store has of them. */
+    interface Reloader {
+        /**
+         * If the inode is {@link #outdated}, takes over the newest generation of its block; what is not committed of it is lost then.
+         *
+         * @throws FileSystemException what reading the block failed with; the next use tries again
+         */
+        void reload(Inode inode) throws FileSystemException;
+
+        /** Takes over the newest generation in any case; what is not committed is lost. */
+        void rollBack(Inode inode) throws FileSystemException;
+    }
+
     final long number;
     final Origin origin;
+    private final Reloader reloader;
     private final ReadWriteLock lock = new ReentrantReadWriteLock();
 
     int mode;
@@ -32,6 +46,9 @@ final class Inode {
     int gid;
     /** Also read without the lock by who gives back a reference or a handle: 0 means to look whether that was the last use. */
     volatile long linkCount;
+
+    /** As the last commit left it; 0 before the first. */
+    long storedLinkCount;
 
     long device;
     long modifyTimeNanos;
@@ -65,20 +82,30 @@ final class Inode {
     boolean linkable;
     /** Without a name while open, and written down so in the orphan list. */
     boolean orphaned;
+    /** Holds a pin of its own as long as it has no name: this node deletes it after its last use. Without a name and not so, it is another node's to delete. */
+    boolean keptNameless;
+    /** How often it was made anew from the store, so that a commit under way knows its own. */
+    int reloadCount;
 
     /** Changed by readers too: relatime. */
     volatile long accessTimeNanos;
 
+    /** Another node has changed the block: whoever takes the lock reloads it first. */
+    volatile boolean outdated;
+    /** Another node has deleted the block; for good. Whoever takes the lock gets STALE. */
+    volatile boolean gone;
+
     /** Used since the table last looked. */
     volatile boolean touched = true;
 
-    /** What the table has counted for it. Only the thread that adds it and the one that commits it change this. */
+    /** What the table has counted for it. */
     int weighedBytes;
 
     // Guarded by this inode's monitor, a leaf of the lock order:
     private int pins;
     private int handles;
     private boolean evicted;
+    private long writeErrorsTaken;
 
     /** When the oldest change that is not committed was made; 0: none. Changed with the lock held. */
     volatile long dirtySinceNanos;
@@ -100,17 +127,19 @@ final class Inode {
 
     volatile Code writeErrorCode = Code.IO;
 
-    Inode(long number, Origin origin) {
+    Inode(long number, Origin origin, Reloader reloader) {
         this.number = number;
         this.origin = origin;
+        this.reloader = reloader;
     }
 
-    /** Fills a new object from what is stored. */
+    /** Fills the object from what is stored. */
     void fill(StoredInode stored, @Nullable OpenBlock block, Cache cache, BufferPool pool) throws FormatException {
         mode = stored.mode();
         uid = stored.uid();
         gid = stored.gid();
         linkCount = stored.linkCount();
+        storedLinkCount = block == null ? 0 : stored.linkCount();
         device = stored.device();
         accessTimeNanos = stored.accessTimeNanos();
         modifyTimeNanos = stored.modifyTimeNanos();
@@ -149,6 +178,16 @@ final class Inode {
         }
         if (directory != null) {
             directory.release();
+        }
+    }
+
+    /** Gives back all pages and nodes: what is in them counts no more. */
+    void discardMemory() {
+        if (file != null) {
+            file.discard();
+        }
+        if (directory != null) {
+            directory.discard();
         }
     }
 
@@ -255,12 +294,49 @@ final class Inode {
 
     // ---- locks: all waits are bounded, so that nothing ever hangs on a store that does
 
+    /** STALE when another node has deleted the block. */
     Lock shared() throws FileSystemException {
-        return locked(lock.readLock());
+        return current(lock.readLock());
     }
 
+    /** STALE when another node has deleted the block. */
     Lock exclusive() throws FileSystemException {
+        return current(lock.writeLock());
+    }
+
+    private Lock current(Lock wanted) throws FileSystemException {
+        while (true) {
+            locked(wanted);
+            if (!outdated && !gone) {
+                return wanted;
+            }
+            wanted.unlock();
+            refresh();
+        }
+    }
+
+    /** Reloads it if that is due: also for what is read without the lock. The caller has pinned it. STALE when another node has deleted the block. */
+    void refresh() throws FileSystemException {
+        if (outdated) {
+            reloader.reload(this);
+        }
+        if (gone) {
+            throw stale();
+        }
+    }
+
+    static FileSystemException stale() {
+        return new FileSystemException(Code.STALE, "another node has deleted it");
+    }
+
+    /** To reload it. */
+    Lock exclusiveToReload() throws FileSystemException {
         return locked(lock.writeLock());
+    }
+
+    /** For those to whom it is all the same what other nodes have done to the block. */
+    Lock sharedWhatever() throws FileSystemException {
+        return locked(lock.readLock());
     }
 
     /** For those that must get on: they hold the lock for memory work only, and others hold it no longer than one read of the store. */
@@ -321,6 +397,11 @@ final class Inode {
         return dirtySinceNanos != 0;
     }
 
+    /** Whether what is not committed of it belongs together with what is not committed of others: names, and what they stand for. */
+    boolean changesNames() {
+        return isDirectory() || linkCount != storedLinkCount;
+    }
+
     /** Memory that this inode pins, apart from pages and nodes that the cache counts. */
     int weightBytes() {
         int bytes = OVERHEAD_BYTES + symlinkTarget.length;
@@ -331,6 +412,13 @@ final class Inode {
             bytes += file.inlineBytes();
         }
         return directory == null ? bytes : bytes + 4096;
+    }
+
+    /** True once after failures to write back. */
+    synchronized boolean takeWriteError() {
+        boolean taken = writeErrorsTaken != writeErrors;
+        writeErrorsTaken = writeErrors;
+        return taken;
     }
 
     void writeFailed(Code code) {

@@ -46,6 +46,7 @@ final class InodeTable {
     private final Cache cache;
     private final BufferPool pool;
     private final AccessTimes accessTimes;
+    private final Inode.Reloader reloader;
     private final long weightBytesMax;
 
     private final ConcurrentMap<Long, Inode> inodes = new ConcurrentHashMap<>();
@@ -60,12 +61,19 @@ final class InodeTable {
     /** Guarded by itself. */
     private final LinkedHashSet<Inode> clock = new LinkedHashSet<>();
 
-    InodeTable(BlockStore store, Cache cache, BufferPool pool, AccessTimes accessTimes, long weightBytesMax) {
+    InodeTable(
+            BlockStore store,
+            Cache cache,
+            BufferPool pool,
+            AccessTimes accessTimes,
+            Inode.Reloader reloader,
+            long weightBytesMax) {
         this.store = store;
         this.root = store.rootBlock();
         this.cache = cache;
         this.pool = pool;
         this.accessTimes = accessTimes;
+        this.reloader = reloader;
         this.weightBytesMax = weightBytesMax;
         for (int i = 0; i < STRIPES; i++) {
             loading[i] = new ReentrantLock();
@@ -90,25 +98,47 @@ final class InodeTable {
         return origin.number(root);
     }
 
-    /** The inode of a number, pinned. NOT_FOUND when nobody ever learned this number here, or its block is gone. */
+    /** The inode of a number, pinned. NOT_FOUND when nobody ever learned this number here, STALE when its block is gone. */
     Inode acquire(long number) throws FileSystemException {
         while (true) {
             Inode inode = inodes.get(number);
             if (inode == null) {
                 Reference reference = references.get(number);
                 if (reference != null) {
-                    return acquire(reference.origin);
+                    return acquireReferred(reference.origin);
                 }
                 if (number != FileSystem.ROOT_INODE) {
                     throw new FileSystemException(Code.NOT_FOUND, "unknown inode " + number);
                 }
                 return acquire(Origin.live(root, store.rootDomain()));
             }
-            if (inode.tryPin()) {
-                hits.increment();
+            if (pin(inode)) {
                 return inode;
             }
-            inodes.remove(number, inode);
+        }
+    }
+
+    private Inode acquireReferred(Origin origin) throws FileSystemException {
+        try {
+            return acquire(origin);
+        } catch (FileSystemException e) {
+            throw e.code() == Code.NOT_FOUND ? Inode.stale() : e;
+        }
+    }
+
+    /** False when the inode had left memory. STALE when its block is gone. */
+    private boolean pin(Inode inode) throws FileSystemException {
+        if (!inode.tryPin()) {
+            inodes.remove(inode.number, inode);
+            return false;
+        }
+        hits.increment();
+        try {
+            inode.refresh();
+            return true;
+        } catch (FileSystemException e) {
+            inode.unpin();
+            throw e;
         }
     }
 
@@ -132,11 +162,9 @@ final class InodeTable {
                         .log("inode_number_collision");
                 throw new FileSystemException(Code.IO, "two blocks share inode number " + number);
             }
-            if (inode.tryPin()) {
-                hits.increment();
+            if (pin(inode)) {
                 return inode;
             }
-            inodes.remove(number, inode);
         }
     }
 
@@ -147,29 +175,37 @@ final class InodeTable {
             if (inodes.containsKey(number)) {
                 return null;
             }
-            Inode inode = new Inode(number, origin);
-            OpenBlock block = origin.read(store);
-            if (!block.domain().equals(origin.domain())) {
-                throw new FileSystemException(
-                        Code.CORRUPT, "block " + block.id() + " is of another domain than its directory entry says");
-            }
-            inode.fill(StoredInode.decode(block.attributes(), block.sectorCount()), block, cache, pool);
-            if (origin.isVirtual()) {
-                inode.becomeVirtual();
-            }
+            Inode inode = new Inode(number, origin, reloader);
+            fill(inode, origin.read(store));
             if (inode.linkCount == 0 && origin.isLive()) {
-                throw new FileSystemException(Code.NOT_FOUND, "block " + block.id() + " has no name");
-            }
-            if (origin.isLive()) {
-                accessTimes.apply(inode);
-            }
-            if (inode.protection().hasDamagedList()) {
-                log.atError().addKeyValue("block", origin.block()).log("access_list_damaged");
+                throw new FileSystemException(Code.NOT_FOUND, "block " + origin.block() + " has no name");
             }
             inode.tryPin();
             add(inode);
             misses.increment();
             return inode;
+        } catch (StoreException e) {
+            throw StoreErrors.toFileSystem(e);
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** Makes the inode what its block says. */
+    void fill(Inode inode, OpenBlock block) throws FileSystemException {
+        Origin origin = inode.origin;
+        if (!block.domain().equals(origin.domain())) {
+            throw new FileSystemException(
+                    Code.CORRUPT, "block " + block.id() + " is of another domain than its directory entry says");
+        }
+        try {
+            inode.fill(StoredInode.decode(block.attributes(), block.sectorCount()), block, cache, pool);
+            if (origin.isVirtual()) {
+                inode.becomeVirtual();
+            }
+            if (origin.isLive()) {
+                accessTimes.apply(inode);
+            }
         } catch (FormatException e) {
             log.atError()
                     .addKeyValue("block", origin.block())
@@ -178,8 +214,9 @@ final class InodeTable {
             throw new FileSystemException(Code.CORRUPT, "block " + origin.block() + ": " + e.getMessage(), e);
         } catch (StoreException e) {
             throw StoreErrors.toFileSystem(e);
-        } finally {
-            lock.unlock();
+        }
+        if (inode.protection().hasDamagedList()) {
+            log.atError().addKeyValue("block", origin.block()).log("access_list_damaged");
         }
     }
 
@@ -196,6 +233,13 @@ final class InodeTable {
 
     /** The block is deleted for good: nothing keeps its generation open from here on. */
     void remove(Inode inode) {
+        drop(inode);
+        references.computeIfPresent(
+                inode.number, (number, reference) -> reference.origin.equals(inode.origin) ? null : reference);
+    }
+
+    /** Takes the inode out of memory; what its number stands for stays known. */
+    void drop(Inode inode) {
         inodes.remove(inode.number, inode);
         boolean weighed;
         synchronized (clock) {
@@ -204,8 +248,32 @@ final class InodeTable {
         if (weighed) {
             weightBytes.addAndGet(-inode.weighedBytes);
         }
-        references.computeIfPresent(
-                inode.number, (number, reference) -> reference.origin.equals(inode.origin) ? null : reference);
+    }
+
+    /**
+     * Another node's change of a block is in the store: the inode of this number, if it is of that block, is reloaded by its next user, and leaves memory at once when it has none. Waits
+     * while an inode is being loaded, which may be with what was there before.
+     *
+     * @return whether something of it is not committed
+     */
+    boolean outdate(long number, BlockId block) {
+        Lock lock = loading[(int) (number & (STRIPES - 1))];
+        lock.lock();
+        try {
+            Inode inode = inodes.get(number);
+            if (inode == null || !inode.origin.block().equals(block)) {
+                return false;
+            }
+            inode.outdated = true;
+            if (inode.tryEvict()) {
+                drop(inode);
+                inode.releaseMemory();
+                return false;
+            }
+            return inode.isDirty() || inode.flushing;
+        } finally {
+            lock.unlock();
+        }
     }
 
     boolean isTaken(long number) {
@@ -288,7 +356,7 @@ final class InodeTable {
         }
     }
 
-    /** After a commit, which is when inodes stop being pinned by their changes. Called by one thread at a time for an inode. */
+    /** After a commit, which is when inodes stop being pinned by their changes, and when one was reloaded. With its exclusive lock. */
     void reweigh(Inode inode) {
         int now = inode.weightBytes();
         weightBytes.addAndGet(now - inode.weighedBytes);

@@ -13,6 +13,7 @@ import java.nio.charset.StandardCharsets;
 import java.security.SecureRandom;
 import java.time.Instant;
 import java.util.ArrayDeque;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.Deque;
 import java.util.List;
@@ -52,6 +53,9 @@ public final class TreeFileSystem implements FileSystem {
     private final ReadAhead readAhead = new ReadAhead();
     private final History history;
     private final Changes changes = new Changes();
+    private final ChangesElsewhere elsewhere;
+    private final ChangeGate changeGate;
+    private final Passage passage = new Passage();
     private final FileLocks locks = new FileLocks();
     private final SecureRandom random = new SecureRandom();
 
@@ -60,20 +64,57 @@ public final class TreeFileSystem implements FileSystem {
     /** Held by renames between directories, so that the shape of the tree stands still while ancestors are compared. */
     private final ReentrantLock renaming = new ReentrantLock();
 
+    private final Inode.Reloader reloader = new Inode.Reloader() {
+        @Override
+        public void reload(Inode inode) throws FileSystemException {
+            elsewhere.reload(inode);
+        }
+
+        @Override
+        public void rollBack(Inode inode) throws FileSystemException {
+            elsewhere.rollBack(inode);
+        }
+    };
+
     private volatile boolean closed;
     /** Everything was written back after {@link #closed}. */
     private volatile boolean ended;
 
-    private TreeFileSystem(BlockStore store, TreeOptions options) {
+    private TreeFileSystem(BlockStore store, TreeOptions options, ChangeGate changeGate) {
         this.store = store;
         this.options = options;
+        this.changeGate = changeGate;
         cache = new Cache(options.cleanBytesMax());
         accessTimes = new AccessTimes(store);
         pool = new BufferPool(
                 options.dirtyBytesMax() + options.cleanBytesMax(), () -> cache.dirtyBytes() + cache.cleanBytes());
-        table = new InodeTable(store, cache, pool, accessTimes, options.inodeBytesMax());
-        flusher = new Flusher(store, cache, table, accessTimes, changes, options);
+        table = new InodeTable(store, cache, pool, accessTimes, reloader, options.inodeBytesMax());
+        flusher = new Flusher(store, cache, table, accessTimes, changes, reloader, options);
+        elsewhere = new ChangesElsewhere(store, table, flusher, accessTimes, changes, this::standsFor);
         history = new History(store, table);
+    }
+
+    /** Leaves the gate for changes when it is closed. */
+    private final class Passage implements AutoCloseable {
+        @Override
+        public void close() {
+            changeGate.leave();
+        }
+    }
+
+    /** To be held around the whole of an operation that changes the tree, once. */
+    private Passage change() throws FileSystemException {
+        requireOpen();
+        changeGate.enter();
+        if (flusher.hasConflict()) {
+            try {
+                flusher.resolveConflict();
+            } catch (FileSystemException e) {
+                changeGate.leave();
+                throw e;
+            }
+        }
+        return passage;
     }
 
     /** Makes the root directory of a fresh store, durably. EXISTS when there is one. */
@@ -107,8 +148,18 @@ public final class TreeFileSystem implements FileSystem {
         }
     }
 
-    /** Opens the tree; deletes what was unlinked but open when the node last went down. The store stays the caller's to close, after {@link #close}. */
+    /** As {@link #open(BlockStore, TreeOptions, ChangeGate)}, of a node that nobody shares the tree with. */
     public static TreeFileSystem open(BlockStore store, TreeOptions options) throws FileSystemException {
+        return open(store, options, ChangeGate.OPEN);
+    }
+
+    /**
+     * Opens the tree; deletes what was unlinked but open when the node last went down. The store stays the caller's to close, after {@link #close}.
+     *
+     * @param gate passed once by each operation that changes the tree
+     */
+    public static TreeFileSystem open(BlockStore store, TreeOptions options, ChangeGate gate)
+            throws FileSystemException {
         try {
             if (!store.isReadOnly()) {
                 Flusher.deleteOrphans(store);
@@ -117,7 +168,7 @@ public final class TreeFileSystem implements FileSystem {
             throw StoreErrors.toFileSystem(e);
         }
         deleteCheckSnapshots(store);
-        TreeFileSystem tree = new TreeFileSystem(store, options);
+        TreeFileSystem tree = new TreeFileSystem(store, options, gate);
         tree.table.acquire(ROOT_INODE).unpin();
         tree.flusher.start();
         return tree;
@@ -133,6 +184,24 @@ public final class TreeFileSystem implements FileSystem {
             }
         } catch (StoreException e) {
             log.atWarn().setCause(e).log("check_snapshot_kept");
+        }
+    }
+
+    /**
+     * Other nodes' commits that made, changed or deleted these blocks have just been applied to the store. When this returns, no operation that begins shows what was there before, and kernels are about to be told. Files
+     * and directories in use that are deleted give STALE from then on. What was not committed of these blocks here is lost: that can only be after this node's right to change the tree was lost, too. Waits for no commit, nor for anything that
+     * does.
+     *
+     * @param blocks any number, known here or not; not of a commit of this node that has not returned yet
+     */
+    public void changedElsewhere(Collection<BlockId> blocks) {
+        elsewhere.changed(blocks);
+    }
+
+    /** Commits all that is not, and brings it to the device: for who has closed the gate for changes, and wants nothing of them left here when it returns. Cheap when nothing is. */
+    public void settle() throws FileSystemException {
+        if (!flusher.isSettled()) {
+            FileSystem.await(flusher.flush(null, true));
         }
     }
 
@@ -155,32 +224,36 @@ public final class TreeFileSystem implements FileSystem {
 
     /** Makes a snapshot of the whole tree as it is now, changes in memory included. */
     public SnapshotInfo createSnapshot(Name name) throws FileSystemException {
-        requireOpen();
-        checkName(name);
-        if (name.equals(History.VERSIONS)) {
-            throw new FileSystemException(Code.INVALID, ".versions is taken");
-        }
-        FileSystem.await(flusher.flush(null, false));
-        try {
-            SnapshotInfo made = store.createSnapshot(name.bytes());
-            changes.nameChanged(history.snapshotsNumber(), name);
-            return made;
-        } catch (StoreException e) {
-            throw e.code() == StoreException.Code.CONFLICT
-                    ? new FileSystemException(Code.EXISTS, "a snapshot of this name exists", e)
-                    : StoreErrors.toFileSystem(e);
+        try (Passage inside = change()) {
+            requireOpen();
+            checkName(name);
+            if (name.equals(History.VERSIONS)) {
+                throw new FileSystemException(Code.INVALID, ".versions is taken");
+            }
+            FileSystem.await(flusher.flush(null, false));
+            try {
+                SnapshotInfo made = store.createSnapshot(name.bytes());
+                changes.nameChanged(history.snapshotsNumber(), name);
+                return made;
+            } catch (StoreException e) {
+                throw e.code() == StoreException.Code.CONFLICT
+                        ? new FileSystemException(Code.EXISTS, "a snapshot of this name exists", e)
+                        : StoreErrors.toFileSystem(e);
+            }
         }
     }
 
     /** NOT_FOUND when there is none of this name. */
     public void deleteSnapshot(Name name) throws FileSystemException {
-        requireOpen();
-        try {
-            store.deleteSnapshot(name.bytes());
-        } catch (StoreException e) {
-            throw StoreErrors.toFileSystem(e);
+        try (Passage inside = change()) {
+            requireOpen();
+            try {
+                store.deleteSnapshot(name.bytes());
+            } catch (StoreException e) {
+                throw StoreErrors.toFileSystem(e);
+            }
+            changes.nameChanged(history.snapshotsNumber(), name);
         }
-        changes.nameChanged(history.snapshotsNumber(), name);
     }
 
     /** Checks names, links, directories and orphans while the tree is in use, on a snapshot that is deleted afterwards: what is committed, so {@link #sync} first. */
@@ -261,26 +334,67 @@ public final class TreeFileSystem implements FileSystem {
             if (isSnapshots(directory, name)) {
                 return table.acquire(directory.origin.as(Origin.Kind.SNAPSHOTS));
             }
-            Origin child = childOrigin(directory, name);
-            if (child == null) {
-                throw notFound();
-            }
-            return acquireNamed(directory, name, child);
+            return acquireNamed(directory, name);
         } finally {
             directory.unpin();
         }
     }
 
     /** A block that does not exist although its name still does was withheld or lost: that is damage, not absence. */
-    private Inode acquireNamed(Inode directory, Name name, Origin child) throws FileSystemException {
+    private Inode acquireNamed(Inode directory, Name name) throws FileSystemException {
+        for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+            Origin child = childOrigin(directory, name);
+            if (child == null) {
+                throw notFound();
+            }
+            try {
+                return table.acquire(child);
+            } catch (FileSystemException e) {
+                if (e.code() != Code.NOT_FOUND && e.code() != Code.STALE) {
+                    throw e;
+                }
+                if (child.equals(childOrigin(directory, name)) && !elsewhere.isOutdated(directory)) {
+                    log.atError().addKeyValue("block", child.block()).log("block_missing");
+                    throw new FileSystemException(Code.CORRUPT, "block " + child.block() + " is missing", e);
+                }
+            }
+            awaitCommit(directory);
+        }
+        throw new FileSystemException(Code.TIMED_OUT, "the name keeps changing");
+    }
+
+    /** Until a commit that the inode is part of is over, for a moment at most. */
+    private static void awaitCommit(Inode inode) throws FileSystemException {
+        if (inode.flushing) {
+            try {
+                Thread.sleep(1);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                throw new FileSystemException(Code.TIMED_OUT, "interrupted while waiting for a commit", e);
+            }
+        }
+    }
+
+    /** As of {@link Changes.Names}. */
+    private long standsFor(long number, Name name) throws FileSystemException {
+        Inode directory = acquire(number);
         try {
-            return table.acquire(child);
+            if (directory.origin.isVirtual()) {
+                Inode found = history.find(directory, name);
+                found.unpin();
+                return found.number;
+            }
+            Origin child = isSnapshots(directory, name)
+                    ? directory.origin.as(Origin.Kind.SNAPSHOTS)
+                    : childOrigin(directory, name);
+            return child == null ? 0 : table.number(child);
         } catch (FileSystemException e) {
-            if (e.code() == Code.NOT_FOUND && child.equals(childOrigin(directory, name))) {
-                log.atError().addKeyValue("block", child.block()).log("block_missing");
-                throw new FileSystemException(Code.CORRUPT, "block " + child.block() + " is missing", e);
+            if (e.code() == Code.NOT_FOUND) {
+                return 0;
             }
             throw e;
+        } finally {
+            directory.unpin();
         }
     }
 
@@ -330,6 +444,12 @@ public final class TreeFileSystem implements FileSystem {
 
     @Override
     public Attributes setAttributes(Caller caller, long number, AttributeChange change) throws FileSystemException {
+        try (Passage inside = change()) {
+            return changeAttributes(caller, number, change);
+        }
+    }
+
+    private Attributes changeAttributes(Caller caller, long number, AttributeChange change) throws FileSystemException {
         Inode inode = acquireLive(number);
         try {
             Long size = change.sizeBytes();
@@ -406,41 +526,47 @@ public final class TreeFileSystem implements FileSystem {
     @Override
     public Attributes makeNode(Caller caller, long parent, Name name, int mode, long device)
             throws FileSystemException {
-        int type = mode & Attributes.TYPE_MASK;
-        if (type == Attributes.TYPE_DIRECTORY || type == Attributes.TYPE_SYMLINK || !StoredInode.isKnown(type)) {
-            throw new FileSystemException(Code.INVALID, "not a kind that mknod makes");
-        }
-        Inode made = make(caller, parent, name, mode, device, new byte[0]);
-        try {
-            return madeAttributes(made);
-        } finally {
-            made.unpin();
+        try (Passage inside = change()) {
+            int type = mode & Attributes.TYPE_MASK;
+            if (type == Attributes.TYPE_DIRECTORY || type == Attributes.TYPE_SYMLINK || !StoredInode.isKnown(type)) {
+                throw new FileSystemException(Code.INVALID, "not a kind that mknod makes");
+            }
+            Inode made = make(caller, parent, name, mode, device, new byte[0]);
+            try {
+                return madeAttributes(made);
+            } finally {
+                made.unpin();
+            }
         }
     }
 
     @Override
     public Attributes makeDirectory(Caller caller, long parent, Name name, int mode) throws FileSystemException {
-        Inode made = make(caller, parent, name, Attributes.TYPE_DIRECTORY | mode & 07777, 0, new byte[0]);
-        try {
-            return madeAttributes(made);
-        } finally {
-            made.unpin();
+        try (Passage inside = change()) {
+            Inode made = make(caller, parent, name, Attributes.TYPE_DIRECTORY | mode & 07777, 0, new byte[0]);
+            try {
+                return madeAttributes(made);
+            } finally {
+                made.unpin();
+            }
         }
     }
 
     @Override
     public Attributes makeSymlink(Caller caller, long parent, Name name, byte[] target) throws FileSystemException {
-        if (target.length == 0) {
-            throw new FileSystemException(Code.NOT_FOUND, "empty symlink target");
-        }
-        if (target.length > StoredInode.SYMLINK_BYTES_MAX) {
-            throw new FileSystemException(Code.NAME_TOO_LONG, "symlink target of " + target.length + " bytes");
-        }
-        Inode made = make(caller, parent, name, Attributes.TYPE_SYMLINK | 0777, 0, target.clone());
-        try {
-            return madeAttributes(made);
-        } finally {
-            made.unpin();
+        try (Passage inside = change()) {
+            if (target.length == 0) {
+                throw new FileSystemException(Code.NOT_FOUND, "empty symlink target");
+            }
+            if (target.length > StoredInode.SYMLINK_BYTES_MAX) {
+                throw new FileSystemException(Code.NAME_TOO_LONG, "symlink target of " + target.length + " bytes");
+            }
+            Inode made = make(caller, parent, name, Attributes.TYPE_SYMLINK | 0777, 0, target.clone());
+            try {
+                return madeAttributes(made);
+            } finally {
+                made.unpin();
+            }
         }
     }
 
@@ -451,7 +577,9 @@ public final class TreeFileSystem implements FileSystem {
 
     @Override
     public Created create(Caller caller, long parent, Name name, int mode, OpenMode open) throws FileSystemException {
-        return opened(make(caller, parent, name, Attributes.TYPE_REGULAR | mode & 07777, 0, new byte[0]), open);
+        try (Passage inside = change()) {
+            return opened(make(caller, parent, name, Attributes.TYPE_REGULAR | mode & 07777, 0, new byte[0]), open);
+        }
     }
 
     /** Opens what was just made, and unpins it. */
@@ -468,12 +596,14 @@ public final class TreeFileSystem implements FileSystem {
     @Override
     public Created createNameless(Caller caller, long parent, int mode, OpenMode open, boolean linkable)
             throws FileSystemException {
-        flusher.throttleGrowth();
-        Inode directory = acquireLive(parent);
-        try {
-            return opened(makeNameless(caller, directory, mode, linkable), open);
-        } finally {
-            directory.unpin();
+        try (Passage inside = change()) {
+            flusher.throttleGrowth();
+            Inode directory = acquireLive(parent);
+            try {
+                return opened(makeNameless(caller, directory, mode, linkable), open);
+            } finally {
+                directory.unpin();
+            }
         }
     }
 
@@ -486,6 +616,7 @@ public final class TreeFileSystem implements FileSystem {
             Inode made = newInode(caller, directory, Attributes.TYPE_REGULAR | mode & 07777, 0, new byte[0]);
             made.linkCount = 0;
             made.linkable = linkable;
+            made.keptNameless = true;
             made.tryPin();
             table.add(made);
             flusher.attributesChanged(made);
@@ -571,7 +702,7 @@ public final class TreeFileSystem implements FileSystem {
                 makesDirectory
                         ? new StoredInode.Directory(directory.origin.block(), hashKey, DirectoryIndex.Layout.EMPTY)
                         : null);
-        Inode inode = new Inode(number, origin);
+        Inode inode = new Inode(number, origin, reloader);
         try {
             inode.fill(stored, null, cache, pool);
         } catch (FormatException e) {
@@ -613,55 +744,58 @@ public final class TreeFileSystem implements FileSystem {
 
     @Override
     public Attributes link(long number, long newParent, Name newName) throws FileSystemException {
-        checkName(newName);
-        flusher.throttleGrowth();
-        Deque<Runnable> undo = new ArrayDeque<>();
-        try {
-            Inode inode = acquireLive(number);
-            undo.push(inode::unpin);
-            Inode directory = acquireLive(newParent);
-            undo.push(directory::unpin);
-            if (inode.isDirectory()) {
-                throw new FileSystemException(Code.NOT_PERMITTED, "directories have one name");
+        try (Passage inside = change()) {
+            checkName(newName);
+            flusher.throttleGrowth();
+            Deque<Runnable> undo = new ArrayDeque<>();
+            try {
+                Inode inode = acquireLive(number);
+                undo.push(inode::unpin);
+                Inode directory = acquireLive(newParent);
+                undo.push(directory::unpin);
+                if (inode.isDirectory()) {
+                    throw new FileSystemException(Code.NOT_PERMITTED, "directories have one name");
+                }
+                if (!inode.origin.domain().equals(directory.origin.domain())) {
+                    throw new FileSystemException(Code.CROSS_DOMAIN, "a name in another domain");
+                }
+                if (isSnapshots(directory, newName) || childOrigin(directory, newName) != null) {
+                    throw exists();
+                }
+                take(undo, enter());
+                take(undo, directory.exclusive());
+                take(undo, inode.exclusive());
+                requireLinked(directory);
+                requireKept(inode);
+                if (inode.linkCount == 0 && !inode.linkable) {
+                    throw notFound();
+                }
+                DirectoryIndex entries = directory.directory();
+                if (entries.find(newName) != null) {
+                    throw exists();
+                }
+                if (inode.linkCount >= LINK_COUNT_MAX) {
+                    throw new FileSystemException(Code.TOO_MANY_LINKS, "too many links");
+                }
+                entries.insert(entryFor(newName, inode, directory));
+                changes.nameChanged(directory.number, newName);
+                if (inode.linkCount == 0) {
+                    inode.linkable = false;
+                    inode.contentWanted = true;
+                    inode.keptNameless = false;
+                    inode.unpin(); // what keeps a nameless inode; the caller's own stays until the end
+                }
+                long now = now();
+                inode.linkCount++;
+                inode.changeTimeNanos = now;
+                directory.modified(now);
+                flusher.attributesChanged(inode);
+                flusher.attributesChanged(directory);
+                table.refer(inode);
+                return inode.attributes();
+            } finally {
+                undo.forEach(Runnable::run);
             }
-            if (!inode.origin.domain().equals(directory.origin.domain())) {
-                throw new FileSystemException(Code.CROSS_DOMAIN, "a name in another domain");
-            }
-            if (isSnapshots(directory, newName) || childOrigin(directory, newName) != null) {
-                throw exists();
-            }
-            take(undo, enter());
-            take(undo, directory.exclusive());
-            take(undo, inode.exclusive());
-            requireLinked(directory);
-            requireKept(inode);
-            if (inode.linkCount == 0 && !inode.linkable) {
-                throw notFound();
-            }
-            DirectoryIndex entries = directory.directory();
-            if (entries.find(newName) != null) {
-                throw exists();
-            }
-            if (inode.linkCount >= LINK_COUNT_MAX) {
-                throw new FileSystemException(Code.TOO_MANY_LINKS, "too many links");
-            }
-            entries.insert(entryFor(newName, inode, directory));
-            changes.nameChanged(directory.number, newName);
-            if (inode.linkCount == 0) {
-                inode.linkable = false;
-                inode.contentWanted = true;
-                inode.unpin(); // what keeps a nameless inode; the caller's own stays until the end
-            }
-            long now = now();
-            inode.linkCount++;
-            inode.changeTimeNanos = now;
-            directory.modified(now);
-            flusher.attributesChanged(inode);
-            flusher.attributesChanged(directory);
-            table.refer(inode);
-            return inode.attributes();
-        } finally {
-            undo.forEach(Runnable::run);
         }
     }
 
@@ -678,14 +812,16 @@ public final class TreeFileSystem implements FileSystem {
     }
 
     private void remove(long parent, Name name, boolean wantsDirectory) throws FileSystemException {
-        checkName(name);
-        flusher.throttleRemoval();
-        for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-            if (tryRemove(parent, name, wantsDirectory)) {
-                return;
+        try (Passage inside = change()) {
+            checkName(name);
+            flusher.throttleRemoval();
+            for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+                if (tryRemove(parent, name, wantsDirectory)) {
+                    return;
+                }
             }
+            throw new FileSystemException(Code.TIMED_OUT, "the name keeps changing");
         }
-        throw new FileSystemException(Code.TIMED_OUT, "the name keeps changing");
     }
 
     /** False when the name came to stand for something else meanwhile. */
@@ -748,7 +884,7 @@ public final class TreeFileSystem implements FileSystem {
         try {
             return table.acquire(origin);
         } catch (FileSystemException e) {
-            if (e.code() == Code.CORRUPT || e.code() == Code.NOT_FOUND) {
+            if (e.code() == Code.CORRUPT || e.code() == Code.NOT_FOUND || e.code() == Code.STALE) {
                 return null;
             }
             throw e;
@@ -759,6 +895,7 @@ public final class TreeFileSystem implements FileSystem {
     private void unlinked(Inode inode, long now) throws FileSystemException {
         long left = inode.isDirectory() ? 0 : inode.linkCount - 1;
         if (left == 0) {
+            inode.keptNameless = true;
             inode.tryPin(); // until it is deleted: nobody could find it again
         }
         inode.linkCount = left;
@@ -782,10 +919,11 @@ public final class TreeFileSystem implements FileSystem {
     }
 
     private void deleteLocked(Inode inode) throws FileSystemException {
-        if (inode.linkCount > 0 || inode.deleted || inode.isOpen() || table.isReferred(inode)) {
+        if (inode.linkCount > 0 || !inode.keptNameless || inode.isOpen() || table.isReferred(inode)) {
             return;
         }
         inode.deleted = true;
+        inode.keptNameless = false;
         FilePayload file = inode.file;
         if (file != null && !inode.flushing) {
             file.discard();
@@ -797,15 +935,17 @@ public final class TreeFileSystem implements FileSystem {
     @Override
     public void rename(long parent, Name name, long newParent, Name newName, RenameMode mode)
             throws FileSystemException {
-        checkName(name);
-        checkName(newName);
-        flusher.throttle();
-        for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-            if (tryRename(parent, name, newParent, newName, mode)) {
-                return;
+        try (Passage inside = change()) {
+            checkName(name);
+            checkName(newName);
+            flusher.throttle();
+            for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+                if (tryRename(parent, name, newParent, newName, mode)) {
+                    return;
+                }
             }
+            throw new FileSystemException(Code.TIMED_OUT, "the names keep changing");
         }
-        throw new FileSystemException(Code.TIMED_OUT, "the names keep changing");
     }
 
     private boolean tryRename(long parent, Name name, long newParent, Name newName, RenameMode mode)
@@ -1001,13 +1141,22 @@ public final class TreeFileSystem implements FileSystem {
 
     @Override
     public long open(Caller caller, long number, OpenMode mode) throws FileSystemException {
+        if (mode.truncate()) {
+            try (Passage inside = change()) {
+                return openLive(caller, number, mode);
+            }
+        }
+        return openLive(caller, number, mode);
+    }
+
+    private long openLive(Caller caller, long number, OpenMode mode) throws FileSystemException {
         Inode inode = acquire(number);
         try {
             if ((mode.write() || mode.truncate()) && !inode.origin.isLive()) {
                 throw readOnly();
             }
             if (mode.truncate()) {
-                setAttributes(caller, number, AttributeChange.size(0));
+                changeAttributes(caller, number, AttributeChange.size(0));
             }
             return openHandle(inode, mode);
         } finally {
@@ -1054,6 +1203,36 @@ public final class TreeFileSystem implements FileSystem {
 
     @Override
     public int write(Caller caller, long number, long offset, ByteBuffer source) throws FileSystemException {
+        int size;
+        try (Passage inside = change()) {
+            size = put(caller, number, offset, source);
+        }
+        syncIfWanted(number);
+        return size;
+    }
+
+    @Override
+    public long copy(Caller caller, long source, long sourceOffset, long target, long targetOffset, long sizeBytes)
+            throws FileSystemException {
+        long copied;
+        try (Passage inside = change()) {
+            copied = Copying.copy(
+                    sizeBytes,
+                    (at, buffer) -> read(source, sourceOffset + at, buffer),
+                    (at, buffer) -> put(caller, target, targetOffset + at, buffer),
+                    this::room);
+        }
+        syncIfWanted(target);
+        return copied;
+    }
+
+    private void syncIfWanted(long number) throws FileSystemException {
+        if (handle(number).mode.sync()) {
+            fsync(number, true);
+        }
+    }
+
+    private int put(Caller caller, long number, long offset, ByteBuffer source) throws FileSystemException {
         Handle handle = handle(number);
         if (!handle.mode.write()) {
             throw new FileSystemException(Code.BAD_HANDLE, "not opened to write");
@@ -1081,9 +1260,6 @@ public final class TreeFileSystem implements FileSystem {
             dropSetIds(caller, inode);
         } finally {
             exclusive.unlock();
-        }
-        if (handle.mode.sync()) {
-            fsync(number, true);
         }
         return size;
     }
@@ -1138,52 +1314,64 @@ public final class TreeFileSystem implements FileSystem {
     @Override
     public CompletableFuture<Void> beginFsyncDirectory(long number) throws FileSystemException {
         Inode inode = acquire(number);
-        return flusher.flush(inode, true).whenComplete((nothing, failure) -> inode.unpin());
+        return flusher.flush(inode, true)
+                .thenCompose(nothing -> reported(inode))
+                .whenComplete((nothing, failure) -> inode.unpin());
+    }
+
+    /** What was lost of a directory is said once, since it has no handles that could each say it. */
+    private static CompletableFuture<Void> reported(Inode directory) {
+        return directory.takeWriteError()
+                ? CompletableFuture.failedFuture(
+                        new FileSystemException(directory.writeErrorCode, "changes have not reached the store"))
+                : CompletableFuture.completedFuture(null);
     }
 
     @Override
     public void allocate(Caller caller, long number, int mode, long offset, long sizeBytes) throws FileSystemException {
-        boolean zeroes = (mode & (PUNCH_HOLE | ZERO_RANGE)) != 0;
-        boolean known = mode == 0
-                || mode == KEEP_SIZE
-                || mode == (PUNCH_HOLE | KEEP_SIZE)
-                || mode == ZERO_RANGE
-                || mode == (ZERO_RANGE | KEEP_SIZE);
-        if (!known) {
-            throw new FileSystemException(Code.NOT_SUPPORTED, "fallocate mode " + mode);
-        }
-        if (offset < 0 || sizeBytes <= 0) {
-            throw new FileSystemException(Code.INVALID, "range of " + sizeBytes + " bytes");
-        }
-        if (offset > StoredInode.FILE_SIZE_MAX - sizeBytes) {
-            throw new FileSystemException(Code.FILE_TOO_BIG, "files end at 2^62 bytes");
-        }
-        Handle handle = handle(number);
-        if (!handle.mode.write()) {
-            throw new FileSystemException(Code.BAD_HANDLE, "not opened to write");
-        }
-        if (zeroes) {
-            flusher.throttleRemoval();
-        } else {
-            flusher.throttleGrowth();
-            requireRoom(sizeBytes);
-        }
-        Inode inode = handle.inode;
-        Lock exclusive = inode.exclusive();
-        try {
-            FilePayload file = inode.file();
-            flusher.contentChanged(inode);
+        try (Passage inside = change()) {
+            boolean zeroes = (mode & (PUNCH_HOLE | ZERO_RANGE)) != 0;
+            boolean known = mode == 0
+                    || mode == KEEP_SIZE
+                    || mode == (PUNCH_HOLE | KEEP_SIZE)
+                    || mode == ZERO_RANGE
+                    || mode == (ZERO_RANGE | KEEP_SIZE);
+            if (!known) {
+                throw new FileSystemException(Code.NOT_SUPPORTED, "fallocate mode " + mode);
+            }
+            if (offset < 0 || sizeBytes <= 0) {
+                throw new FileSystemException(Code.INVALID, "range of " + sizeBytes + " bytes");
+            }
+            if (offset > StoredInode.FILE_SIZE_MAX - sizeBytes) {
+                throw new FileSystemException(Code.FILE_TOO_BIG, "files end at 2^62 bytes");
+            }
+            Handle handle = handle(number);
+            if (!handle.mode.write()) {
+                throw new FileSystemException(Code.BAD_HANDLE, "not opened to write");
+            }
             if (zeroes) {
-                file.punch(offset, sizeBytes);
+                flusher.throttleRemoval();
+            } else {
+                flusher.throttleGrowth();
+                requireRoom(sizeBytes);
             }
-            if ((mode & KEEP_SIZE) == 0 && offset + sizeBytes > file.sizeBytes()) {
-                file.truncate(offset + sizeBytes);
+            Inode inode = handle.inode;
+            Lock exclusive = inode.exclusive();
+            try {
+                FilePayload file = inode.file();
+                flusher.contentChanged(inode);
+                if (zeroes) {
+                    file.punch(offset, sizeBytes);
+                }
+                if ((mode & KEEP_SIZE) == 0 && offset + sizeBytes > file.sizeBytes()) {
+                    file.truncate(offset + sizeBytes);
+                }
+                inode.modified(now());
+                dropSetIds(caller, inode);
+                flusher.attributesChanged(inode);
+            } finally {
+                exclusive.unlock();
             }
-            inode.modified(now());
-            dropSetIds(caller, inode);
-            flusher.attributesChanged(inode);
-        } finally {
-            exclusive.unlock();
         }
     }
 
@@ -1303,31 +1491,33 @@ public final class TreeFileSystem implements FileSystem {
     @Override
     public void setExtendedAttribute(Caller caller, long number, Name name, byte[] value, ExtendedAttributeMode mode)
             throws FileSystemException {
-        if (name.sizeBytes() == 0 || name.sizeBytes() > NAME_SIZE_MAX) {
-            throw new FileSystemException(Code.RANGE, "attribute name of " + name.sizeBytes() + " bytes");
+        try (Passage inside = change()) {
+            if (name.sizeBytes() == 0 || name.sizeBytes() > NAME_SIZE_MAX) {
+                throw new FileSystemException(Code.RANGE, "attribute name of " + name.sizeBytes() + " bytes");
+            }
+            if (value.length > StoredInode.EXTENDED_ATTRIBUTE_BYTES_MAX) {
+                throw new FileSystemException(Code.TOO_BIG, "attribute value of " + value.length + " bytes");
+            }
+            flusher.throttleGrowth();
+            changeProtection(number, protection -> {
+                boolean present = protection.attributes().containsKey(name);
+                if (mode == ExtendedAttributeMode.CREATE && present) {
+                    throw exists();
+                }
+                if (mode == ExtendedAttributeMode.REPLACE && !present) {
+                    throw noAttribute();
+                }
+                Protection changed = protection.with(caller, name, value.clone());
+                long total = 0;
+                for (var attribute : changed.attributes().entrySet()) {
+                    total += attribute.getKey().sizeBytes() + attribute.getValue().length;
+                }
+                if (total > StoredInode.EXTENDED_ATTRIBUTES_BYTES_MAX) {
+                    throw new FileSystemException(Code.NO_SPACE, "extended attributes of " + total + " bytes");
+                }
+                return changed;
+            });
         }
-        if (value.length > StoredInode.EXTENDED_ATTRIBUTE_BYTES_MAX) {
-            throw new FileSystemException(Code.TOO_BIG, "attribute value of " + value.length + " bytes");
-        }
-        flusher.throttleGrowth();
-        changeProtection(number, protection -> {
-            boolean present = protection.attributes().containsKey(name);
-            if (mode == ExtendedAttributeMode.CREATE && present) {
-                throw exists();
-            }
-            if (mode == ExtendedAttributeMode.REPLACE && !present) {
-                throw noAttribute();
-            }
-            Protection changed = protection.with(caller, name, value.clone());
-            long total = 0;
-            for (var attribute : changed.attributes().entrySet()) {
-                total += attribute.getKey().sizeBytes() + attribute.getValue().length;
-            }
-            if (total > StoredInode.EXTENDED_ATTRIBUTES_BYTES_MAX) {
-                throw new FileSystemException(Code.NO_SPACE, "extended attributes of " + total + " bytes");
-            }
-            return changed;
-        });
     }
 
     @Override
@@ -1347,7 +1537,9 @@ public final class TreeFileSystem implements FileSystem {
 
     @Override
     public void removeExtendedAttribute(long number, Name name) throws FileSystemException {
-        changeProtection(number, protection -> protection.without(name));
+        try (Passage inside = change()) {
+            changeProtection(number, protection -> protection.without(name));
+        }
     }
 
     private interface ProtectionChange {

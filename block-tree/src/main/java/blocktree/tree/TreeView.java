@@ -157,6 +157,12 @@ final class TreeView implements FileSystem {
     }
 
     @Override
+    public long copy(Caller caller, long source, long sourceOffset, long target, long targetOffset, long sizeBytes)
+            throws FileSystemException {
+        return tree.copy(caller, source, sourceOffset, target, targetOffset, sizeBytes);
+    }
+
+    @Override
     public long seek(long handle, long offset, boolean hole) throws FileSystemException {
         return tree.seek(handle, offset, hole);
     }

@@ -62,6 +62,7 @@ final class Errno {
             case DEADLOCK -> EDEADLK;
             case TOO_MANY_LOCKS -> ENOLCK;
             case NOT_SUPPORTED -> EOPNOTSUPP;
+            case STALE -> ESTALE;
             case CORRUPT, IO, CLOSED -> EIO;
             case TIMED_OUT -> ETIMEDOUT;
         };

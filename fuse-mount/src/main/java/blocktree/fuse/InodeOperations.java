@@ -25,6 +25,9 @@ final class InodeOperations extends MountOperations {
     /** How long the kernel may use names and attributes without asking: it is told when they change. */
     private static final long VALID_NANOS = Duration.ofMinutes(1).toNanos();
 
+    /** Names that the kernel may know for each inode that it may know, and that stand for none. */
+    private static final int NAMES_OF_AN_INODE = 4;
+
     private static final int RENAME_NOREPLACE = 1;
     private static final int RENAME_EXCHANGE = 2;
     private static final int OPEN_KILL_SUIDGID = 1;
@@ -45,6 +48,7 @@ final class InodeOperations extends MountOperations {
     private final Map<Long, OpenFile> openFiles = new ConcurrentHashMap<>();
 
     private final KnownInodes known;
+    private final KnownNames names;
 
     private final LockRequests lockRequests;
 
@@ -54,7 +58,8 @@ final class InodeOperations extends MountOperations {
     InodeOperations(NativeFuse3 fuse, FileSystem fileSystem, MountOptions options) {
         super(fileSystem, options);
         known = new KnownInodes(options.knownInodesMax());
-        cache = new KernelCache(fuse, fileSystem, known::contains);
+        names = new KnownNames(NAMES_OF_AN_INODE * options.knownInodesMax());
+        cache = new KernelCache(fuse, fileSystem, known, names);
         attributeRequests = new AttributeRequests(fileSystem, this);
         lockRequests = new LockRequests(fuse, fileSystem.locks(), openFiles);
     }
@@ -297,7 +302,9 @@ final class InodeOperations extends MountOperations {
     // ------------------------------------------------------------------------------------------------ references
 
     /** The kernel is about to be given a reference, by this name, that the file system has counted. */
-    private void give(Attributes attributes, long directory, Name name) {
+    private void give(long out, Attributes attributes, long directory, Name name) {
+        long validNanos = names.give(directory, name, attributes.inode(), VALID_NANOS);
+        KernelStructs.putEntry(out, shown(attributes), validNanos, attributesValidNanos(attributes.inode()));
         for (KnownInodes.Expired expired : known.give(attributes.inode(), attributes.isDirectory(), directory, name)) {
             cache.expire(expired.directory(), expired.name());
         }
@@ -310,14 +317,9 @@ final class InodeOperations extends MountOperations {
 
     private void replyEntry(InodeRequestThread request, Name name, Attributes attributes) {
         long out = request.replyBody();
-        putEntry(out, attributes);
-        give(attributes, request.node(), name);
+        give(out, attributes, request.node(), name);
         request.replyFrom(
                 out, KernelStructs.ENTRY_SIZE_BYTES, () -> forget(attributes.inode(), 1), request.given(name));
-    }
-
-    private void putEntry(long out, Attributes attributes) {
-        KernelStructs.putEntry(out, shown(attributes), VALID_NANOS, attributesValidNanos(attributes.inode()));
     }
 
     // ------------------------------------------------------------------------------------------------ names
@@ -331,7 +333,9 @@ final class InodeOperations extends MountOperations {
             if (e.code() != Code.NOT_FOUND) {
                 throw e;
             }
-            KernelStructs.putNoEntry(request.replyBody(), options.entryTimeout().toNanos());
+            long validNanos =
+                    names.give(request.node(), name, 0, options.entryTimeout().toNanos());
+            KernelStructs.putNoEntry(request.replyBody(), validNanos);
             request.replyFrom(request.replyBody(), KernelStructs.ENTRY_SIZE_BYTES, () -> {}, request.given(name));
             return;
         }
@@ -387,8 +391,15 @@ final class InodeOperations extends MountOperations {
         };
         Name name = name(request, namesOffset);
         Name newName = name(request, namesOffset + name.sizeBytes() + 1);
-        fileSystem.rename(request.node(), name, request.bodyLong(0), newName, mode);
+        long newDirectory = request.bodyLong(0);
+        long directory = request.node();
+        List<Runnable> afterwards = mode == RenameMode.EXCHANGE
+                ? List.of(request.given(newDirectory, newName), request.given(directory, name))
+                : List.of(request.given(newDirectory, newName));
+        fileSystem.rename(directory, name, newDirectory, newName, mode);
+        names.move(directory, name, newDirectory, newName, mode);
         request.reply(0, 0);
+        afterwards.forEach(Runnable::run);
     }
 
     private void link(InodeRequestThread request) throws FileSystemException {
@@ -477,8 +488,7 @@ final class InodeOperations extends MountOperations {
 
     private void replyCreated(InodeRequestThread request, Name name, Created created) {
         long inode = created.attributes().inode();
-        give(created.attributes(), request.node(), name);
-        putEntry(request.replyBody(), created.attributes());
+        give(request.replyBody(), created.attributes(), request.node(), name);
         putOpen(request.replyBody() + KernelStructs.ENTRY_SIZE_BYTES, created.handle());
         Runnable ifUnwanted = () -> {
             release(created.handle());
@@ -651,8 +661,7 @@ final class InodeOperations extends MountOperations {
             if (attributes == null) {
                 KernelStructs.putNoEntry(out + used, 0);
             } else {
-                putEntry(out + used, attributes);
-                give(attributes, request.node(), entry.name);
+                give(out + used, attributes, request.node(), entry.name);
                 given.add(attributes.inode());
                 afterwards.add(request.given(entry.name));
             }

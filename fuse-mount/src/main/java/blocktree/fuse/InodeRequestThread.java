@@ -325,7 +325,10 @@ final class InodeRequestThread extends RequestThread {
 
     /** To be run when the kernel has been given this entry of the directory that the request names. */
     Runnable given(Name name) {
-        long node = node();
+        return given(node(), name);
+    }
+
+    Runnable given(long node, Name name) {
         long before = nameChangeCount;
         return () -> operations.cache().given(node, name, before);
     }

@@ -4,10 +4,13 @@ import static blocktree.fuse.NativeFuse.MEMORY;
 
 import blocktree.tree.Changes;
 import blocktree.tree.FileSystem;
+import blocktree.tree.FileSystemException;
 import blocktree.tree.Name;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutorService;
@@ -16,7 +19,6 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
-import java.util.function.LongPredicate;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -51,7 +53,8 @@ final class KernelCache implements Changes.Listener {
     private final NativeFuse3 fuse;
     private final Changes changes;
     private final long root;
-    private final LongPredicate isKnown;
+    private final KnownInodes known;
+    private final KnownNames names;
     private final Map<Long, Opens> opens = new ConcurrentHashMap<>();
 
     /** Calls into the kernel, which may have to wait for requests to be answered: never on a thread that answers them. */
@@ -60,15 +63,18 @@ final class KernelCache implements Changes.Listener {
     /** Of those that this mount's kernel was, or is about to be, told. */
     private final AtomicLong nameChangeCount = new AtomicLong();
 
+    /** What the kernel is about to be told of. */
+    private final Set<Long> changedElsewhere = ConcurrentHashMap.newKeySet();
+
     private volatile long session;
     private volatile boolean keepsBack;
 
-    /** @param isKnown whether the kernel has a reference to an inode of the mount */
-    KernelCache(NativeFuse3 fuse, FileSystem fileSystem, LongPredicate isKnown) {
+    KernelCache(NativeFuse3 fuse, FileSystem fileSystem, KnownInodes known, KnownNames names) {
         this.fuse = fuse;
         this.changes = fileSystem.changes();
         this.root = fileSystem.rootNumber();
-        this.isKnown = isKnown;
+        this.known = known;
+        this.names = names;
         ThreadPoolExecutor executor =
                 new ThreadPoolExecutor(1, 1, 10, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), task -> {
                     Thread thread = new Thread(task, "fuse-notify");
@@ -130,7 +136,58 @@ final class KernelCache implements Changes.Listener {
     /** What this mount has been asked to do its kernel knows. */
     private boolean concerns(long inode) {
         InodeRequestThread thread = InodeRequestThread.current();
-        return (thread == null || thread.cache() != this) && (inode == root || isKnown.test(inode));
+        return (thread == null || thread.cache() != this) && isKnown(inode);
+    }
+
+    private boolean isKnown(long inode) {
+        return inode == root || known.contains(inode);
+    }
+
+    /** Several changes of one inode that the kernel has not been told of yet are one to it. */
+    @Override
+    public void anythingChanged(long inode, Changes.Names now) {
+        if (!isKnown(inode)) {
+            return;
+        }
+        boolean isDirectory = inode == root || known.isDirectory(inode);
+        if (isDirectory) {
+            nameChangeCount.incrementAndGet();
+        }
+        if (changedElsewhere.add(inode)) {
+            var unused = run(() -> {
+                changedElsewhere.remove(inode);
+                invalidate(inode, 0);
+                if (isDirectory) {
+                    dropChangedNames(inode, now);
+                }
+            });
+        }
+    }
+
+    /** All that cannot be told are dropped. */
+    private void dropChangedNames(long directory, Changes.Names now) {
+        long node = node(directory);
+        List<Name> changed = new ArrayList<>();
+        for (KnownNames.Known told : names.of(node)) {
+            if (!isSo(directory, told, now)) {
+                changed.add(told.name());
+                names.remove(node, told);
+            }
+        }
+        Runnable call = () -> changed.forEach(name -> invalidateName(node, name));
+        call.run();
+        if (!changed.isEmpty()) {
+            repeat(call);
+        }
+    }
+
+    private static boolean isSo(long directory, KnownNames.Known told, Changes.Names now) {
+        try {
+            return now.standsFor(directory, told.name()) == told.inode();
+        } catch (FileSystemException e) {
+            log.atDebug().setCause(e).log("names_unknown");
+            return false;
+        }
     }
 
     /** Has the kernel drop a name, unless it is in use, and what is below it. {@code node} is the directory's number in this mount. */

@@ -98,6 +98,11 @@ final class KnownInodes {
         return inodes.containsKey(inode);
     }
 
+    synchronized boolean isDirectory(long inode) {
+        Known known = inodes.get(inode);
+        return known != null && known.isDirectory;
+    }
+
     /** The number of references to each inode. */
     synchronized Map<Long, Long> counts() {
         Map<Long, Long> counts = new HashMap<>();

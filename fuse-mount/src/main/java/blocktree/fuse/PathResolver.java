@@ -94,7 +94,15 @@ final class PathResolver {
         if (hidden != null) {
             return new Found(null, fileSystem.getAttributes(hidden));
         }
-        return new Found(fileSystem, fileSystem.lookup(parent(path), name));
+        try {
+            return new Found(fileSystem, fileSystem.lookup(parent(path), name));
+        } catch (FileSystemException e) {
+            if (e.code() != Code.STALE) {
+                throw e;
+            }
+            directories = new ConcurrentHashMap<>(); // another node has deleted one of them
+            return new Found(fileSystem, fileSystem.lookup(parent(path), name));
+        }
     }
 
     /** The last component. */
