@@ -12,6 +12,7 @@ import blocktree.crypto.KeyRing;
 import blocktree.crypto.LocalCipher;
 import blocktree.crypto.PrincipalId;
 import blocktree.crypto.RecordKind;
+import blocktree.crypto.Rights;
 import blocktree.crypto.SecretBytes;
 import blocktree.crypto.SectorCipher;
 import blocktree.crypto.TreeFounding;
@@ -72,7 +73,7 @@ public final class BlockStore implements AutoCloseable {
     private final OpenGenerations openGenerations = new OpenGenerations();
     private final Slabs slabs = new Slabs();
     private final Upkeep upkeep;
-    private volatile @Nullable CommitPort orderer;
+    private volatile @Nullable LogPort cluster;
     private final AtomicLong commits = new AtomicLong();
     private final AtomicLong corruptions = new AtomicLong();
 
@@ -133,7 +134,7 @@ public final class BlockStore implements AutoCloseable {
      * (docs/decisions/0007-keys-change-in-one-batch.md). No other process may have the store open. All identities stay the caller's.
      *
      * @param old the node that keeps it now; null when its key is lost: then the anchor is believed only where it says that something is missing, and the local tables are dropped
-     * @throws StoreException DENIED when {@code root} is not a root principal in force, otherwise as {@link #open}
+     * @throws StoreException DENIED when {@code root} is not a root principal in force, READ_ONLY when the store is one of a cluster's, otherwise as {@link #open}
      */
     public static void replaceNode(
             Path dir, StoreOptions options, @Nullable Identity old, Identity root, Identity fresh)
@@ -222,25 +223,48 @@ public final class BlockStore implements AutoCloseable {
 
     /**
      * Verifies a record of authority (domain, epoch, capability, revocation, rotation) and appends it to the log; returns its position.
-     * On the device when it returns. DENIED when its signer may not, CONFLICT when it repeats or does not follow another.
+     * On the device when it returns, in a cluster on those of a majority. DENIED when its signer may not, CONFLICT when it repeats or does not follow another.
      */
     public long appendAuthority(RecordKind kind, byte[] record) throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
-            return ledger.appendAuthority(LogKind.of(kind.number()), record);
+            LogPort port = cluster;
+            if (port == null) {
+                return ledger.appendAuthority(kind, record);
+            }
+            ledger.checkWritable();
+            return port.change(OrderedChange.ofRecord(kind, record).encode()).position();
         }
     }
 
     /**
      * Puts the root principal {@code fresh} in the place of {@code old}, the only one, with all that rests on it; whole or not at all
-     * (docs/decisions/0007-keys-change-in-one-batch.md). On the device when it returns. DENIED when {@code old} is not in force.
+     * (docs/decisions/0007-keys-change-in-one-batch.md). On the device when it returns, in a cluster on those of a majority. DENIED when {@code old} is not in force.
      *
      * @param graceMillis how long what {@code old} has granted to others still counts
      * @return what came into force
      */
     public KeyChange rotateRoot(Identity old, Identity fresh, long graceMillis) throws StoreException {
+        Ledger.KeyChangeMaker maker = (authority, nowMillis) ->
+                KeyChange.rotateRoot(authority, old, fresh, nowMillis, graceMillis == 0 ? 0 : nowMillis + graceMillis);
         try (Gate.Pass pass = gate.enter()) {
-            return ledger.appendAll((authority, nowMillis) -> KeyChange.rotateRoot(
-                    authority, old, fresh, nowMillis, graceMillis == 0 ? 0 : nowMillis + graceMillis));
+            LogPort port = cluster;
+            return port == null ? ledger.appendAll(maker) : changeKeys(port, maker);
+        }
+    }
+
+    /** Made again when another record of authority came first: a chain that it brought would be left out. */
+    private KeyChange changeKeys(LogPort port, Ledger.KeyChangeMaker maker) throws StoreException {
+        while (true) {
+            Ledger.Draft draft = ledger.draft(maker);
+            try {
+                port.change(OrderedChange.ofRecords(draft.change().entries(), draft.authority())
+                        .encode());
+                return draft.change();
+            } catch (StoreException e) {
+                if (e.code() != StoreException.Code.CONFLICT || ledger.isAuthority(draft.authority())) {
+                    throw e;
+                }
+            }
         }
     }
 
@@ -269,9 +293,22 @@ public final class BlockStore implements AutoCloseable {
 
     /** The generation that was the newest when the snapshot was made. */
     public OpenBlock readAt(BlockId id, SnapshotInfo snapshot) throws StoreException {
+        return readAt(id, () -> upkeep.snapshots().root(snapshot));
+    }
+
+    /** The generation that was the newest when the state was pinned. */
+    public OpenBlock readAt(BlockId id, StatePin pin) throws StoreException {
+        return readAt(id, () -> upkeep.snapshots().root(pin));
+    }
+
+    private interface RootSource {
+        StateRoot find() throws StoreException;
+    }
+
+    private OpenBlock readAt(BlockId id, RootSource root) throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
             return register(id, () -> {
-                StateEntry entry = ledger.stateMap().get(upkeep.snapshots().root(snapshot), id);
+                StateEntry entry = ledger.stateMap().get(root.find(), id);
                 return entry == null ? null : ledger.header(entry);
             });
         } catch (StoreException e) {
@@ -531,8 +568,8 @@ public final class BlockStore implements AutoCloseable {
      * Seals, signs and appends {@code commit}, which is closed afterwards in any case. With {@code sync} it is on the device when this
      * returns. A commit that only changes local tables gets no log entry.
      *
-     * @throws StoreException CONFLICT when a block has changed since it was read, exists already, or its domain's minimum epoch has
-     *     risen meanwhile; NO_SPACE; READ_ONLY; DENIED; nothing has changed then. An IO error of the sync alone leaves the commit applied
+     * @throws StoreException CONFLICT when a block has changed since it was read, exists already, or the keys to it were changed
+     *     meanwhile; NO_SPACE; READ_ONLY; DENIED; nothing has changed then. An IO error of the sync alone leaves the commit applied
      *     but not known to be durable, and stops the store.
      */
     public CommitReceipt commit(Commit commit, boolean sync) throws StoreException {
@@ -571,10 +608,10 @@ public final class BlockStore implements AutoCloseable {
     }
 
     private CommitPort.Placed append(Commit.Sealed sealed) throws StoreException {
-        CommitPort cluster = orderer;
+        LogPort port = cluster;
         try {
-            if (cluster != null) {
-                return cluster.commit(sealed.commit(), true);
+            if (port != null) {
+                return port.commit(sealed.commit(), true);
             }
             try {
                 return ledger.append(sealed.commit(), sealed.body(), sealed.garbage(), false);
@@ -586,17 +623,33 @@ public final class BlockStore implements AutoCloseable {
                 return ledger.append(sealed.commit(), sealed.body(), sealed.garbage(), false);
             }
         } catch (StoreException e) {
-            throw asConflict(e);
+            throw asConflict(sealed, e);
         }
     }
 
-    /** An epoch that went below the minimum while the commit was made: to the caller it is one more thing to begin again for. */
-    private static StoreException asConflict(StoreException e) {
+    /** Keys that were changed while the commit was made: to the caller it is one more thing to begin again for. */
+    private StoreException asConflict(Commit.Sealed sealed, StoreException e) {
         boolean epoch =
                 e.getCause() instanceof CryptoException c && c.denial() == CryptoException.Denial.EPOCH_BELOW_MINIMUM;
-        return epoch
-                ? new StoreException(StoreException.Code.CONFLICT, "the key epoch is over: " + e.getMessage(), e)
+        if (epoch) {
+            return new StoreException(StoreException.Code.CONFLICT, "the key epoch is over: " + e.getMessage(), e);
+        }
+        return e.code() == StoreException.Code.DENIED && holdsAnotherChain(sealed)
+                ? new StoreException(
+                        StoreException.Code.CONFLICT, "the capability was issued again: " + e.getMessage(), e)
                 : e;
+    }
+
+    private boolean holdsAnotherChain(Commit.Sealed sealed) {
+        List<DomainId> domains = sealed.commit().blocks().stream()
+                .map(block -> block.header().domain())
+                .distinct()
+                .toList();
+        try {
+            return !ledger.chainFor(Rights.WRITE, domains).equals(sealed.body().chain());
+        } catch (StoreException e) {
+            return false;
+        }
     }
 
     private CommitReceipt commitLocal(Commit commit, boolean sync) throws StoreException {
@@ -619,10 +672,10 @@ public final class BlockStore implements AutoCloseable {
         }
     }
 
-    /** Names the tree as it is now; CONFLICT when the name is taken. On the device when it returns. */
+    /** Names the tree as it is now; CONFLICT when the name is taken. On the device when it returns, in a cluster on those of a majority. */
     public SnapshotInfo createSnapshot(byte[] name) throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
-            return upkeep.snapshots().create(name);
+            return upkeep.snapshots().create(name, cluster);
         }
     }
 
@@ -636,7 +689,14 @@ public final class BlockStore implements AutoCloseable {
     /** NOT_FOUND when there is none. What only it needs is removed in the background. */
     public void deleteSnapshot(byte[] name) throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
-            upkeep.deleteSnapshot(name);
+            upkeep.deleteSnapshot(name, cluster);
+        }
+    }
+
+    /** Keeps the tree as it is now readable on this node, until the caller closes what it gets: for whoever looks at all of it while it is in use. */
+    public StatePin pin() throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            return upkeep.pin();
         }
     }
 
@@ -661,8 +721,17 @@ public final class BlockStore implements AutoCloseable {
 
     /** As {@link #forEachBlock}, as of a snapshot. */
     public void forEachBlockAt(SnapshotInfo snapshot, Consumer<BlockId> live) throws StoreException {
+        forEachBlockAt(() -> upkeep.snapshots().root(snapshot), live);
+    }
+
+    /** As {@link #forEachBlock}, as of the moment of a pin. */
+    public void forEachBlockAt(StatePin pin, Consumer<BlockId> live) throws StoreException {
+        forEachBlockAt(() -> upkeep.snapshots().root(pin), live);
+    }
+
+    private void forEachBlockAt(RootSource root, Consumer<BlockId> live) throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
-            ledger.stateMap().forEach(upkeep.snapshots().root(snapshot), entry -> handOver(entry, live));
+            ledger.stateMap().forEach(root.find(), entry -> handOver(entry, live));
         }
     }
 
@@ -720,9 +789,17 @@ public final class BlockStore implements AutoCloseable {
         return new ReplicatedLog(this, slabs);
     }
 
-    /** Has all commits of this store go through {@code port} from now on, which a cluster is behind; its order is applied to the {@link #replicatedLog}. */
-    public void orderBy(CommitPort port) {
-        orderer = port;
+    /**
+     * Has all that this store puts in its log go through {@code port} from now on, which a cluster is behind: commits, records of authority, snapshots. What comes of
+     * it is applied to the {@link #replicatedLog}.
+     */
+    public void orderBy(LogPort port) {
+        cluster = port;
+    }
+
+    /** Whether a cluster orders its log. */
+    public boolean isOrdered() {
+        return cluster != null || ledger.applied() != null;
     }
 
     /** The port that takes commits sealed elsewhere. */

@@ -46,8 +46,8 @@ final class Collector implements AutoCloseable {
         /** Now, as log time. */
         long nowMillis();
 
-        /** Log positions of all snapshots, ascending. */
-        long[] snapshotPositions();
+        /** Log positions of all states that must stay readable, ascending: of snapshots and pins. */
+        long[] pinnedPositions();
 
         /** False while it cannot be told what snapshots need. */
         boolean mayCollect();
@@ -162,7 +162,7 @@ final class Collector implements AutoCloseable {
     private final AtomicLong sectors = new AtomicLong();
     private final AtomicLong nodes = new AtomicLong();
     private final AtomicLong stateNodes = new AtomicLong();
-    private volatile boolean snapshotDeleted;
+    private volatile boolean released;
     private boolean givingWay;
     private @Nullable Thread thread;
     private boolean closed; // guarded by this
@@ -195,9 +195,9 @@ final class Collector implements AutoCloseable {
         return new Collected(headers.get(), sectors.get(), nodes.get(), stateNodes.get());
     }
 
-    /** A snapshot is gone: what it pinned is looked at again. */
-    void snapshotDeleted() {
-        snapshotDeleted = true;
+    /** A snapshot or pin is gone: what it pinned is looked at again. */
+    void released() {
+        released = true;
         pace.wake();
     }
 
@@ -294,8 +294,8 @@ final class Collector implements AutoCloseable {
     }
 
     private boolean wantsFullPass() {
-        if (snapshotDeleted) {
-            snapshotDeleted = false;
+        if (released) {
+            released = false;
             return true;
         }
         long pauseNanos =
@@ -487,7 +487,7 @@ final class Collector implements AutoCloseable {
     }
 
     private boolean isPinned(long from, long before) {
-        long[] positions = around.snapshotPositions();
+        long[] positions = around.pinnedPositions();
         int at = Arrays.binarySearch(positions, from);
         int next = at >= 0 ? at : -at - 1;
         return next < positions.length && positions[next] < before;

@@ -45,9 +45,11 @@ final class Fsck implements BlockCheck.OrphanPolicy {
 
     private final Authority authority;
     private final CommitVerifier verifier;
-    private final List<SnapshotBody> snapshots = new ArrayList<>();
+    private final Map<String, PlacedSnapshot> snapshots = new LinkedHashMap<>(); // those in force, by id
     /** Records whose header is gone but which may name sectors that are still there, by block. */
     private final Map<BlockId, List<byte[]>> pendingGarbage = new HashMap<>();
+
+    private record PlacedSnapshot(SnapshotBody body, LogEntry entry) {}
 
     private @Nullable Checkpoint checkpoint;
     private boolean stateReadable = true;
@@ -194,9 +196,9 @@ final class Fsck implements BlockCheck.OrphanPolicy {
                 try {
                     SnapshotBody body = Snapshots.verify(entry, tree, authority);
                     if (body.deleted()) {
-                        snapshots.removeIf(s -> s.id().equals(body.id()));
+                        snapshots.remove(body.id());
                     } else {
-                        snapshots.add(body);
+                        snapshots.put(body.id(), new PlacedSnapshot(body, entry));
                     }
                 } catch (StoreException e) {
                     findings.error(Kind.SNAPSHOT_INVALID, null, e.getMessage());
@@ -457,18 +459,24 @@ final class Fsck implements BlockCheck.OrphanPolicy {
     private void checkSnapshots() throws StoreException {
         Checkpoint newest = checkpoint;
         StateRoot base = newest == null ? StateRoot.EMPTY : newest.root();
-        for (SnapshotBody snapshot : snapshots) {
+        for (PlacedSnapshot placed : snapshots.values()) {
+            SnapshotBody snapshot = placed.body;
             // without its row the store does not list it, and collects what it pins
-            if (view.get(Column.META, Snapshots.rowKey(snapshot.id())) == null) {
+            byte[] row = view.get(Column.META, Snapshots.rowKey(snapshot.id()));
+            if (row == null) {
                 findings.error(Kind.SNAPSHOT_INVALID, null, "snapshot " + snapshot.id() + " is withheld");
             }
             try (StateMap map = view.stateMap(STATE_CACHE_BYTES)) {
-                map.diff(base, snapshot.root(), (now, then) -> {
-                    findings.step();
-                    if (then != null) {
-                        checkSnapshotEntry(snapshot, then);
-                    }
-                });
+                StateRoot root =
+                        row == null ? snapshot.root() : Snapshots.state(snapshot, placed.entry, row, authority);
+                if (root != null) { // else only the row would tell
+                    map.diff(base, root, (now, then) -> {
+                        findings.step();
+                        if (then != null) {
+                            checkSnapshotEntry(snapshot, then);
+                        }
+                    });
+                }
             } catch (StoreException e) {
                 if (e.code() == StoreException.Code.IO) {
                     throw e;

@@ -24,6 +24,7 @@ import blocktree.store.PayloadUpdate.NewNode;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -32,6 +33,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.rocksdb.RocksDBException;
 import org.rocksdb.WriteBatch;
@@ -74,6 +76,9 @@ final class Ledger implements CommitPort, AutoCloseable {
     /** The newest state. {@code frozen} is what the checkpoint under way is about to put into the state map. */
     private record View(
             ConcurrentHashMap<BlockId, StateEntry> changes, Map<BlockId, StateEntry> frozen, StateRoot root) {}
+
+    /** The end of the log, and the authority there. */
+    private record Head(long position, long timeMillis, Hash hash, Hash authority) {}
 
     private final Rocks rocks;
     private final StoreOptions options;
@@ -297,7 +302,7 @@ final class Ledger implements CommitPort, AutoCloseable {
             }
             List<byte[]> snapshots = new ArrayList<>();
             rocks.scan(Column.META, Snapshots.ROW_PREFIX, Keys.after(Snapshots.ROW_PREFIX), (key, value) -> {
-                if (value.length == Long.BYTES && Keys.getU64(value, 0) > last[0]) {
+                if (value.length >= Long.BYTES && Keys.getU64(value, 0) > last[0]) {
                     snapshots.add(key);
                 }
                 return true;
@@ -606,21 +611,47 @@ final class Ledger implements CommitPort, AutoCloseable {
         commitLock.lock();
         try {
             StateRoot root = checkpoint();
-            Checkpoint made = new Checkpoint(
-                    tree,
-                    headPosition,
-                    headTimeMillis,
-                    headHash,
-                    root.hash(),
-                    node.id(),
-                    chainFor(Rights.NODE, List.of(rootDomain()), headPosition, headTimeMillis),
-                    authorityHash);
-            byte[] signed = node.sign(SignatureKind.CHECKPOINT, made.encode()).toBytes();
-            return new Moment(new StoreView(rocks), made, root, signed, applied);
+            Checkpoint made = checkpointOf(head(), root.hash());
+            return new Moment(new StoreView(rocks), made, root, sign(made), applied);
         } finally {
             commitLock.unlock();
             checkpointLock.unlock();
         }
+    }
+
+    /** Hands over the newest state, which no commit changes before {@code taken} returns. */
+    void atCheckpoint(Consumer<StateRoot> taken) throws StoreException {
+        checkpoint(); // most of it while commits go on
+        checkpointLock.lock();
+        commitLock.lock();
+        try {
+            taken.accept(checkpoint());
+        } finally {
+            commitLock.unlock();
+            checkpointLock.unlock();
+        }
+    }
+
+    /** Under commitLock. */
+    private Head head() {
+        return new Head(headPosition, headTimeMillis, headHash, authorityHash);
+    }
+
+    /** What this node says of the log and the state at {@code head}. */
+    private Checkpoint checkpointOf(Head head, Hash stateRoot) throws StoreException {
+        return new Checkpoint(
+                tree,
+                head.position,
+                head.timeMillis,
+                head.hash,
+                stateRoot,
+                node.id(),
+                chainFor(Rights.NODE, List.of(rootDomain()), head.position, head.timeMillis),
+                head.authority);
+    }
+
+    private byte[] sign(Checkpoint made) {
+        return node.sign(SignatureKind.CHECKPOINT, made.encode()).toBytes();
     }
 
     /** Hands over the newest entry of every block, tombstones too: those of the state map first, each verified. */
@@ -910,13 +941,23 @@ final class Ledger implements CommitPort, AutoCloseable {
         }
     }
 
-    /** As {@link ReplicatedLog#applyAuthority}. */
-    long applyAuthority(Order order, LogKind kind, byte[] record) throws StoreException {
+    /** As {@link ReplicatedLog#applyChange}, of records of authority; where the last of them came to lie. */
+    Placed applyAuthority(Order order, List<TreeFounding.Entry> records, @Nullable Hash after) throws StoreException {
         checkWritable();
         try {
-            return putAuthority(kind, record, order).entry.position();
+            return putAuthority(records, after, order).placed();
         } catch (StoreException e) {
             throw refused(order, e);
+        }
+    }
+
+    /** Where in the log what comes next in the cluster's order would lie. */
+    Placed next(Order order) {
+        commitLock.lock();
+        try {
+            return new Placed(headPosition + 1, timeOf(order));
+        } finally {
+            commitLock.unlock();
         }
     }
 
@@ -1080,32 +1121,44 @@ final class Ledger implements CommitPort, AutoCloseable {
     }
 
     /** Verifies an authority record and appends it to the log. On the device when it returns. */
-    long appendAuthority(LogKind kind, byte[] record) throws StoreException {
+    long appendAuthority(RecordKind kind, byte[] record) throws StoreException {
         checkWritable();
         checkUnordered();
-        Written written = putAuthority(kind, record, null);
+        Written written = putAuthority(List.of(new TreeFounding.Entry(kind, record)), null, null);
         walSync.await(written.ticket);
         return written.entry.position();
     }
 
-    private Written putAuthority(LogKind kind, byte[] record, @Nullable Order order) throws StoreException {
+    /** {@code after} is the authority that the records were made for, null for any; {@code order} is null where this node gives them their places. */
+    private Written putAuthority(List<TreeFounding.Entry> records, @Nullable Hash after, @Nullable Order order)
+            throws StoreException {
         commitLock.lock();
         try (WriteBatch batch = new WriteBatch()) {
-            LogEntry entry = LogEntry.of(headPosition + 1, timeOf(order), headHash, kind, record);
-            authority.verify(RecordKind.of(kind.number()), record, entry.position(), entry.timeMillis());
-            batch.put(rocks.family(Column.LOG), Keys.log(entry.position()), entry.encoded());
-            batch.put(rocks.family(Column.AUTHORITY), Keys.log(entry.position()), entry.encoded());
-            long ticket = write(batch, entry, order);
-            authority.apply(kind.number(), record, entry.position(), entry.timeMillis());
-            authorityHash = nextAuthorityHash(authorityHash, entry);
-            return new Written(entry, ticket);
+            if (after != null && !after.equals(authorityHash)) {
+                throw new StoreException(
+                        StoreException.Code.CONFLICT, "the authority has changed since the records were made");
+            }
+            return putAuthority(batch, records, timeOf(order), order);
         } catch (RocksDBException e) {
-            throw rocks.failure("append " + kind, e);
+            throw rocks.failure("append records of authority", e);
         } catch (CryptoException e) {
-            throw failure(kind + " record", e);
+            throw failure(records.size() == 1 ? records.get(0).kind() + " record" : "records of authority", e);
         } finally {
             commitLock.unlock();
         }
+    }
+
+    /** Under commitLock: appends the records, all of them or none. */
+    private Written putAuthority(WriteBatch batch, List<TreeFounding.Entry> records, long time, @Nullable Order order)
+            throws StoreException, CryptoException, RocksDBException {
+        List<LogEntry> appended = entriesOf(batch, records, time);
+        LogEntry last = appended.get(appended.size() - 1);
+        long ticket = write(batch, last, order);
+        for (LogEntry entry : appended) {
+            authority.apply(entry.kind().number(), entry.payload(), entry.position(), time);
+            authorityHash = nextAuthorityHash(authorityHash, entry);
+        }
+        return new Written(last, ticket);
     }
 
     /**
@@ -1122,12 +1175,7 @@ final class Ledger implements CommitPort, AutoCloseable {
         try (WriteBatch batch = new WriteBatch()) {
             long time = nowMillis();
             change = maker.make(authority, time);
-            List<LogEntry> appended = putAuthority(batch, change.entries(), time);
-            ticket = write(batch, appended.get(appended.size() - 1), null);
-            for (LogEntry entry : appended) {
-                authority.apply(entry.kind().number(), entry.payload(), entry.position(), time);
-                authorityHash = nextAuthorityHash(authorityHash, entry);
-            }
+            ticket = putAuthority(batch, change.entries(), time, null).ticket;
         } catch (RocksDBException e) {
             throw rocks.failure("append records of authority", e);
         } catch (CryptoException e) {
@@ -1139,6 +1187,32 @@ final class Ledger implements CommitPort, AutoCloseable {
         return change;
     }
 
+    /** Records that a cluster is to put in order, and the authority that they were made for. */
+    record Draft(KeyChange change, Hash authority) {}
+
+    /** As {@link #appendAll}, but appends nothing. */
+    Draft draft(KeyChangeMaker maker) throws StoreException {
+        checkWritable();
+        commitLock.lock();
+        try {
+            return new Draft(maker.make(authority, nowMillis()), authorityHash);
+        } catch (CryptoException e) {
+            throw failure("a change of keys", e);
+        } finally {
+            commitLock.unlock();
+        }
+    }
+
+    /** Whether records made for the authority {@code hash} still follow it. */
+    boolean isAuthority(Hash hash) {
+        commitLock.lock();
+        try {
+            return authorityHash.equals(hash);
+        } finally {
+            commitLock.unlock();
+        }
+    }
+
     /** Makes the records of a change of keys for a log at this time. */
     @FunctionalInterface
     interface KeyChangeMaker {
@@ -1146,10 +1220,13 @@ final class Ledger implements CommitPort, AutoCloseable {
     }
 
     /** Under commitLock: into the batch, once each has been verified after those before it. */
-    private List<LogEntry> putAuthority(WriteBatch batch, List<TreeFounding.Entry> records, long time)
+    private List<LogEntry> entriesOf(WriteBatch batch, List<TreeFounding.Entry> records, long time)
             throws StoreException, CryptoException, RocksDBException {
-        Authority trial = new Authority(tree);
-        replay(rocks, trial);
+        Authority trial = authority;
+        if (records.size() > 1) {
+            trial = new Authority(tree);
+            replay(rocks, trial);
+        }
         List<LogEntry> entries = new ArrayList<>();
         Hash previous = headHash;
         for (TreeFounding.Entry record : records) {
@@ -1159,7 +1236,11 @@ final class Ledger implements CommitPort, AutoCloseable {
                     previous,
                     LogKind.of(record.kind().number()),
                     record.payload());
-            trial.apply(record.kind(), record.payload(), entry.position(), time);
+            if (trial == authority) {
+                trial.verify(record.kind(), record.payload(), entry.position(), time);
+            } else {
+                trial.apply(record.kind(), record.payload(), entry.position(), time);
+            }
             batch.put(rocks.family(Column.LOG), Keys.log(entry.position()), entry.encoded());
             batch.put(rocks.family(Column.AUTHORITY), Keys.log(entry.position()), entry.encoded());
             entries.add(entry);
@@ -1176,14 +1257,19 @@ final class Ledger implements CommitPort, AutoCloseable {
      */
     void handOver(Identity successor, KeyChangeMaker maker, RowChange reseal) throws StoreException {
         checkWritable();
-        checkUnordered();
+        if (applied != null) {
+            throw new StoreException(
+                    StoreException.Code.READ_ONLY,
+                    "this store is one of a cluster's, where no node's key is replaced: retire the node and let it join"
+                            + " anew, with a key of its own");
+        }
         checkpointLock.lock();
         commitLock.lock();
         try (WriteBatch batch = new WriteBatch();
                 SecretBytes anchorKey = successor.deriveSecret("anchor")) {
             long time = nowMillis();
             KeyChange change = maker.make(authority, time);
-            List<LogEntry> appended = putAuthority(batch, change.entries(), time);
+            List<LogEntry> appended = entriesOf(batch, change.entries(), time);
             LogEntry last = appended.get(appended.size() - 1);
             Hash authorityAfter = authorityHash;
             for (LogEntry entry : appended) {
@@ -1262,39 +1348,56 @@ final class Ledger implements CommitPort, AutoCloseable {
         });
     }
 
-    /** Makes the payload of an entry that rests on the state root of a checkpoint, and adds to the entry's batch. */
+    /**
+     * Makes the payload of an entry that rests on the state at the entry before, and adds to the entry's batch. {@code signedState} is this
+     * node's checkpoint of the entry before; on a lone node null when the state has a checkpoint already.
+     */
     @FunctionalInterface
     interface EntryMaker {
-        byte[] make(StateRoot root, long position, long timeMillis, WriteBatch batch)
+        byte[] make(StateRoot state, byte @Nullable [] signedState, long position, long timeMillis, WriteBatch batch)
                 throws StoreException, RocksDBException;
     }
 
-    /**
-     * Brings the state map up to date and appends an entry on top of it, with no commit between the two. On the device when it
-     * returns.
-     */
-    LogEntry appendAtCheckpoint(LogKind kind, EntryMaker maker) throws StoreException {
-        checkWritable();
-        checkUnordered();
-        LogEntry entry;
-        long ticket;
+    /** Appends an entry on top of a checkpoint, with no commit between the two. On the device when it returns. */
+    void appendAtCheckpoint(LogKind kind, EntryMaker maker) throws StoreException {
+        walSync.await(putAtCheckpoint(kind, null, maker).ticket);
+    }
+
+    /** As {@link #appendAtCheckpoint}, of an entry that has this place in a cluster's order. */
+    Placed applyAtCheckpoint(Order order, LogKind kind, EntryMaker maker) throws StoreException {
+        return putAtCheckpoint(kind, order, maker).placed();
+    }
+
+    /** One batch, so that a start finds the state where it finds the entry. */
+    private Written putAtCheckpoint(LogKind kind, @Nullable Order order, EntryMaker maker) throws StoreException {
+        checkpoint(); // most of it while commits go on
         checkpointLock.lock();
         commitLock.lock();
         try (WriteBatch batch = new WriteBatch()) {
-            checkpoint();
-            long position = headPosition + 1;
-            long time = nowMillis();
-            entry = LogEntry.of(position, time, headHash, kind, maker.make(view.root, position, time, batch));
+            if (order == null) {
+                checkUnordered();
+            }
+            View now = view;
+            Head head = head();
+            // What a lone node names twice keeps the position that it had.
+            boolean named = order == null && now.changes.isEmpty();
+            Signed covered = named ? null : putCheckpoint(batch, now.root, now.changes.values(), head);
+            StateRoot state = covered == null ? now.root : covered.made.root();
+            long position = head.position + 1;
+            long time = timeOf(order);
+            byte[] payload = maker.make(state, covered == null ? null : covered.bytes, position, time, batch);
+            LogEntry entry = LogEntry.of(position, time, head.hash, kind, payload);
             batch.put(rocks.family(Column.LOG), Keys.log(position), entry.encoded());
-            ticket = write(batch, entry, null);
+            long ticket = write(batch, entry, order);
+            view = new View(new ConcurrentHashMap<>(), Map.of(), state);
+            checkpoint = covered == null ? checkpoint : covered.made;
+            return new Written(entry, ticket);
         } catch (RocksDBException e) {
             throw rocks.failure("append " + kind, e);
         } finally {
             commitLock.unlock();
             checkpointLock.unlock();
         }
-        walSync.await(ticket);
-        return entry;
     }
 
     /** Writes a batch that changes nothing in the log: a checkpoint, garbage collection, local tables. */
@@ -1316,10 +1419,7 @@ final class Ledger implements CommitPort, AutoCloseable {
         try {
             Map<BlockId, StateEntry> frozen;
             StateRoot base;
-            long position;
-            long time;
-            Hash logHash;
-            Hash authorityNow;
+            Head head;
             commitLock.lock();
             try {
                 View now = view;
@@ -1329,34 +1429,17 @@ final class Ledger implements CommitPort, AutoCloseable {
                 frozen = now.changes;
                 base = now.root;
                 view = new View(new ConcurrentHashMap<>(), frozen, base);
-                position = headPosition;
-                time = headTimeMillis;
-                logHash = headHash;
-                authorityNow = authorityHash;
+                head = head();
             } finally {
                 commitLock.unlock();
             }
             boolean done = false;
             try (WriteBatch batch = new WriteBatch()) {
-                StateRoot root = stateMap.apply(base, position, frozen.values(), batch, rocks.family(Column.GARBAGE));
-                Checkpoint made = new Checkpoint(
-                        tree,
-                        position,
-                        time,
-                        logHash,
-                        root.hash(),
-                        node.id(),
-                        chainFor(Rights.NODE, List.of(rootDomain()), position, time),
-                        authorityNow);
-                byte[] signed =
-                        node.sign(SignatureKind.CHECKPOINT, made.encode()).toBytes();
-                batch.put(rocks.family(Column.META), META_CHECKPOINT, signed);
-                batch.deleteRange(rocks.family(Column.CHANGES), Keys.log(base.position()), Keys.log(position + 1));
-                OrderMarks.forget(rocks, batch, position);
+                Checkpoint made = putCheckpoint(batch, base, frozen.values(), head).made;
                 commitLock.lock();
                 try {
                     writeAside(batch);
-                    view = new View(view.changes, Map.of(), new StateRoot(position, root.hash()));
+                    view = new View(view.changes, Map.of(), made.root());
                     checkpoint = made;
                     done = true;
                 } finally {
@@ -1373,6 +1456,25 @@ final class Ledger implements CommitPort, AutoCloseable {
         } finally {
             checkpointLock.unlock();
         }
+    }
+
+    /** A checkpoint and its bytes, as they are signed. */
+    @SuppressWarnings("ArrayRecordComponent") // read-only by agreement, never compared
+    private record Signed(Checkpoint made, byte[] bytes) {}
+
+    /** Into the batch: the state map with {@code changes} on top of {@code base}, and the checkpoint of {@code head} that names it. */
+    private Signed putCheckpoint(WriteBatch batch, StateRoot base, Collection<StateEntry> changes, Head head)
+            throws StoreException, RocksDBException {
+        Hash root = changes.isEmpty()
+                ? base.hash()
+                : stateMap.apply(base, head.position, changes, batch, rocks.family(Column.GARBAGE))
+                        .hash();
+        Checkpoint made = checkpointOf(head, root);
+        byte[] signed = sign(made);
+        batch.put(rocks.family(Column.META), META_CHECKPOINT, signed);
+        batch.deleteRange(rocks.family(Column.CHANGES), Keys.log(base.position()), Keys.log(head.position + 1));
+        OrderMarks.forget(rocks, batch, head.position);
+        return new Signed(made, signed);
     }
 
     /** After a checkpoint that failed: what it was about to cover waits for the next one. */

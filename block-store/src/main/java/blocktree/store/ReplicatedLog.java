@@ -1,7 +1,6 @@
 package blocktree.store;
 
 import blocktree.crypto.Hash;
-import blocktree.crypto.RecordKind;
 import java.io.IOException;
 import java.nio.channels.ReadableByteChannel;
 import org.jspecify.annotations.Nullable;
@@ -60,10 +59,23 @@ public final class ReplicatedLog {
         }
     }
 
-    /** As {@link #apply(Order, SealedCommit)}, of an authority record; its position in the log. */
-    public long applyAuthority(Order order, RecordKind kind, byte[] record) throws StoreException {
+    /**
+     * As {@link #apply(Order, Hash, ReadableByteChannel)}, of a change as {@link LogPort#change} was given it: records of authority, of which all come into force or
+     * none, or a snapshot. Where the last of its entries came to lie.
+     */
+    public CommitPort.Placed applyChange(Order order, Hash hash, ReadableByteChannel bytes)
+            throws StoreException, IOException {
         try (Gate.Pass pass = store.gate().enter()) {
-            return store.ledger().applyAuthority(order, LogKind.of(kind.number()), record);
+            OrderedChange change;
+            try {
+                change = OrderedChange.read(bytes, hash);
+            } catch (StoreException e) {
+                throw store.ledger().refused(order, e);
+            }
+            byte[] snapshot = change.snapshot();
+            return snapshot == null
+                    ? store.ledger().applyAuthority(order, change.records(), change.after())
+                    : store.upkeep().applySnapshot(order, snapshot);
         }
     }
 

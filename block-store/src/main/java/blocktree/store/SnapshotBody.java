@@ -5,13 +5,15 @@ import blocktree.crypto.TreeId;
 import com.google.protobuf.ByteString;
 import com.google.protobuf.InvalidProtocolBufferException;
 import java.util.HexFormat;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What the signature of a snapshot is over (docs/format.md, section 4).
  *
  * @param id 16 random bytes, in hexadecimal
  * @param nameSealed the name under the key of {@code epoch} of the root domain
- * @param position of the checkpoint whose state root it names
+ * @param position of the entry whose state it names; where it names no root, of the newest entry that its maker had seen
+ * @param stateRoot null in a cluster, where its maker does not know it: the state is that of the entry before its own
  * @param deleted the end of the snapshot of this id, not its beginning
  */
 @SuppressWarnings("ArrayRecordComponent") // read-only by agreement, never compared
@@ -21,7 +23,7 @@ record SnapshotBody(
         byte[] nameSealed,
         int epoch,
         long position,
-        Hash stateRoot,
+        @Nullable Hash stateRoot,
         long timeMillis,
         boolean deleted) {
 
@@ -30,8 +32,10 @@ record SnapshotBody(
     private static final int NAME_SEALED_SIZE_MAX = 1024;
     private static final int SIZE_MAX = 2048;
 
+    /** The state that its signature is over; null where its place in the log says which it is. */
+    @Nullable
     StateRoot root() {
-        return new StateRoot(position, stateRoot);
+        return stateRoot == null ? null : new StateRoot(position, stateRoot);
     }
 
     SnapshotBody deletedAt(long nowMillis) {
@@ -39,7 +43,7 @@ record SnapshotBody(
     }
 
     byte[] encode() {
-        return SnapshotProto.Snapshot.newBuilder()
+        SnapshotProto.Snapshot.Builder m = SnapshotProto.Snapshot.newBuilder()
                 .setVersion(1)
                 .setSuite(1)
                 .setTree(Wire.bytes(tree))
@@ -47,11 +51,12 @@ record SnapshotBody(
                 .setNameSealed(ByteString.copyFrom(nameSealed))
                 .setEpoch(epoch)
                 .setPosition(position)
-                .setStateRoot(Wire.bytes(stateRoot))
                 .setTimeMillis(timeMillis)
-                .setDeleted(deleted)
-                .build()
-                .toByteArray();
+                .setDeleted(deleted);
+        if (stateRoot != null) {
+            m.setStateRoot(Wire.bytes(stateRoot));
+        }
+        return m.build().toByteArray();
     }
 
     /** Reads hostile bytes; INVALID when they are no snapshot of version 1 within its bounds. */
@@ -76,7 +81,7 @@ record SnapshotBody(
                 m.getNameSealed().toByteArray(),
                 m.getEpoch(),
                 m.getPosition(),
-                Wire.hash(m.getStateRoot(), "state root"),
+                m.getStateRoot().isEmpty() ? null : Wire.hash(m.getStateRoot(), "state root"),
                 m.getTimeMillis(),
                 m.getDeleted());
     }

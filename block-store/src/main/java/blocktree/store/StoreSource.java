@@ -195,7 +195,26 @@ public final class StoreSource {
             }
             view.checkEnd(it, Column.LOG);
         }
+        sendSnapshotStates();
         stream.send(TransferStream.Type.LOG_END);
+    }
+
+    /** Of the snapshots whose entries do not sign their state, and that the target does not have. */
+    private void sendSnapshotStates() throws StoreException {
+        try (RocksIterator it = view.iterator(Column.META)) {
+            for (it.seek(Snapshots.ROW_PREFIX);
+                    it.isValid() && Keys.startsWith(it.key(), Snapshots.ROW_PREFIX);
+                    it.next()) {
+                byte[] state = Snapshots.state(it.value());
+                if (state != null && Snapshots.position(it.value()) > wanted.position) {
+                    if (state.length > TransferStream.Type.SNAPSHOT_STATE.sizeMax) {
+                        throw StoreException.corrupt("the row of a snapshot has " + state.length + " bytes");
+                    }
+                    stream.send(TransferStream.Type.SNAPSHOT_STATE, state);
+                }
+            }
+            view.checkEnd(it, Column.META);
+        }
     }
 
     /** Takes a block of which {@code now} is the newest into the batch, if the target lacks something of it. */

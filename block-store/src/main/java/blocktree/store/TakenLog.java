@@ -8,14 +8,25 @@ import blocktree.crypto.SignedEnvelope;
 import blocktree.crypto.TreeId;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** The log of a store that is being taken over: each entry is verified as it comes, and what follows from it is kept. For one thread. */
 final class TakenLog {
 
     private static final int COMMITS_MAX = 4_096;
 
-    /** A snapshot and the position of the entry that begins it. */
-    record PlacedSnapshot(SnapshotBody body, long position) {}
+    /** A snapshot and the entry that begins it; {@code told} is what a node has said of its state where the entry does not sign it, {@code root} that state once it is known. */
+    @SuppressWarnings("ArrayRecordComponent") // read-only by agreement, never compared
+    record PlacedSnapshot(
+            SnapshotBody body,
+            LogEntry entry,
+            byte @Nullable [] told,
+            @Nullable StateRoot root) {
+
+        long position() {
+            return entry.position();
+        }
+    }
 
     private final Rocks rocks;
     private final TreeId tree;
@@ -28,6 +39,7 @@ final class TakenLog {
     private long timeMillis;
     private Hash hash;
     private Hash authorityHash;
+    private long newestPlaced;
 
     /** Goes on behind the entry {@code base}, which is trusted; {@code authority} has the records up to it. */
     TakenLog(
@@ -37,7 +49,8 @@ final class TakenLog {
             long base,
             long baseTimeMillis,
             Hash baseHash,
-            Hash authorityHash) {
+            Hash authorityHash,
+            long newestPlaced) {
         this.rocks = rocks;
         this.tree = authority.tree();
         this.authority = authority;
@@ -47,6 +60,12 @@ final class TakenLog {
         this.timeMillis = baseTimeMillis;
         this.hash = baseHash;
         this.authorityHash = authorityHash;
+        this.newestPlaced = newestPlaced;
+    }
+
+    /** As {@link Snapshots#newestPlaced}, of the log up to here. */
+    long newestPlaced() {
+        return newestPlaced;
     }
 
     long position() {
@@ -75,8 +94,22 @@ final class TakenLog {
     }
 
     /** A snapshot of before {@link #base}. */
-    void keepSnapshot(SnapshotBody body, long entryPosition) {
-        snapshots.put(body.id(), new PlacedSnapshot(body, entryPosition));
+    void keepSnapshot(SnapshotBody body, LogEntry entry, byte[] row) throws StoreException {
+        StateRoot root = Snapshots.state(body, entry, row, authority);
+        snapshots.put(body.id(), new PlacedSnapshot(body, entry, Snapshots.state(row), root));
+    }
+
+    /** What the other side says of the state of a snapshot in force that came without; the log is at its end. */
+    void takeState(byte[] signed) throws StoreException {
+        long at = verifyCheckpoint(signed).position() + 1;
+        for (PlacedSnapshot one : snapshots.values()) {
+            if (one.position() == at && one.root == null) {
+                StateRoot root = Snapshots.stateBefore(one.entry, signed, authority);
+                snapshots.put(one.body.id(), new PlacedSnapshot(one.body, one.entry, signed, root));
+                return;
+            }
+        }
+        throw StoreException.corrupt("a state is told of position " + (at - 1) + ", where no snapshot needs it");
     }
 
     /** Verifies the next entry and stores it. */
@@ -121,7 +154,8 @@ final class TakenLog {
                 if (body.deleted()) {
                     snapshots.remove(body.id());
                 } else {
-                    keepSnapshot(body, entry.position());
+                    snapshots.put(body.id(), new PlacedSnapshot(body, entry, null, body.root()));
+                    newestPlaced = body.root() == null ? entry.position() : newestPlaced;
                 }
             }
             case CHECKPOINT -> verifyCheckpoint(entry.payload());

@@ -77,7 +77,14 @@ final class Taking implements AutoCloseable {
         this.nodes = new IntegrityNodes(rocks, options.nodeCacheBytes());
         this.stateMap = new StateMap(rocks.db(), rocks.family(Column.STATE), options.stateCacheBytes());
         this.log = new TakenLog(
-                rocks, authority, nodes, base.position(), base.timeMillis(), base.logHash(), base.authorityHash());
+                rocks,
+                authority,
+                nodes,
+                base.position(),
+                base.timeMillis(),
+                base.logHash(),
+                base.authorityHash(),
+                Snapshots.newestPlaced(rocks));
         this.rows = new IncomingRows(rocks, rocks.dir().resolve("incoming"));
     }
 
@@ -137,21 +144,25 @@ final class Taking implements AutoCloseable {
             return;
         }
         rocks.scan(Column.META, Snapshots.ROW_PREFIX, Keys.after(Snapshots.ROW_PREFIX), (key, value) -> {
-            byte[] entry = value.length == Long.BYTES ? rocks.get(Column.LOG, value) : null;
+            byte[] entry = rocks.get(Column.LOG, Keys.log(Snapshots.position(value)));
             if (entry != null) {
                 LogEntry begun = LogEntry.parse(entry);
-                log.keepSnapshot(Snapshots.verify(begun, authority.tree(), authority), begun.position());
+                log.keepSnapshot(Snapshots.verify(begun, authority.tree(), authority), begun, value);
             }
             return true;
         });
     }
 
     private void takeLog() throws StoreException {
-        for (Type type = stream.next(); type != Type.LOG_END; type = stream.next()) {
-            if (type != Type.LOG_ENTRY) {
-                throw TransferStream.unexpected(type);
-            }
+        Type type = stream.next();
+        for (; type == Type.LOG_ENTRY; type = stream.next()) {
             log.take(stream.body(), rows);
+        }
+        for (; type == Type.SNAPSHOT_STATE; type = stream.next()) {
+            log.takeState(stream.body());
+        }
+        if (type != Type.LOG_END) {
+            throw TransferStream.unexpected(type);
         }
         if (log.position() == 0) {
             throw StoreException.corrupt("the log that came is empty");
@@ -190,8 +201,13 @@ final class Taking implements AutoCloseable {
     /** Of the snapshots in force those whose state is not here yet, and the newest state. */
     private void chooseVersions(Checkpoint theirs) throws StoreException {
         for (PlacedSnapshot snapshot : log.snapshots().values()) {
+            StateRoot root = snapshot.root();
+            if (root == null) {
+                throw StoreException.corrupt(
+                        "the state of the snapshot at position " + snapshot.position() + " is withheld");
+            }
             if (snapshot.position() > base.position()) {
-                addVersion(snapshot.body().root());
+                addVersion(root);
             }
         }
         addVersion(theirs.root());
@@ -575,7 +591,10 @@ final class Taking implements AutoCloseable {
                 last.put(
                         rocks.family(Column.META),
                         Snapshots.rowKey(snapshot.body().id()),
-                        Keys.u64(snapshot.position()));
+                        Snapshots.row(snapshot.position(), snapshot.told()));
+            }
+            if (log.newestPlaced() > 0) {
+                last.put(rocks.family(Column.META), Snapshots.NEWEST_PLACED, Keys.u64(log.newestPlaced()));
             }
             if (order != null) {
                 OrderMarks.put(rocks, last, own.position(), new Order(order.getTerm(), order.getIndex(), 0));

@@ -45,7 +45,8 @@ final class TransferStream {
         NODE(IntegrityNode.SIZE_MAX),
         SECTOR((1 << Header.SECTOR_SIZE_LOG2_MAX) + SectorCipher.OVERHEAD),
         END(0),
-        FAILED(MESSAGE_SIZE_MAX);
+        FAILED(MESSAGE_SIZE_MAX),
+        SNAPSHOT_STATE(MESSAGE_SIZE_MAX);
 
         private static final Type[] ALL = values();
 

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 import org.rocksdb.CompactRangeOptions;
 import org.rocksdb.RocksDBException;
 import org.rocksdb.WriteBatch;
@@ -86,9 +87,29 @@ final class Upkeep implements AutoCloseable, Collector.Surroundings {
         return scrub;
     }
 
-    void deleteSnapshot(byte[] name) throws StoreException {
-        snapshots.delete(name);
-        collector.snapshotDeleted();
+    /** {@code cluster} orders the log; null on a lone node. */
+    void deleteSnapshot(byte[] name, @Nullable LogPort cluster) throws StoreException {
+        snapshots.delete(name, cluster);
+        collector.released();
+    }
+
+    /** As {@link ReplicatedLog#applyChange}, of a snapshot. */
+    CommitPort.Placed applySnapshot(Order order, byte[] signed) throws StoreException {
+        Snapshots.Applied applied = snapshots.apply(order, signed);
+        if (applied.ended()) {
+            collector.released();
+        }
+        return applied.placed();
+    }
+
+    StatePin pin() throws StoreException {
+        return snapshots.pin(this);
+    }
+
+    void unpin(StatePin pin) {
+        if (snapshots.unpin(pin)) {
+            collector.released();
+        }
     }
 
     FsckReport fsck(FsckOptions options, Consumer<Finding> findings) throws StoreException {
@@ -140,7 +161,7 @@ final class Upkeep implements AutoCloseable, Collector.Surroundings {
     }
 
     @Override
-    public long[] snapshotPositions() {
+    public long[] pinnedPositions() {
         return snapshots.positions();
     }
 

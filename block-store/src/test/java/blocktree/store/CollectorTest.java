@@ -112,7 +112,7 @@ class CollectorTest {
         }
 
         @Override
-        public long[] snapshotPositions() {
+        public long[] pinnedPositions() {
             return snapshots.stream().mapToLong(Long::longValue).toArray();
         }
 
@@ -345,7 +345,7 @@ class CollectorTest {
                 around.snapshots.add(around.position);
             } else if (dice == 1 && !around.snapshots.isEmpty()) {
                 around.snapshots.remove(List.copyOf(around.snapshots).get(random.nextInt(around.snapshots.size())));
-                collector.snapshotDeleted();
+                collector.released();
             } else if (dice == 2) {
                 BlockId id = model.ids.get(random.nextInt(model.ids.size()));
                 List<Version> versions = model.blocks.getOrDefault(id, List.of());

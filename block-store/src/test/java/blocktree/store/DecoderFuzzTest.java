@@ -81,7 +81,20 @@ class DecoderFuzzTest {
     void snapshot(byte[] input) {
         hold(input, bytes -> {
             SnapshotBody body = SnapshotBody.parse(bytes);
-            assertEquals(body.id(), SnapshotBody.parse(body.encode()).id());
+            SnapshotBody again = SnapshotBody.parse(body.encode());
+            assertEquals(body.id(), again.id());
+            assertEquals(body.root(), again.root());
+        });
+    }
+
+    @FuzzTest(maxDuration = "60m")
+    void change(byte[] input) {
+        hold(input, bytes -> {
+            OrderedChange change = OrderedChange.parse(bytes);
+            assertEquals(change.snapshot() == null, !change.records().isEmpty());
+            OrderedChange again = OrderedChange.parse(change.encode());
+            assertEquals(change.after(), again.after());
+            assertEquals(change.records().size(), again.records().size());
         });
     }
 

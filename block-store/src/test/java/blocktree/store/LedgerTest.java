@@ -137,14 +137,15 @@ class LedgerTest {
     void logThatHoldsCheckpointsFromBeforeIsRead() throws Exception {
         try (TestTree tree = new TestTree(temp)) {
             OpenBlock first = tree.create("a", 1);
-            LogEntry old = tree.store
+            tree.store
                     .ledger()
                     .appendAtCheckpoint(
                             LogKind.CHECKPOINT,
-                            (root, position, timeMillis, batch) -> Objects.requireNonNull(
+                            (state, signedState, position, timeMillis, batch) -> Objects.requireNonNull(
                                     tree.store.ledger().rocks().get(Column.META, Ledger.META_CHECKPOINT)));
+            long old = tree.store.headPosition();
             OpenBlock second = tree.create("b", 2);
-            assertEquals(old.position() + 1, second.position());
+            assertEquals(old + 1, second.position());
             tree.reopen();
             assertArrayEquals(sector(1), read(tree.store.read(first.id()), 0));
             assertArrayEquals(sector(2), read(tree.store.read(second.id()), 0));

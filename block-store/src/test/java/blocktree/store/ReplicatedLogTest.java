@@ -11,12 +11,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import blocktree.crypto.BlockId;
-import blocktree.crypto.DomainId;
 import blocktree.crypto.Hash;
 import blocktree.crypto.Identity;
 import blocktree.crypto.NodeRecord;
+import blocktree.crypto.KeyChange;
 import blocktree.crypto.RecordKind;
 import blocktree.crypto.Rights;
+import blocktree.crypto.SignatureKind;
 import blocktree.crypto.TreeFounding;
 import blocktree.crypto.WriteCapability;
 import blocktree.crypto.WriteCapabilityChain;
@@ -25,12 +26,18 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.channels.Channels;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Random;
+import java.util.Set;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -41,6 +48,8 @@ class ReplicatedLogTest {
 
     private static final int STORES = 2;
 
+    private static final StoreOptions OPTIONS = TestTree.options().withRetention(Retention.NONE);
+
     @TempDir
     Path temp;
 
@@ -49,18 +58,61 @@ class ReplicatedLogTest {
     private final TreeFounding founding = TreeFounding.create(root, node, System.currentTimeMillis() - 60_000);
 
     /** What was put in order, its index first 1; null: nothing for the log. */
-    private final List<byte[]> ordered = new ArrayList<>();
+    private final List<byte @Nullable []> ordered = new ArrayList<>();
+
+    /** Indexes of what is no parcel. */
+    private final Set<Integer> changes = new HashSet<>();
 
     private final List<BlockStore> stores = new ArrayList<>();
 
     @BeforeEach
     void open() throws StoreException {
         for (int i = 0; i < STORES; i++) {
-            BlockStore.create(dir(i), TestTree.options(), founding, node);
-            stores.add(BlockStore.open(dir(i), TestTree.options(), node));
+            BlockStore.create(dir(i), OPTIONS, founding, node);
+            stores.add(BlockStore.open(dir(i), OPTIONS, node));
         }
-        // Commits of the first store are put in order, and applied to it at once.
-        stores.get(0).orderBy((commit, sync) -> order(commit));
+        stores.get(0).orderBy(new Cluster(0));
+    }
+
+    /** What store {@code i} brings is put in order, and applied to it at once. */
+    private final class Cluster implements LogPort {
+        private final int i;
+
+        Cluster(int i) {
+            this.i = i;
+        }
+
+        @Override
+        public Placed commit(SealedCommit commit, boolean sync) throws StoreException {
+            follow(i, ordered.size());
+            ordered.add(parcel(commit));
+            return stores.get(i).replicatedLog().apply(at(ordered.size()), commit);
+        }
+
+        @Override
+        public Placed change(byte[] change) throws StoreException {
+            Before before = othersComeFirst;
+            othersComeFirst = null;
+            if (before != null) {
+                before.run();
+            }
+            follow(i, ordered.size());
+            orderChange(change);
+            return apply(i, ordered.size());
+        }
+    }
+
+    @FunctionalInterface
+    private interface Before {
+        void run() throws StoreException;
+    }
+
+    /** Run before the next change is put in order. */
+    private @Nullable Before othersComeFirst;
+
+    private void orderChange(byte[] change) {
+        ordered.add(change);
+        changes.add(ordered.size());
     }
 
     @AfterEach
@@ -92,11 +144,6 @@ class ReplicatedLogTest {
         return Hash.of(Parcel.digest().digest(parcel));
     }
 
-    private CommitPort.Placed order(SealedCommit commit) throws StoreException {
-        ordered.add(parcel(commit));
-        return stores.get(0).replicatedLog().apply(at(ordered.size()), commit);
-    }
-
     /** The time goes back now and then, as a leader's that was elected may. */
     private static Order at(long index) {
         return new Order(1 + index / 10, index, BEGIN_MILLIS + (index % 7 == 6 ? -5_000 : index * 10));
@@ -106,19 +153,30 @@ class ReplicatedLogTest {
 
     /** Applies to store {@code i} what it has not yet, up to the entry {@code end}. */
     private void follow(int i, int end) throws StoreException {
-        ReplicatedLog replica = stores.get(i).replicatedLog();
-        Order applied = replica.applied();
+        Order applied = stores.get(i).replicatedLog().applied();
         for (int index = applied == null ? 1 : (int) applied.index() + 1; index <= end; index++) {
-            byte[] parcel = ordered.get(index - 1);
             try {
-                if (parcel == null) {
-                    replica.pass(at(index));
-                } else {
-                    apply(replica, index, parcel);
-                }
+                apply(i, index);
             } catch (StoreException e) {
                 assertTrue(e.isRefusal(), e::toString);
             }
+        }
+    }
+
+    private CommitPort.Placed apply(int i, int index) throws StoreException {
+        ReplicatedLog replica = stores.get(i).replicatedLog();
+        byte[] bytes = ordered.get(index - 1);
+        if (bytes == null) {
+            replica.pass(at(index));
+            return new CommitPort.Placed(0, 0);
+        }
+        if (!changes.contains(index)) {
+            return apply(replica, index, bytes);
+        }
+        try {
+            return replica.applyChange(at(index), hash(bytes), Channels.newChannel(new ByteArrayInputStream(bytes)));
+        } catch (IOException e) {
+            throw new AssertionError(e);
         }
     }
 
@@ -130,6 +188,11 @@ class ReplicatedLogTest {
         }
     }
 
+    private void reopen(int i) throws StoreException {
+        stores.get(i).close();
+        stores.set(i, BlockStore.open(dir(i), OPTIONS, node));
+    }
+
     private void assertSame() throws StoreException {
         BlockStore a = stores.get(0);
         BlockStore b = stores.get(1);
@@ -138,6 +201,14 @@ class ReplicatedLogTest {
             assertEquals(a.ledger().entry(position), b.ledger().entry(position));
         }
         assertEquals(a.ledger().checkpoint().hash(), b.ledger().checkpoint().hash());
+        assertEquals(described(a), described(b));
+    }
+
+    private static List<String> described(BlockStore store) throws StoreException {
+        return store.snapshots().stream()
+                .map(info -> new String(info.name(), StandardCharsets.UTF_8) + " made at " + info.madePosition()
+                        + " of " + info.position() + " " + info.stateRoot() + " at " + info.timeMillis())
+                .toList();
     }
 
     private BlockId createdByTheFirst(int... fills) throws StoreException {
@@ -189,15 +260,17 @@ class ReplicatedLogTest {
     void refusalsAreTheSameForAllAndAreNotTriedAgain() throws StoreException {
         BlockId id = createdByTheFirst(1);
         put(id, 0, 2);
-        byte[] second = ordered.get(1);
+        byte[] second = Objects.requireNonNull(ordered.get(1));
+        byte[] malformed = {7, 7, 7};
+        byte[] cut = Arrays.copyOf(second, second.length - 1);
         ordered.add(second); // comes twice, as from a writer who was not told
-        ordered.add(new byte[] {7, 7, 7});
-        ordered.add(Arrays.copyOf(second, second.length - 1));
+        ordered.add(malformed);
+        ordered.add(cut);
         ordered.add(null);
         ReplicatedLog replica = stores.get(0).replicatedLog();
         assertCode(Code.CONFLICT, () -> apply(replica, 3, second));
-        assertCode(Code.INVALID, () -> apply(replica, 4, ordered.get(3)));
-        assertCode(Code.INVALID, () -> apply(replica, 5, ordered.get(4)));
+        assertCode(Code.INVALID, () -> apply(replica, 4, malformed));
+        assertCode(Code.INVALID, () -> apply(replica, 5, cut));
         replica.pass(at(6));
         put(id, 0, 3);
         follow(1, ordered.size());
@@ -210,7 +283,7 @@ class ReplicatedLogTest {
     @Test
     void aParcelThatIsNotTheOneNamedIsNoRefusalOfTheTree() throws StoreException {
         createdByTheFirst(1, 2);
-        byte[] parcel = ordered.get(0);
+        byte[] parcel = Objects.requireNonNull(ordered.get(0));
         ReplicatedLog replica = stores.get(1).replicatedLog();
         Random random = new Random(1);
         for (int round = 0; round < 200; round++) {
@@ -245,36 +318,290 @@ class ReplicatedLogTest {
             }
             if (random.nextInt(6) == 0) {
                 follow(1, ordered.size() - random.nextInt(3));
-                stores.get(1).close();
-                stores.set(1, BlockStore.open(dir(1), TestTree.options(), node));
+                reopen(1);
             }
         }
         follow(1, ordered.size());
         assertSame();
     }
 
+    private byte[] chainOf(Identity to) {
+        return WriteCapabilityChain.of(List.of(WriteCapability.issue(
+                        root,
+                        founding.tree(),
+                        founding.rootDomain(),
+                        to.keys(),
+                        Rights.WRITE,
+                        0,
+                        WriteCapability.NO_END)))
+                .toBytes();
+    }
+
     @Test
     void authorityRecordsAreAppliedToo() throws StoreException {
         createdByTheFirst(1);
         try (Identity other = Identity.generate()) {
-            DomainId domain = stores.get(0).rootDomain();
-            byte[] chain = WriteCapabilityChain.of(List.of(WriteCapability.issue(
-                            root, founding.tree(), domain, other.keys(), Rights.WRITE, 0, WriteCapability.NO_END)))
-                    .toBytes();
+            byte[] chain = chainOf(other);
+            assertEquals(
+                    stores.get(0).headPosition() + 1, stores.get(0).appendAuthority(RecordKind.WRITECAP_CHAIN, chain));
+            assertCode(Code.CONFLICT, () -> stores.get(0).appendAuthority(RecordKind.WRITECAP_CHAIN, chain));
             byte[] record = NodeRecord.create(node, founding.tree(), 1, "node", List.of())
                     .toBytes();
+            stores.get(0).appendAuthority(RecordKind.NODE, record);
+            assertCode(Code.CONFLICT, () -> stores.get(0).appendAuthority(RecordKind.NODE, record));
+            follow(1, ordered.size());
+            assertEquals(record.length, stores.get(1).authority().node(node.id()).toBytes().length);
+            assertEquals(1, stores.get(1).authority().chainsOf(other.id()).size());
+        }
+        assertSame();
+    }
+
+    // ---- records that belong together
+
+    @Test
+    void aRotationIsMadeAnewWhenTheAuthorityHasChangedMeanwhile() throws StoreException {
+        BlockId id = createdByTheFirst(1);
+        try (Identity fresh = Identity.generate();
+                Identity friend = Identity.generate()) {
+            othersComeFirst = () -> {
+                put(id, 0, 2);
+                stores.get(0).appendAuthority(RecordKind.WRITECAP_CHAIN, chainOf(friend));
+            };
+            KeyChange change = stores.get(0).rotateRoot(root, fresh, 0);
+            assertTrue(change.writers().contains(friend.id()));
+            follow(1, ordered.size());
             for (BlockStore store : stores) {
-                if (store == stores.get(1)) {
-                    follow(1, 1);
-                }
-                store.replicatedLog().applyAuthority(at(2), RecordKind.WRITECAP_CHAIN, chain);
-                assertCode(
-                        Code.CONFLICT,
-                        () -> store.replicatedLog().applyAuthority(at(3), RecordKind.WRITECAP_CHAIN, chain));
-                store.replicatedLog().applyAuthority(at(4), RecordKind.NODE, record);
-                assertCode(Code.CONFLICT, () -> store.replicatedLog().applyAuthority(at(5), RecordKind.NODE, record));
+                assertEquals(1, store.authority().rotations());
+                assertTrue(store.authority().isRoot(fresh.id()));
+                assertEquals(2, store.authority().chainsOf(friend.id()).size());
+            }
+            put(id, 0, 3);
+            assertCode(Code.DENIED, () -> stores.get(0).rotateRoot(root, friend, 0));
+            follow(1, ordered.size());
+            reopen(1);
+            assertSame();
+        }
+    }
+
+    @Test
+    void ofRecordsThatBelongTogetherAllComeIntoForceOrNone() throws StoreException {
+        createdByTheFirst(1);
+        try (Identity a = Identity.generate();
+                Identity b = Identity.generate()) {
+            TreeFounding.Entry first = new TreeFounding.Entry(RecordKind.WRITECAP_CHAIN, chainOf(a));
+            TreeFounding.Entry second = new TreeFounding.Entry(RecordKind.WRITECAP_CHAIN, chainOf(b));
+            long head = stores.get(0).headPosition();
+            for (List<TreeFounding.Entry> records : List.of(
+                    List.of(first, second, first),
+                    List.of(first, new TreeFounding.Entry(RecordKind.EPOCH, new byte[] {1})),
+                    List.of(first, new TreeFounding.Entry(RecordKind.GENESIS, bytes("again"))))) {
+                orderChange(new OrderedChange(records, null, null).encode());
+                StoreException e = assertThrows(StoreException.class, () -> apply(0, ordered.size()));
+                assertTrue(e.isRefusal(), e::toString);
+            }
+            orderChange(OrderedChange.ofRecords(List.of(first, second), Hash.of(new byte[32]))
+                    .encode());
+            assertCode(Code.CONFLICT, () -> apply(0, ordered.size()));
+            assertEquals(head, stores.get(0).headPosition());
+            orderChange(new OrderedChange(List.of(first, second), null, null).encode());
+            assertEquals(head + 2, apply(0, ordered.size()).position());
+            follow(1, ordered.size());
+            assertSame();
+            for (BlockStore store : stores) {
+                assertEquals(1, store.authority().chainsOf(a.id()).size());
+                assertEquals(1, store.authority().chainsOf(b.id()).size());
             }
         }
+    }
+
+    // ---- snapshots
+
+    @Test
+    void aSnapshotNamesOneStateEverywhereWheneverNodesMakeCheckpointsCollectAndStop() throws StoreException {
+        Random random = new Random(3);
+        Map<String, Integer> expected = new TreeMap<>();
+        BlockId id = createdByTheFirst(0, 1_000);
+        int fill = 0;
+        for (int round = 0; round < 150; round++) {
+            int dice = random.nextInt(12);
+            if (dice < 5) {
+                put(id, 0, ++fill);
+            } else if (dice == 5) {
+                createdByTheFirst(round);
+            } else if (dice == 6) {
+                String name = "s" + round;
+                stores.get(0).createSnapshot(bytes(name));
+                expected.put(name, fill);
+            } else if (dice == 7 && !expected.isEmpty()) {
+                String name = List.copyOf(expected.keySet()).get(random.nextInt(expected.size()));
+                stores.get(0).deleteSnapshot(bytes(name));
+                expected.remove(name);
+            } else if (dice == 8) {
+                stores.get(random.nextInt(2)).ledger().checkpoint();
+            } else if (dice == 9) {
+                stores.get(random.nextInt(2)).collectGarbage();
+            } else if (dice == 10) {
+                ordered.add(null);
+                stores.get(0).replicatedLog().pass(at(ordered.size()));
+            } else {
+                follow(1, ordered.size() - random.nextInt(3));
+                reopen(1);
+            }
+        }
+        follow(1, ordered.size());
+        assertSame();
+        assertEquals(expected.size(), stores.get(0).snapshots().size());
+        for (BlockStore store : stores) {
+            store.collectGarbage();
+            for (SnapshotInfo info : store.snapshots()) {
+                int then = Objects.requireNonNull(expected.get(new String(info.name(), StandardCharsets.UTF_8)));
+                assertArrayEquals(sector(then), read(store.readAt(id, info), 0));
+                assertArrayEquals(sector(1_000), read(store.readAt(id, info), 1));
+            }
+            store.fsck(FsckOptions.defaults(), finding -> fail(finding.toString()));
+        }
+        for (String name : expected.keySet()) {
+            stores.get(0).deleteSnapshot(bytes(name));
+        }
+        follow(1, ordered.size());
+        for (int i = 0; i < STORES; i++) {
+            reopen(i); // nobody has anything open
+            BlockStore store = stores.get(i);
+            store.collectGarbage();
+            long[] headers = {0};
+            store.ledger().rocks().scan(Column.HEADERS, id.toBytes(), Keys.after(id.toBytes()), (key, value) -> {
+                headers[0]++;
+                return true;
+            });
+            assertEquals(1, headers[0], "what only snapshots kept is gone");
+        }
+        assertSame();
+    }
+
+    @Test
+    void ofTwoThatAreMadeAtOnceTheSecondIsMadeAgainUnlessTheFirstHasItsName() throws StoreException {
+        createdByTheFirst(1);
+        stores.get(1).orderBy(new Cluster(1));
+        BlockStore first = stores.get(0);
+        othersComeFirst = () -> stores.get(1).createSnapshot(bytes("theirs"));
+        SnapshotInfo ours = first.createSnapshot(bytes("ours"));
+        assertEquals(first.headPosition(), ours.madePosition());
+        assertEquals(first.headPosition() - 1, ours.position());
+        othersComeFirst = () -> stores.get(1).createSnapshot(bytes("wanted"));
+        assertCode(Code.CONFLICT, () -> first.createSnapshot(bytes("wanted")));
+        othersComeFirst = () -> stores.get(1).deleteSnapshot(bytes("theirs"));
+        first.deleteSnapshot(bytes("theirs")); // both ends are taken
+        assertCode(Code.NOT_FOUND, () -> first.deleteSnapshot(bytes("theirs")));
+        follow(1, ordered.size());
+        assertSame();
+        assertEquals(
+                List.of("ours", "wanted"),
+                first.snapshots().stream()
+                        .map(info -> new String(info.name(), StandardCharsets.UTF_8))
+                        .toList());
+        first.fsck(FsckOptions.defaults(), finding -> fail(finding.toString()));
+    }
+
+    @Test
+    void noRecordOfASnapshotIsTakenTwiceAndNoneThatIsNotInOrder() throws StoreException {
+        createdByTheFirst(1);
+        BlockStore first = stores.get(0);
+        SnapshotInfo made = first.createSnapshot(bytes("a"));
+        byte[] record = Objects.requireNonNull(ordered.get(ordered.size() - 1));
+        first.deleteSnapshot(bytes("a"));
+        long head = first.headPosition();
+        StateRoot state = first.ledger().checkpoint();
+        refused(Code.CONFLICT, record);
+        refused(Code.INVALID, new byte[0]);
+        refused(Code.INVALID, new byte[] {1, 2, 3});
+        refused(Code.INVALID, OrderedChange.ofSnapshot(new byte[] {1}).encode());
+        refused(Code.INVALID, snapshot(node, state.position(), state.hash()));
+        refused(Code.INVALID, snapshot(node, head + 1, null));
+        try (Identity stranger = Identity.generate()) {
+            refused(Code.DENIED, snapshot(stranger, head, null));
+        }
+        assertEquals(head, first.headPosition());
+        assertEquals(made.madePosition() + 1, head);
+        follow(1, ordered.size());
+        reopen(1);
+        assertSame();
+    }
+
+    private void refused(Code code, byte[] change) {
+        orderChange(change);
+        assertCode(code, () -> apply(0, ordered.size()));
+    }
+
+    private byte[] snapshot(Identity signer, long position, @Nullable Hash stateRoot) {
+        SnapshotBody body = new SnapshotBody(
+                founding.tree(), "00112233445566778899aabbccddeeff", bytes("x"), 1, position, stateRoot, 1, false);
+        return OrderedChange.ofSnapshot(
+                        signer.sign(SignatureKind.SNAPSHOT, body.encode()).toBytes())
+                .encode();
+    }
+
+    @Test
+    void aStateThatIsToldOfAnotherPlaceIsDamageAndCanBeGivenUpEverywhere() throws StoreException {
+        BlockId id = createdByTheFirst(1);
+        BlockStore first = stores.get(0);
+        first.createSnapshot(bytes("a"));
+        put(id, 0, 2);
+        first.createSnapshot(bytes("b"));
+        follow(1, ordered.size());
+        Rocks rocks = stores.get(1).ledger().rocks();
+        List<byte[]> keys = new ArrayList<>();
+        List<byte[]> rows = new ArrayList<>();
+        rocks.scan(Column.META, Snapshots.ROW_PREFIX, Keys.after(Snapshots.ROW_PREFIX), (key, value) -> {
+            keys.add(key);
+            rows.add(value);
+            return true;
+        });
+        byte[] state = Objects.requireNonNull(Snapshots.state(rows.get(1)));
+        rocks.put(Column.META, keys.get(0), Snapshots.row(Snapshots.position(rows.get(0)), state));
+        reopen(1);
+        assertEquals(1, stores.get(1).snapshots().size());
+        List<Finding.Kind> findings = new ArrayList<>();
+        stores.get(1).fsck(FsckOptions.defaults(), finding -> findings.add(finding.kind()));
+        assertEquals(List.of(Finding.Kind.SNAPSHOT_INVALID), findings);
+        String damaged = new String(keys.get(0), StandardCharsets.US_ASCII).substring("snapshot/".length());
+        stores.get(1).orderBy(new Cluster(1));
+        stores.get(1).deleteSnapshot(bytes(damaged));
+        follow(0, ordered.size());
+        assertEquals(1, first.snapshots().size());
+        assertSame();
+        stores.get(1).fsck(FsckOptions.defaults(), finding -> fail(finding.toString()));
+    }
+
+    // ---- what is this node's
+
+    @Test
+    void aPinPutsNothingInTheLogAndKeepsItsState() throws StoreException {
+        BlockId id = createdByTheFirst(1);
+        follow(1, 1);
+        BlockStore store = stores.get(1);
+        long head = store.headPosition();
+        try (StatePin pin = store.pin()) {
+            put(id, 0, 2);
+            follow(1, ordered.size());
+            store.collectGarbage();
+            assertArrayEquals(sector(1), read(store.readAt(id, pin), 0));
+            assertArrayEquals(sector(2), read(store.read(id), 0));
+        }
+        assertEquals(head + 1, store.headPosition());
+        assertSame();
+    }
+
+    @Test
+    void theKeyOfANodeIsNotReplaced() throws StoreException {
+        createdByTheFirst(1);
+        follow(1, 1);
+        stores.get(1).close();
+        try (Identity fresh = Identity.generate()) {
+            StoreException e =
+                    assertCode(Code.READ_ONLY, () -> BlockStore.replaceNode(dir(1), OPTIONS, node, root, fresh));
+            assertTrue(String.valueOf(e.getMessage()).contains("retire the node"), e.getMessage());
+        }
+        stores.set(1, BlockStore.open(dir(1), OPTIONS, node));
         assertSame();
     }
 
@@ -293,8 +620,7 @@ class ReplicatedLogTest {
         assertEquals(Code.READ_ONLY, e.code());
         assertCode(Code.READ_ONLY, () -> store.createSnapshot(bytes("alone")));
         assertCode(Code.READ_ONLY, () -> store.appendAuthority(RecordKind.REVOCATION, new byte[0]));
-        stores.get(1).close();
-        stores.set(1, BlockStore.open(dir(1), TestTree.options(), node));
+        reopen(1);
         assertCode(Code.READ_ONLY, () -> stores.get(1).createSnapshot(bytes("alone")));
         assertSame();
     }

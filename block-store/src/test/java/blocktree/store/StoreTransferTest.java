@@ -348,7 +348,7 @@ class StoreTransferTest {
     @Test
     void recordsAreBounded() {
         assertEquals(
-                List.of(4_096, 4_096, 65_664, 0, 1_476_241, 0, 32_768, 5_120, 1_048_625, 0, 4_096),
+                List.of(4_096, 4_096, 65_664, 0, 1_476_241, 0, 32_768, 5_120, 1_048_625, 0, 4_096, 4_096),
                 Stream.of(Type.values()).map(type -> type.sizeMax).toList());
     }
 
@@ -556,6 +556,38 @@ class StoreTransferTest {
         update();
         try (BlockStore taken = openCopy()) {
             assertEqual(tree.store, taken, false);
+        }
+    }
+
+    /** Their entries do not sign their states: these come beside the log. */
+    @Test
+    void snapshotsOfAClusterAreTakenOverAndCountAsIfTheyHadBeenAppliedThere() throws Exception {
+        OneNodeOrder.of(tree.store);
+        Random random = new Random(23);
+        change(random, 60);
+        tree.store.createSnapshot(bytes("first"));
+        create();
+        tree.store.createSnapshot(bytes("of the state that the target has"));
+        tree.store.deleteSnapshot(bytes("first"));
+        change(random, 60);
+        tree.store.createSnapshot(bytes("last"));
+        update();
+        try (BlockStore taken = openCopy()) {
+            assertEqual(tree.store, taken, false);
+            assertEquals(
+                    tree.store.snapshots().stream()
+                            .map(SnapshotInfo::madePosition)
+                            .toList(),
+                    taken.snapshots().stream().map(SnapshotInfo::madePosition).toList());
+            OneNodeOrder.of(taken);
+            taken.createSnapshot(bytes("in the copy"));
+            BlockStoreTest.assertCode(StoreException.Code.CONFLICT, () -> taken.createSnapshot(bytes("last")));
+            assertClean(taken);
+        }
+        try (BlockStore taken = openCopy()) {
+            assertEquals(
+                    taken.headPosition(),
+                    taken.snapshots().get(taken.snapshots().size() - 1).madePosition());
         }
     }
 
@@ -1007,8 +1039,10 @@ class StoreTransferTest {
     @ParameterizedTest
     @EnumSource
     void everyKindOfRecordIsVerified(Attack attack) throws Exception {
+        OneNodeOrder.of(tree.store); // states of snapshots come too
         Random random = new Random(61);
         change(random, 50);
+        tree.store.createSnapshot(bytes("kept"));
         byte[] sent = create();
         Path fresh = directory.resolve("attacked");
         Path behind = copy;

@@ -78,7 +78,12 @@ class UpkeepTest {
         Set<BlockId> deleted = new HashSet<>();
         Map<String, Map<BlockId, Content>> snapshots = new TreeMap<>();
         Map<OpenBlock, Content> held = new HashMap<>();
+        Map<StatePin, Map<BlockId, Content>> pins = new HashMap<>();
+        boolean ordered = seed == 3;
         try (TestTree tree = new TestTree(directory, options)) {
+            if (ordered) {
+                OneNodeOrder.of(tree.store);
+            }
             for (int step = 0; step < 160; step++) {
                 List<BlockId> ids = List.copyOf(current.keySet());
                 int dice = random.nextInt(20);
@@ -95,15 +100,25 @@ class UpkeepTest {
                 } else if (dice == 12) {
                     BlockId id = ids.get(random.nextInt(ids.size()));
                     held.put(tree.store.read(id), current.get(id));
+                    pins.put(tree.store.pin(), new HashMap<>(current));
                 } else if (dice == 13) {
                     held.clear();
+                    pins.keySet().forEach(StatePin::close);
+                    pins.clear();
                 } else if (dice == 14) {
                     held.clear();
+                    pins.clear();
                     tree.reopen();
+                    if (ordered) {
+                        OneNodeOrder.of(tree.store);
+                    }
                 } else {
                     tree.store.collectGarbage();
                     for (Map.Entry<OpenBlock, Content> one : held.entrySet()) {
                         assertEquals(one.getValue(), read(one.getKey()), "seed " + seed + " step " + step);
+                    }
+                    for (Map.Entry<StatePin, Map<BlockId, Content>> pin : pins.entrySet()) {
+                        assertEqualsPinned(tree.store, pin.getKey(), pin.getValue());
                     }
                     assertEqualsModel(tree.store, current, deleted, snapshots);
                 }
@@ -114,7 +129,7 @@ class UpkeepTest {
             for (String name : snapshots.keySet()) {
                 tree.store.deleteSnapshot(TestTree.bytes(name));
             }
-            tree.reopen();
+            tree.reopen(); // which no pin outlives
             tree.store.collectGarbage();
             assertEqualsModel(tree.store, current, deleted, Map.of());
             assertClean(tree.store);
@@ -157,6 +172,38 @@ class UpkeepTest {
             Set<BlockId> liveThen = new HashSet<>();
             store.forEachBlockAt(info, liveThen::add);
             assertEquals(then.keySet(), liveThen);
+        }
+    }
+
+    private static void assertEqualsPinned(BlockStore store, StatePin pin, Map<BlockId, Content> then)
+            throws StoreException {
+        Set<BlockId> live = new HashSet<>();
+        store.forEachBlockAt(pin, live::add);
+        assertEquals(then.keySet(), live);
+        for (Map.Entry<BlockId, Content> block : then.entrySet()) {
+            assertEquals(block.getValue(), read(store.readAt(block.getKey(), pin)));
+        }
+    }
+
+    @Test
+    void whatIsPinnedIsKeptUntilItIsNotAndLeavesNothingInTheLog() throws Exception {
+        try (TestTree tree = new TestTree(directory, TestTree.options().withRetention(Retention.NONE))) {
+            BlockId id = tree.create("one", 1).id();
+            long head = tree.store.headPosition();
+            StatePin pin = tree.store.pin();
+            assertEquals(head, tree.store.headPosition());
+            assertEquals(List.of(), tree.store.snapshots());
+            tree.put(tree.store.read(id), 0, 2);
+            tree.store.collectGarbage();
+            assertArrayEquals(TestTree.sector(1), TestTree.read(tree.store.readAt(id, pin), 0));
+            pin.close();
+            pin.close();
+            assertEquals(
+                    StoreException.Code.NOT_FOUND,
+                    assertThrows(StoreException.class, () -> tree.store.readAt(id, pin))
+                            .code());
+            tree.store.collectGarbage();
+            assertEquals(1, count(tree.store, Column.HEADERS));
         }
     }
 

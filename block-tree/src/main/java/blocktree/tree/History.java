@@ -208,7 +208,7 @@ final class History {
 
     private List<SnapshotInfo> snapshots() throws FileSystemException {
         try {
-            // Names with NUL are not for people: the live check's own snapshots.
+            // Names with NUL are not for people: checks of earlier versions have left them.
             return store.snapshots().stream()
                     .filter(snapshot -> DirectoryNode.validName(snapshot.name()))
                     .toList();

@@ -4,7 +4,7 @@ import blocktree.crypto.BlockId;
 import blocktree.crypto.DomainId;
 import blocktree.store.BlockStore;
 import blocktree.store.OpenBlock;
-import blocktree.store.SnapshotInfo;
+import blocktree.store.StatePin;
 import blocktree.store.StoreException;
 import blocktree.tree.TreeFinding.Severity;
 import java.util.ArrayDeque;
@@ -34,7 +34,7 @@ public final class TreeCheck {
     private record Found(long names, long linkCount) {}
 
     private final BlockStore store;
-    private final @Nullable SnapshotInfo snapshot;
+    private final @Nullable StatePin pin;
     private final Consumer<TreeFinding> findings;
     /** Blocks with a name, so that others can be found; directories among them must not be met twice. */
     private final Set<BlockId> named = new HashSet<>();
@@ -52,9 +52,9 @@ public final class TreeCheck {
     private record Directory(
             BlockId block, DomainId domain, @Nullable BlockId parent) {}
 
-    private TreeCheck(BlockStore store, @Nullable SnapshotInfo snapshot, Consumer<TreeFinding> findings) {
+    private TreeCheck(BlockStore store, @Nullable StatePin pin, Consumer<TreeFinding> findings) {
         this.store = store;
-        this.snapshot = snapshot;
+        this.pin = pin;
         this.findings = findings;
     }
 
@@ -63,9 +63,9 @@ public final class TreeCheck {
         return new TreeCheck(store, null, findings).walk();
     }
 
-    /** Checks the tree as a snapshot holds it. */
-    static Summary run(BlockStore store, SnapshotInfo snapshot, Consumer<TreeFinding> findings) throws StoreException {
-        return new TreeCheck(store, snapshot, findings).walk();
+    /** Checks the tree as it was when it was pinned. */
+    static Summary run(BlockStore store, StatePin pin, Consumer<TreeFinding> findings) throws StoreException {
+        return new TreeCheck(store, pin, findings).walk();
     }
 
     private Summary walk() throws StoreException {
@@ -113,7 +113,7 @@ public final class TreeCheck {
     private @Nullable OpenBlock read(BlockId id, DomainId domain) throws StoreException {
         OpenBlock block;
         try {
-            block = snapshot == null ? store.read(id) : store.readAt(id, snapshot);
+            block = pin == null ? store.read(id) : store.readAt(id, pin);
         } catch (StoreException e) {
             switch (e.code()) {
                 case NOT_FOUND -> report(Severity.ERROR, "dangling", id, "a directory names it, and it does not exist");
@@ -348,21 +348,21 @@ public final class TreeCheck {
             }
         }
         Consumer<BlockId> check = id -> {
-            if (!named.contains(id) && !orphans.contains(id) && (snapshot == null || !isUnlinked(id))) {
+            if (!named.contains(id) && !orphans.contains(id) && (pin == null || !isUnlinked(id))) {
                 report(Severity.WARNING, "orphan", id, "no directory names it");
             }
         };
-        if (snapshot == null) {
+        if (pin == null) {
             store.forEachBlock(check);
         } else {
-            store.forEachBlockAt(snapshot, check);
+            store.forEachBlockAt(pin, check);
         }
     }
 
-    /** A live node may have taken it off the list since the snapshot was made. */
+    /** A live node may have taken it off the list since the state was pinned. */
     private boolean isUnlinked(BlockId id) {
         try {
-            OpenBlock block = snapshot == null ? store.read(id) : store.readAt(id, snapshot);
+            OpenBlock block = pin == null ? store.read(id) : store.readAt(id, pin);
             return StoredInode.decode(block.attributes(), block.sectorCount()).linkCount() == 0;
         } catch (StoreException | FormatException e) {
             return false;

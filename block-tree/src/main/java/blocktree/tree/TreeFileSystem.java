@@ -6,10 +6,10 @@ import blocktree.store.BlockStore;
 import blocktree.store.Commit;
 import blocktree.store.NewBlock;
 import blocktree.store.SnapshotInfo;
+import blocktree.store.StatePin;
 import blocktree.store.StoreException;
 import blocktree.tree.FileSystemException.Code;
 import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import java.security.SecureRandom;
 import java.time.Instant;
 import java.util.ArrayDeque;
@@ -174,11 +174,14 @@ public final class TreeFileSystem implements FileSystem {
         return tree;
     }
 
-    /** Those of checks that were killed: nobody can name them to delete them. */
+    /** Earlier versions checked a snapshot, and left it when they were killed: nobody can name it to delete it. */
     private static void deleteCheckSnapshots(BlockStore store) {
+        if (store.isReadOnly() || store.isOrdered()) {
+            return; // in a cluster it would wait for a majority
+        }
         try {
             for (SnapshotInfo snapshot : store.snapshots()) {
-                if (snapshot.name().length > 0 && snapshot.name()[0] == 0 && !store.isReadOnly()) {
+                if (snapshot.name().length > 0 && snapshot.name()[0] == 0) {
                     store.deleteSnapshot(snapshot.name());
                 }
             }
@@ -256,17 +259,11 @@ public final class TreeFileSystem implements FileSystem {
         }
     }
 
-    /** Checks names, links, directories and orphans while the tree is in use, on a snapshot that is deleted afterwards: what is committed, so {@link #sync} first. */
+    /** Checks names, links, directories and orphans while the tree is in use, as of one moment: what is committed, so {@link #sync} first. */
     public TreeCheck.Summary check(Consumer<TreeFinding> findings) throws FileSystemException {
         requireOpen();
-        byte[] name = ("\0check-" + Long.toHexString(random.nextLong())).getBytes(StandardCharsets.UTF_8);
-        try {
-            SnapshotInfo snapshot = store.createSnapshot(name);
-            try {
-                return TreeCheck.run(store, snapshot, findings);
-            } finally {
-                store.deleteSnapshot(name);
-            }
+        try (StatePin pin = store.pin()) {
+            return TreeCheck.run(store, pin, findings);
         } catch (StoreException e) {
             throw StoreErrors.toFileSystem(e);
         }

@@ -291,7 +291,9 @@ class TreeViewTest {
         tree.fs.unlink(d, Name.of("f2"));
         List<TreeFinding> findings = new ArrayList<>();
         tree.fs.sync();
+        long head = tree.store.headPosition();
         TreeCheck.Summary summary = tree.fs.check(findings::add);
+        assertEquals(head, tree.store.headPosition(), "a check puts nothing in the log");
         assertEquals(List.of(), findings);
         assertEquals(2, summary.directories());
         assertEquals(299, summary.files());
@@ -300,5 +302,16 @@ class TreeViewTest {
                 new byte[] {'t'},
                 text(tree.fs, at(tree.fs, "hard").inode()).substring(0, 1).getBytes(StandardCharsets.US_ASCII));
         tree.fs.release(handle);
+    }
+
+    @Test
+    void whatAnEarlierVersionsCheckHasLeftIsDeleted() throws Exception {
+        tree.store.createSnapshot("\0check-1f".getBytes(StandardCharsets.UTF_8));
+        tree.fs.createSnapshot(Name.of("kept"));
+        tree.reopen();
+        assertEquals(1, tree.store.snapshots().size());
+        assertArrayEquals(
+                "kept".getBytes(StandardCharsets.UTF_8),
+                tree.store.snapshots().get(0).name());
     }
 }

@@ -3,10 +3,7 @@ package blocktree.cluster;
 import blocktree.btmsg.session.Messenger;
 import blocktree.btmsg.session.PeerIdentity;
 import blocktree.crypto.PrincipalId;
-import blocktree.crypto.RecordKind;
 import blocktree.store.BlockStore;
-import blocktree.store.CommitPort;
-import blocktree.store.StoreException;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Clock;
@@ -72,11 +69,6 @@ public final class ClusterNode implements AutoCloseable {
      */
     public CompletableFuture<PrincipalId> behind() {
         return tree.behind();
-    }
-
-    /** Puts an authority record in the log of all nodes; refusals are those of {@link BlockStore#appendAuthority}. */
-    public CommitPort.Placed append(RecordKind kind, byte[] record) throws StoreException {
-        return tree.append(kind, record);
     }
 
     /** Hands leadership over, and ends. Commits that wait fail with CLOSED. */

@@ -2,11 +2,11 @@ package blocktree.cluster;
 
 import blocktree.crypto.Hash;
 import blocktree.store.Parcel;
-import blocktree.store.SealedCommit;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.ReadableByteChannel;
+import java.nio.channels.WritableByteChannel;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -103,13 +103,19 @@ final class Parcels {
         ByteBuffer next() throws IOException, InterruptedException;
     }
 
-    /** Writes a parcel of {@code commit}; it is on the device when this returns. */
-    Hash keep(SealedCommit commit) throws IOException {
+    /** Writes bytes, and gives the hash that names them. */
+    @FunctionalInterface
+    interface Content {
+        Hash write(WritableByteChannel channel) throws IOException;
+    }
+
+    /** Writes a parcel; it is on the device when this returns. */
+    Hash keep(Content content) throws IOException {
         Path part = newPart();
         try {
             Hash hash;
             try (FileChannel channel = create(part)) {
-                hash = Parcel.write(commit, channel);
+                hash = content.write(channel);
                 channel.force(false);
             }
             publish(part, hash);

@@ -1,14 +1,11 @@
 package blocktree.cluster;
 
-import blocktree.cluster.ClusterProto.AuthorityRecord;
 import blocktree.cluster.ClusterProto.Entry;
 import blocktree.cluster.ClusterProto.ParcelName;
-import blocktree.crypto.CryptoException;
 import blocktree.crypto.Hash;
 import blocktree.crypto.PrincipalId;
-import blocktree.crypto.RecordKind;
 import blocktree.store.BlockStore;
-import blocktree.store.CommitPort;
+import blocktree.store.LogPort;
 import blocktree.store.Order;
 import blocktree.store.Parcel;
 import blocktree.store.ReplicatedLog;
@@ -17,6 +14,7 @@ import blocktree.store.StoreException;
 import com.google.protobuf.ByteString;
 import com.google.protobuf.InvalidProtocolBufferException;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.ReadableByteChannel;
 import java.security.MessageDigest;
@@ -37,11 +35,11 @@ import org.slf4j.LoggerFactory;
  * A store whose log the voters order together: what this node writes goes to the {@link Agreement}, and what comes from it, own or not,
  * is applied to the store. A commit returns once it is applied here, which is after a majority has it on its devices. Thread-safe.
  */
-final class ReplicatedTree implements Machine, CommitPort {
+final class ReplicatedTree implements Machine, LogPort {
 
     private static final Logger log = LoggerFactory.getLogger(ReplicatedTree.class);
 
-    /** A parcel up to this size travels in its entry: one round trip. */
+    /** A parcel or change up to this size travels in its entry: one round trip. */
     private static final int INLINE_SIZE_BYTES_MAX = 64 << 10;
 
     private static final int VERSION = 1;
@@ -52,6 +50,9 @@ final class ReplicatedTree implements Machine, CommitPort {
     private static final long PAUSE_MILLIS = 200;
     private static final long RETRY_MILLIS = 1_000;
     private static final long PUSH_SECONDS_MAX = 60;
+
+    /** What was proposed; of a commit or change that comes by itself or by name. */
+    private record Proposed(boolean isCommit, Hash hash) {}
 
     /** One who waits for the result of what was proposed. Whoever takes it off the list answers it. */
     private record Waiting(@Nullable SealedCommit commit, CompletableFuture<Placed> placed) {}
@@ -64,7 +65,7 @@ final class ReplicatedTree implements Machine, CommitPort {
     private final Clock clock;
     private final ExecutorService threads;
 
-    private final Map<Hash, Waiting> waiting = new ConcurrentHashMap<>();
+    private final Map<Proposed, Waiting> waiting = new ConcurrentHashMap<>();
     private final CompletableFuture<PrincipalId> behind = new CompletableFuture<>();
     private final long startMillis;
     private volatile @Nullable Agreement agreement;
@@ -90,7 +91,7 @@ final class ReplicatedTree implements Machine, CommitPort {
         this.startMillis = clock.millis();
     }
 
-    /** From now on the store's commits go to {@code agreed}. */
+    /** From now on what the store puts in its log goes to {@code agreed}. */
     void begin(Agreement agreed) {
         agreement = agreed;
         store.orderBy(this);
@@ -109,37 +110,53 @@ final class ReplicatedTree implements Machine, CommitPort {
             throw new StoreException(
                     StoreException.Code.INVALID, "a commit of " + sizeBytes + " bytes, more than " + Parcel.SIZE_MAX);
         }
+        return propose(true, sizeBytes, commit, channel -> Parcel.write(commit, channel));
+    }
+
+    /** Waits as {@link #commit}. */
+    @Override
+    public Placed change(byte[] change) throws StoreException {
+        if (change.length > CHANGE_SIZE_MAX) {
+            throw new StoreException(
+                    StoreException.Code.INVALID,
+                    "a change of " + change.length + " bytes, more than " + CHANGE_SIZE_MAX);
+        }
+        return propose(false, change.length, null, channel -> {
+            ByteBuffer bytes = ByteBuffer.wrap(change);
+            while (bytes.hasRemaining()) {
+                channel.write(bytes);
+            }
+            return Hash.of(Parcel.digest().digest(change));
+        });
+    }
+
+    private Placed propose(boolean isCommit, long sizeBytes, @Nullable SealedCommit commit, Parcels.Content content)
+            throws StoreException {
         try {
             Entry.Builder entry = Entry.newBuilder().setVersion(VERSION);
             Hash hash;
             if (sizeBytes <= INLINE_SIZE_BYTES_MAX) {
                 ByteString.Output bytes = ByteString.newOutput((int) sizeBytes);
-                hash = Parcel.write(commit, Channels.newChannel(bytes));
-                entry.setParcel(bytes.toByteString());
+                hash = content.write(Channels.newChannel(bytes));
+                if (isCommit) {
+                    entry.setParcel(bytes.toByteString());
+                } else {
+                    entry.setChange(bytes.toByteString());
+                }
             } else {
-                hash = parcels.keep(commit);
+                hash = parcels.keep(content);
                 push(hash, sizeBytes);
-                entry.setParcelName(ParcelExchange.name(hash, sizeBytes));
+                if (isCommit) {
+                    entry.setParcelName(ParcelExchange.name(hash, sizeBytes));
+                } else {
+                    entry.setChangeName(ParcelExchange.name(hash, sizeBytes));
+                }
             }
-            return await(hash, new Waiting(commit, new CompletableFuture<>()), entry.build());
+            return await(new Proposed(isCommit, hash), new Waiting(commit, new CompletableFuture<>()), entry.build());
         } catch (IOException e) {
             throw new StoreException(
-                    StoreException.Code.IO, "cannot keep a commit for the cluster: " + e.getMessage(), e);
+                    StoreException.Code.IO, "cannot keep what is for the cluster: " + e.getMessage(), e);
         }
-    }
-
-    /** Puts an authority record in the log of all nodes; its place. Refusals are those of {@link BlockStore#appendAuthority}. */
-    Placed append(RecordKind kind, byte[] record) throws StoreException {
-        Entry entry = Entry.newBuilder()
-                .setVersion(VERSION)
-                .setAuthority(
-                        AuthorityRecord.newBuilder().setKind(kind.number()).setRecord(ByteString.copyFrom(record)))
-                .build();
-        return await(nameOf(entry.getAuthority()), new Waiting(null, new CompletableFuture<>()), entry);
-    }
-
-    private static Hash nameOf(AuthorityRecord record) {
-        return Hash.of(Parcel.digest().digest(record.toByteArray()));
     }
 
     /** Until a majority has it, or those who are left fail: voters who miss it ask for it. */
@@ -189,8 +206,8 @@ final class ReplicatedTree implements Machine, CommitPort {
     }
 
     /** Proposes until the entry is applied here: proposed twice it is refused the second time, when the first has been answered. */
-    private Placed await(Hash hash, Waiting one, Entry entry) throws StoreException {
-        if (waiting.putIfAbsent(hash, one) != null) {
+    private Placed await(Proposed what, Waiting one, Entry entry) throws StoreException {
+        if (waiting.putIfAbsent(what, one) != null) {
             throw new StoreException(StoreException.Code.CONFLICT, "the same is under way already");
         }
         boolean interrupted = false;
@@ -204,7 +221,7 @@ final class ReplicatedTree implements Machine, CommitPort {
                         return one.placed.get();
                     }
                     if (closed || isFinal(failure)) {
-                        return withdrawn(hash, one, failure);
+                        return withdrawn(what, one, failure);
                     }
                     if (!told) {
                         told = true;
@@ -254,9 +271,9 @@ final class ReplicatedTree implements Machine, CommitPort {
     }
 
     /** Nobody waits any more, unless it is being applied just now. */
-    private Placed withdrawn(Hash hash, Waiting one, AgreementException failure)
+    private Placed withdrawn(Proposed what, Waiting one, AgreementException failure)
             throws StoreException, InterruptedException, ExecutionException {
-        if (!waiting.remove(hash, one)) {
+        if (!waiting.remove(what, one)) {
             return one.placed.get();
         }
         throw failure.code() == AgreementException.Code.REFUSED
@@ -295,8 +312,8 @@ final class ReplicatedTree implements Machine, CommitPort {
         if (entry == null) {
             return CompletableFuture.completedFuture(null);
         }
-        CompletableFuture<Void> there =
-                entry.hasParcelName() ? there(entry.getParcelName()) : CompletableFuture.completedFuture(null);
+        ParcelName name = nameIn(entry);
+        CompletableFuture<Void> there = name == null ? CompletableFuture.completedFuture(null) : there(name);
         long aheadMillis = entry.getTimeMillis() - clock.millis() - AHEAD_MILLIS_MAX;
         if (aheadMillis <= 0) {
             return there;
@@ -305,6 +322,11 @@ final class ReplicatedTree implements Machine, CommitPort {
         CompletableFuture<Void> then =
                 new CompletableFuture<Void>().completeOnTimeout(null, aheadMillis, TimeUnit.MILLISECONDS);
         return CompletableFuture.allOf(there, then);
+    }
+
+    /** What an entry names that travels beside it; null where all of it is within. */
+    private static @Nullable ParcelName nameIn(Entry entry) {
+        return entry.hasParcelName() ? entry.getParcelName() : entry.hasChangeName() ? entry.getChangeName() : null;
     }
 
     /** Completes once the parcel is here; asks for it until it is. */
@@ -369,28 +391,31 @@ final class ReplicatedTree implements Machine, CommitPort {
             caughtUp = true;
         }
         switch (entry.getWhatCase()) {
-            case PARCEL -> {
-                MessageDigest digest = Parcel.digest();
-                digest.update(entry.getParcel().asReadOnlyByteBuffer());
-                applyParcel(order, Hash.of(digest.digest()), entry);
-            }
-            case PARCEL_NAME -> {
-                Hash hash = ParcelExchange.hashOf(entry.getParcelName());
+            case PARCEL -> apply(order, new Proposed(true, hashOf(entry.getParcel())), entry);
+            case CHANGE -> apply(order, new Proposed(false, hashOf(entry.getChange())), entry);
+            case PARCEL_NAME, CHANGE_NAME -> {
+                ParcelName name = nameIn(entry);
+                Hash hash = name == null ? null : ParcelExchange.hashOf(name);
                 if (hash == null) {
                     replica.pass(order);
                 } else {
-                    applyParcel(order, hash, entry);
+                    apply(order, new Proposed(entry.hasParcelName(), hash), entry);
                     parcels.applied(hash);
                 }
             }
-            case AUTHORITY -> applyAuthority(order, entry.getAuthority());
             case WHAT_NOT_SET -> replica.pass(order);
         }
     }
 
-    private void applyParcel(Order order, Hash hash, Entry entry)
+    private static Hash hashOf(ByteString bytes) {
+        MessageDigest digest = Parcel.digest();
+        digest.update(bytes.asReadOnlyByteBuffer());
+        return Hash.of(digest.digest());
+    }
+
+    private void apply(Order order, Proposed what, Entry entry)
             throws StoreException, IOException, InterruptedException {
-        Waiting own = waiting.remove(hash);
+        Waiting own = waiting.remove(what);
         SealedCommit commit = own == null ? null : own.commit;
         CompletableFuture<Placed> result = own == null ? new CompletableFuture<>() : own.placed;
         boolean again = false;
@@ -400,8 +425,11 @@ final class ReplicatedTree implements Machine, CommitPort {
                     result.complete(replica.apply(order, commit));
                     return;
                 }
-                try (ReadableByteChannel bytes = open(hash, entry)) {
-                    result.complete(replica.apply(order, hash, bytes));
+                try (ReadableByteChannel bytes = open(what.hash, entry)) {
+                    result.complete(
+                            what.isCommit
+                                    ? replica.apply(order, what.hash, bytes)
+                                    : replica.applyChange(order, what.hash, bytes));
                 }
             } catch (StoreException e) {
                 if (e.isRefusal()) {
@@ -415,9 +443,9 @@ final class ReplicatedTree implements Machine, CommitPort {
                 } else if (e.code() == StoreException.Code.CORRUPT
                         && commit == null
                         && !again
-                        && entry.hasParcelName()) {
+                        && nameIn(entry) != null) {
                     again = true;
-                    parcels.drop(hash);
+                    parcels.drop(what.hash);
                 } else {
                     result.completeExceptionally(e);
                     throw e;
@@ -428,8 +456,10 @@ final class ReplicatedTree implements Machine, CommitPort {
 
     /** What was acknowledged is here, unless it was damaged since: then it is asked for once more. */
     private ReadableByteChannel open(Hash hash, Entry entry) throws IOException, InterruptedException {
-        if (entry.hasParcel()) {
-            return Channels.newChannel(entry.getParcel().newInput());
+        ParcelName name = nameIn(entry);
+        if (name == null) {
+            ByteString within = entry.hasParcel() ? entry.getParcel() : entry.getChange();
+            return Channels.newChannel(within.newInput());
         }
         while (!closed) {
             ReadableByteChannel bytes = parcels.open(hash);
@@ -437,7 +467,7 @@ final class ReplicatedTree implements Machine, CommitPort {
                 return bytes;
             }
             try {
-                there(entry.getParcelName()).get(RETRY_MILLIS, TimeUnit.MILLISECONDS);
+                there(name).get(RETRY_MILLIS, TimeUnit.MILLISECONDS);
             } catch (ExecutionException | TimeoutException e) {
                 // looked for again
             }
@@ -452,25 +482,6 @@ final class ReplicatedTree implements Machine, CommitPort {
         }
         log.atError().addKeyValue("reason", e.getMessage()).log("apply_waits_for_space");
         TimeUnit.MILLISECONDS.sleep(RETRY_MILLIS);
-    }
-
-    private void applyAuthority(Order order, AuthorityRecord record) throws StoreException {
-        Waiting own = waiting.remove(nameOf(record));
-        CompletableFuture<Placed> result = own == null ? new CompletableFuture<>() : own.placed;
-        try {
-            long position = replica.applyAuthority(
-                    order, RecordKind.of(record.getKind()), record.getRecord().toByteArray());
-            result.complete(new Placed(position, order.timeMillis()));
-        } catch (CryptoException e) {
-            replica.pass(order);
-            result.completeExceptionally(
-                    new StoreException(StoreException.Code.INVALID, String.valueOf(e.getMessage()), e));
-        } catch (StoreException e) {
-            result.completeExceptionally(e);
-            if (!e.isRefusal()) {
-                throw e;
-            }
-        }
     }
 
     @Override
@@ -510,7 +521,7 @@ final class ReplicatedTree implements Machine, CommitPort {
     /** Who waits for a result gets none: call it once the agreement has stopped. */
     void close() {
         closed = true;
-        for (Map.Entry<Hash, Waiting> one : waiting.entrySet()) {
+        for (Map.Entry<Proposed, Waiting> one : waiting.entrySet()) {
             if (waiting.remove(one.getKey(), one.getValue())) {
                 one.getValue()
                         .placed

@@ -19,8 +19,10 @@ import blocktree.store.Commit;
 import blocktree.store.FsckOptions;
 import blocktree.store.NewBlock;
 import blocktree.store.OpenBlock;
+import blocktree.store.StatePin;
 import blocktree.store.StoreException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -29,6 +31,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -224,24 +227,176 @@ class ClusterNodeTest {
     void authorityIsAgreedOnToo() throws Exception {
         try (TreeCluster cluster = new TreeCluster(directory, 3);
                 Identity friend = Identity.generate()) {
-            byte[] chain = WriteCapabilityChain.of(List.of(WriteCapability.issue(
-                            cluster.root,
-                            cluster.founding.tree(),
-                            cluster.founding.rootDomain(),
-                            friend.keys(),
-                            Rights.WRITE,
-                            0,
-                            WriteCapability.NO_END)))
-                    .toBytes();
-            cluster.nodes.get(1).cluster().append(RecordKind.WRITECAP_CHAIN, chain);
+            byte[] chain = chainOf(cluster, friend);
+            cluster.nodes.get(1).store().appendAuthority(RecordKind.WRITECAP_CHAIN, chain);
             cluster.awaitSame();
             for (Node node : cluster.nodes) {
                 assertEquals(1, node.store().authority().chainsOf(friend.id()).size());
             }
             StoreException e = assertThrows(
                     StoreException.class,
-                    () -> cluster.nodes.get(2).cluster().append(RecordKind.WRITECAP_CHAIN, chain));
+                    () -> cluster.nodes.get(2).store().appendAuthority(RecordKind.WRITECAP_CHAIN, chain));
             assertTrue(e.isRefusal(), e::toString);
+        }
+    }
+
+    private static byte[] chainOf(TreeCluster cluster, Identity to) {
+        return WriteCapabilityChain.of(List.of(WriteCapability.issue(
+                        cluster.root,
+                        cluster.founding.tree(),
+                        cluster.founding.rootDomain(),
+                        to.keys(),
+                        Rights.WRITE,
+                        0,
+                        WriteCapability.NO_END)))
+                .toBytes();
+    }
+
+    /** Writes as fast as it goes, each time a higher number, until it is closed. */
+    private static final class Writer implements AutoCloseable {
+        private final AtomicBoolean stopped = new AtomicBoolean();
+        private final CompletableFuture<Void> writing;
+        final BlockId id;
+
+        Writer(BlockStore store) throws StoreException {
+            id = create(store, 1, 0);
+            writing = CompletableFuture.runAsync(() -> {
+                for (int fill = 1; !stopped.get(); fill++) {
+                    try {
+                        put(store, id, fill);
+                    } catch (StoreException e) {
+                        assertEquals(StoreException.Code.CONFLICT, e.code(), e::toString); // keys were changed
+                    }
+                }
+            });
+        }
+
+        @Override
+        public void close() throws Exception {
+            stopped.set(true);
+            writing.get(30, TimeUnit.SECONDS);
+        }
+    }
+
+    private static byte[] read(OpenBlock block) throws StoreException {
+        byte[] read = new byte[SECTOR_SIZE];
+        assertTrue(block.readSector(0, read));
+        return read;
+    }
+
+    private static List<String> snapshots(Node node) throws StoreException {
+        return node.store().snapshots().stream()
+                .map(info -> new String(info.name(), UTF_8) + " " + info.madePosition() + " " + info.position() + " "
+                        + info.stateRoot())
+                .toList();
+    }
+
+    private static void assertSameSnapshots(TreeCluster cluster, BlockId... ids) throws StoreException {
+        Node first = cluster.nodes.get(0);
+        for (Node node : cluster.nodes) {
+            assertEquals(snapshots(first), snapshots(node));
+            for (int i = 0; i < node.store().snapshots().size(); i++) {
+                for (BlockId id : ids) {
+                    assertArrayEquals(
+                            read(first.store()
+                                    .readAt(id, first.store().snapshots().get(i))),
+                            read(node.store()
+                                    .readAt(id, node.store().snapshots().get(i))));
+                }
+            }
+        }
+    }
+
+    @Test
+    void whileTwoWriteSnapshotsRotationsAndChecksGoOn() throws Exception {
+        try (TreeCluster cluster = new TreeCluster(directory, 3);
+                Identity fresh = Identity.generate()) {
+            List<BlockStore> stores = cluster.nodes.stream().map(Node::store).toList();
+            List<BlockId> ids = new ArrayList<>();
+            try (Writer a = new Writer(stores.get(0));
+                    Writer b = new Writer(stores.get(1))) {
+                ids.addAll(List.of(a.id, b.id));
+                for (int i = 0; i < 6; i++) {
+                    stores.get(i % 3).createSnapshot(("s" + i).getBytes(UTF_8));
+                }
+                CompletableFuture<Boolean> one = namedFirst(stores.get(0));
+                CompletableFuture<Boolean> two = namedFirst(stores.get(2));
+                assertTrue(one.get(30, TimeUnit.SECONDS) ^ two.get(30, TimeUnit.SECONDS), "one has the name");
+                stores.get(2).deleteSnapshot("s1".getBytes(UTF_8));
+                for (BlockStore store : stores) {
+                    try (StatePin pin = store.pin()) {
+                        byte[] then = read(store.readAt(a.id, pin));
+                        store.fsck(FsckOptions.defaults(), finding -> fail(finding.toString()));
+                        store.collectGarbage();
+                        assertArrayEquals(then, read(store.readAt(a.id, pin)));
+                    }
+                }
+                // more chains than an entry takes along
+                for (int i = 0; i < 45; i++) {
+                    try (Identity friend = Identity.generate()) {
+                        stores.get(1).appendAuthority(RecordKind.WRITECAP_CHAIN, chainOf(cluster, friend));
+                    }
+                }
+                assertTrue(stores.get(2)
+                                .rotateRoot(cluster.root, fresh, 0)
+                                .writers()
+                                .size()
+                        >= 45);
+            }
+            cluster.awaitSame();
+            assertSameSnapshots(cluster, ids.toArray(BlockId[]::new));
+            assertEquals(6, snapshots(cluster.nodes.get(0)).size());
+            for (BlockStore store : stores) {
+                assertTrue(store.authority().isRoot(fresh.id()));
+                assertEquals(1, store.authority().rotations());
+                store.fsck(FsckOptions.defaults(), finding -> fail(finding.toString()));
+            }
+        }
+    }
+
+    private static CompletableFuture<Boolean> namedFirst(BlockStore store) {
+        return CompletableFuture.supplyAsync(() -> {
+            try {
+                store.createSnapshot("wanted".getBytes(UTF_8));
+                return true;
+            } catch (StoreException e) {
+                assertEquals(StoreException.Code.CONFLICT, e.code(), e::toString);
+                return false;
+            }
+        });
+    }
+
+    /** Whatever became of what it had proposed, it is the same for all. */
+    @Test
+    void aNodeThatStopsWhileItMakesASnapshotLeavesAWholeOneOrNone() throws Exception {
+        try (TreeCluster cluster = new TreeCluster(directory, 3)) {
+            Node maker = cluster.nodes.get(2);
+            try (Writer writer = new Writer(cluster.nodes.get(0).store())) {
+                for (int round = 0; round < 3; round++) {
+                    byte[] name = ("s" + round).getBytes(UTF_8);
+                    BlockStore store = maker.store();
+                    CompletableFuture<Boolean> making = CompletableFuture.supplyAsync(() -> {
+                        try {
+                            store.createSnapshot(name);
+                            return true;
+                        } catch (StoreException e) {
+                            assertEquals(StoreException.Code.CLOSED, e.code(), e::toString);
+                            return false;
+                        }
+                    });
+                    Thread.sleep(2L * round);
+                    maker.stop();
+                    boolean made = making.get(30, TimeUnit.SECONDS);
+                    maker.start();
+                    cluster.nodes.get(0).store().createSnapshot(("after " + round).getBytes(UTF_8));
+                    if (made) {
+                        assertTrue(snapshots(cluster.nodes.get(0)).toString().contains("s" + round + " "));
+                    }
+                }
+            }
+            cluster.awaitSame();
+            assertSameSnapshots(cluster);
+            assertTrue(snapshots(maker).size() >= 3);
         }
     }
 

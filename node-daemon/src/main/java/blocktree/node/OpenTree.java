@@ -215,7 +215,7 @@ final class OpenTree implements AutoCloseable {
     List<ControlReply.Snapshot> snapshots() throws NodeException {
         try {
             return store.snapshots().stream()
-                    .filter(snapshot -> snapshot.name()[0] != 0) // one that a check uses, or a killed check has left
+                    .filter(snapshot -> snapshot.name()[0] != 0) // left by a check of an earlier version
                     .map(snapshot -> new ControlReply.Snapshot(
                             new String(snapshot.name(), StandardCharsets.UTF_8),
                             snapshot.stateRoot().toHex(),
@@ -394,7 +394,7 @@ final class OpenTree implements AutoCloseable {
                     false));
         }
         try {
-            // A store that is open for reading only does not change meanwhile; any other is checked on a snapshot.
+            // A store that is open for reading only does not change meanwhile; any other is checked as of one moment.
             return check(
                     store,
                     repair,
