@@ -69,6 +69,22 @@ public record KeyChange(
         return maker.made(chain, fresh.id());
     }
 
+    /**
+     * Ends the node {@code leaving}, signed for by the root: it may do nothing more in the tree, and what is written from then on it cannot open. Its
+     * records for the log to take whole; those who go on reading are given the keys of the new epochs.
+     *
+     * @param nowMillis log time
+     * @throws CryptoException DENIED when {@code root} is not a root principal in force
+     */
+    public static List<TreeFounding.Entry> retireNode(
+            Authority authority, Identity root, PrincipalId leaving, long nowMillis) throws CryptoException {
+        checkRoot(authority, root);
+        Maker maker = new Maker(authority, root, nowMillis);
+        maker.revokeAllOf(leaving);
+        maker.beginEpochs(root, leaving, null);
+        return List.copyOf(maker.entries);
+    }
+
     private static void checkRoot(Authority authority, Identity root) throws CryptoException {
         if (!authority.isRoot(root.id())) {
             throw CryptoException.denied(Denial.NOT_ROOT, root.id() + " is not the root key in force");
@@ -188,10 +204,11 @@ public record KeyChange(
         }
 
         /**
-         * A new epoch of every domain that {@code reader}, a root, can open, parents first. Its key goes to the root, to {@code arriving} where {@code leaving}
-         * had it, and to all others who had the key of the epoch before.
+         * A new epoch of every domain that {@code reader}, a root, can open, parents first. Its key goes to the root, to {@code arriving} (null: nobody) where
+         * {@code leaving} had it, and to all others who had the key of the epoch before.
          */
-        void beginEpochs(Identity reader, PrincipalId leaving, PrincipalKeys arriving) throws CryptoException {
+        void beginEpochs(Identity reader, PrincipalId leaving, @Nullable PrincipalKeys arriving)
+                throws CryptoException {
             List<DomainRecord> domains = new ArrayList<>(authority.domains());
             domains.sort(Comparator.comparingInt(this::depth));
             Map<DomainId, DomainKey> begun = new HashMap<>();
@@ -245,13 +262,17 @@ public record KeyChange(
             }
         }
 
-        private Set<PrincipalKeys> recipients(DomainRecord domain, PrincipalId leaving, PrincipalKeys arriving) {
+        private Set<PrincipalKeys> recipients(
+                DomainRecord domain, PrincipalId leaving, @Nullable PrincipalKeys arriving) {
             Set<PrincipalKeys> recipients = new LinkedHashSet<>();
             if (!domain.inherits()) {
                 recipients.add(root.keys());
             }
             for (PrincipalKeys reader : authority.readers(domain.domain())) {
-                recipients.add(reader.id().equals(leaving) ? arriving : reader);
+                PrincipalKeys recipient = reader.id().equals(leaving) ? arriving : reader;
+                if (recipient != null) {
+                    recipients.add(recipient);
+                }
             }
             return recipients;
         }
