@@ -221,18 +221,30 @@ public final class BlockStore implements AutoCloseable {
         return ledger.authority();
     }
 
+    /** The records by which somebody who knows the tree's id alone finds its root principals: genesis, root domain, every rotation, in the log's order. */
+    public List<TreeFounding.Entry> foundation() throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            return ledger.foundation();
+        }
+    }
+
     /**
-     * Verifies a record of authority (domain, epoch, capability, revocation, rotation) and appends it to the log; returns its position.
+     * Verifies a record of authority (domain, epoch, capability, revocation, rotation, node) and appends it to the log; returns its position.
      * On the device when it returns, in a cluster on those of a majority. DENIED when its signer may not, CONFLICT when it repeats or does not follow another.
      */
     public long appendAuthority(RecordKind kind, byte[] record) throws StoreException {
+        return appendAuthority(List.of(new TreeFounding.Entry(kind, record)));
+    }
+
+    /** The same for several, all of them or none; at least one. The position of the last. */
+    public long appendAuthority(List<TreeFounding.Entry> records) throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
             LogPort port = cluster;
             if (port == null) {
-                return ledger.appendAuthority(kind, record);
+                return ledger.appendAuthority(records);
             }
             ledger.checkWritable();
-            return port.change(OrderedChange.ofRecord(kind, record).encode()).position();
+            return port.change(OrderedChange.ofRecords(records, null).encode()).position();
         }
     }
 

@@ -24,6 +24,7 @@ import blocktree.store.PayloadUpdate.NewNode;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -337,6 +338,26 @@ final class Ledger implements CommitPort, AutoCloseable {
             throw StoreException.corrupt("the authority records found no root domain");
         }
         return records;
+    }
+
+    /** As {@link BlockStore#foundation}. */
+    List<TreeFounding.Entry> foundation() throws StoreException {
+        List<TreeFounding.Entry> records = new ArrayList<>();
+        rocks.scan(Column.AUTHORITY, new byte[0], null, (key, value) -> {
+            LogEntry entry = parseStored(value, "authority record");
+            boolean founds = entry.kind() == LogKind.GENESIS
+                    || entry.kind() == LogKind.ROTATION
+                    || entry.kind() == LogKind.DOMAIN
+                            && Arrays.equals(
+                                    entry.payload(),
+                                    rootDomainRecord().envelope().toBytes());
+            if (founds) {
+                records.add(
+                        new TreeFounding.Entry(RecordKind.valueOf(entry.kind().name()), entry.payload()));
+            }
+            return true;
+        });
+        return List.copyOf(records);
     }
 
     /** Whose keys count, by the records alone: neither the anchor nor anything else says whether later ones are missing. */
@@ -1120,11 +1141,11 @@ final class Ledger implements CommitPort, AutoCloseable {
         return walSync.ticket();
     }
 
-    /** Verifies an authority record and appends it to the log. On the device when it returns. */
-    long appendAuthority(RecordKind kind, byte[] record) throws StoreException {
+    /** Verifies authority records and appends them to the log, all of them or none. On the device when it returns. */
+    long appendAuthority(List<TreeFounding.Entry> records) throws StoreException {
         checkWritable();
         checkUnordered();
-        Written written = putAuthority(List.of(new TreeFounding.Entry(kind, record)), null, null);
+        Written written = putAuthority(records, null, null);
         walSync.await(written.ticket);
         return written.entry.position();
     }

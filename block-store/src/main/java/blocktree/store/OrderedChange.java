@@ -28,11 +28,7 @@ record OrderedChange(
     private static final int VERSION = 1;
     private static final int CHUNK = 64 << 10;
 
-    static OrderedChange ofRecord(RecordKind kind, byte[] record) {
-        return new OrderedChange(List.of(new TreeFounding.Entry(kind, record)), null, null);
-    }
-
-    static OrderedChange ofRecords(List<TreeFounding.Entry> records, Hash after) {
+    static OrderedChange ofRecords(List<TreeFounding.Entry> records, @Nullable Hash after) {
         return new OrderedChange(records, after, null);
     }
 

@@ -1,8 +1,11 @@
 package blocktree.store;
 
+import blocktree.crypto.BlockId;
 import blocktree.crypto.Hash;
 import java.io.IOException;
 import java.nio.channels.ReadableByteChannel;
+import java.util.Collection;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -14,6 +17,7 @@ public final class ReplicatedLog {
 
     private final BlockStore store;
     private final Slabs slabs;
+    private volatile Consumer<Collection<BlockId>> changes = blocks -> {};
 
     ReplicatedLog(BlockStore store, Slabs slabs) {
         this.store = store;
@@ -53,10 +57,20 @@ public final class ReplicatedLog {
             } catch (StoreException e) {
                 throw store.ledger().refused(order, e);
             }
-            return store.ledger().apply(order, commit);
+            CommitPort.Placed placed = store.ledger().apply(order, commit);
+            changes.accept(commit.blockIds());
+            return placed;
         } finally {
             memory.close();
         }
+    }
+
+    /**
+     * Has {@code listener} told, by the caller of {@link #apply(Order, Hash, ReadableByteChannel)} and before that returns, which blocks a commit has changed that was
+     * applied: what was not sealed by this store, or before it was opened.
+     */
+    public void onChanges(Consumer<Collection<BlockId>> listener) {
+        changes = listener;
     }
 
     /**

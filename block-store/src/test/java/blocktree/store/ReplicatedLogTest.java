@@ -6,6 +6,7 @@ import static blocktree.store.TestTree.read;
 import static blocktree.store.TestTree.sector;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
@@ -13,8 +14,8 @@ import static org.junit.jupiter.api.Assertions.fail;
 import blocktree.crypto.BlockId;
 import blocktree.crypto.Hash;
 import blocktree.crypto.Identity;
-import blocktree.crypto.NodeRecord;
 import blocktree.crypto.KeyChange;
+import blocktree.crypto.NodeRecord;
 import blocktree.crypto.RecordKind;
 import blocktree.crypto.Rights;
 import blocktree.crypto.SignatureKind;
@@ -350,7 +351,7 @@ class ReplicatedLogTest {
             stores.get(0).appendAuthority(RecordKind.NODE, record);
             assertCode(Code.CONFLICT, () -> stores.get(0).appendAuthority(RecordKind.NODE, record));
             follow(1, ordered.size());
-            assertEquals(record.length, stores.get(1).authority().node(node.id()).toBytes().length);
+            assertNotNull(stores.get(1).authority().node(node.id()));
             assertEquals(1, stores.get(1).authority().chainsOf(other.id()).size());
         }
         assertSame();
@@ -422,7 +423,7 @@ class ReplicatedLogTest {
         Map<String, Integer> expected = new TreeMap<>();
         BlockId id = createdByTheFirst(0, 1_000);
         int fill = 0;
-        for (int round = 0; round < 150; round++) {
+        for (int round = 0; round < 100; round++) {
             int dice = random.nextInt(12);
             if (dice < 5) {
                 put(id, 0, ++fill);
@@ -432,7 +433,7 @@ class ReplicatedLogTest {
                 String name = "s" + round;
                 stores.get(0).createSnapshot(bytes(name));
                 expected.put(name, fill);
-            } else if (dice == 7 && !expected.isEmpty()) {
+            } else if (dice == 7 && expected.size() > 3) {
                 String name = List.copyOf(expected.keySet()).get(random.nextInt(expected.size()));
                 stores.get(0).deleteSnapshot(bytes(name));
                 expected.remove(name);
@@ -451,7 +452,9 @@ class ReplicatedLogTest {
         follow(1, ordered.size());
         assertSame();
         assertEquals(expected.size(), stores.get(0).snapshots().size());
+        assertTrue(expected.size() > 2, "snapshots " + expected);
         for (BlockStore store : stores) {
+            store.openGenerations().letGo();
             store.collectGarbage();
             for (SnapshotInfo info : store.snapshots()) {
                 int then = Objects.requireNonNull(expected.get(new String(info.name(), StandardCharsets.UTF_8)));
@@ -524,6 +527,9 @@ class ReplicatedLogTest {
         assertEquals(made.madePosition() + 1, head);
         follow(1, ordered.size());
         reopen(1);
+        orderChange(record);
+        assertCode(Code.CONFLICT, () -> apply(1, ordered.size()));
+        follow(0, ordered.size());
         assertSame();
     }
 
@@ -583,6 +589,7 @@ class ReplicatedLogTest {
         try (StatePin pin = store.pin()) {
             put(id, 0, 2);
             follow(1, ordered.size());
+            store.openGenerations().letGo();
             store.collectGarbage();
             assertArrayEquals(sector(1), read(store.readAt(id, pin), 0));
             assertArrayEquals(sector(2), read(store.read(id), 0));

@@ -579,6 +579,9 @@ class StoreTransferTest {
                             .map(SnapshotInfo::madePosition)
                             .toList(),
                     taken.snapshots().stream().map(SnapshotInfo::madePosition).toList());
+            assertEquals(
+                    Snapshots.newestPlaced(tree.store.ledger().rocks()),
+                    Snapshots.newestPlaced(taken.ledger().rocks()));
             OneNodeOrder.of(taken);
             taken.createSnapshot(bytes("in the copy"));
             BlockStoreTest.assertCode(StoreException.Code.CONFLICT, () -> taken.createSnapshot(bytes("last")));

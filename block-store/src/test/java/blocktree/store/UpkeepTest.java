@@ -194,6 +194,7 @@ class UpkeepTest {
             assertEquals(head, tree.store.headPosition());
             assertEquals(List.of(), tree.store.snapshots());
             tree.put(tree.store.read(id), 0, 2);
+            tree.store.openGenerations().letGo();
             tree.store.collectGarbage();
             assertArrayEquals(TestTree.sector(1), TestTree.read(tree.store.readAt(id, pin), 0));
             pin.close();
@@ -202,6 +203,7 @@ class UpkeepTest {
                     StoreException.Code.NOT_FOUND,
                     assertThrows(StoreException.class, () -> tree.store.readAt(id, pin))
                             .code());
+            tree.store.openGenerations().letGo();
             tree.store.collectGarbage();
             assertEquals(1, count(tree.store, Column.HEADERS));
         }
