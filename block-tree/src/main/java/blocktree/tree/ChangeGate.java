@@ -21,4 +21,12 @@ public interface ChangeGate {
 
     /** The change is made, or was given up. */
     void leave();
+
+    /**
+     * Has another node that may change the tree commit what it has changed so far, and returns when that is here: before a file is opened, a directory is listed, or a name is said not to be there. Where
+     * that node is not reached, what is here has to do. Whether anything can have come; false at once where nobody else may change the tree.
+     */
+    default boolean refresh() {
+        return false;
+    }
 }

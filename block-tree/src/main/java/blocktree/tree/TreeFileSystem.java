@@ -311,12 +311,24 @@ public final class TreeFileSystem implements FileSystem {
 
     @Override
     public Attributes lookup(long parent, Name name) throws FileSystemException {
-        Inode found = find(parent, name);
+        Inode found = findNewest(parent, name);
         try {
             table.refer(found);
             return attributes(found);
         } finally {
             found.unpin();
+        }
+    }
+
+    /** As {@link #find}, also when another node has made it a moment ago. */
+    private Inode findNewest(long parent, Name name) throws FileSystemException {
+        try {
+            return find(parent, name);
+        } catch (FileSystemException e) {
+            if (e.code() != Code.NOT_FOUND || !changeGate.refresh()) {
+                throw e;
+            }
+            return find(parent, name);
         }
     }
 
@@ -1143,6 +1155,7 @@ public final class TreeFileSystem implements FileSystem {
                 return openLive(caller, number, mode);
             }
         }
+        changeGate.refresh();
         return openLive(caller, number, mode);
     }
 
@@ -1399,6 +1412,9 @@ public final class TreeFileSystem implements FileSystem {
     public void readDirectory(long number, long cookie, DirectorySink sink) throws FileSystemException {
         if (cookie < 0) {
             throw new FileSystemException(Code.INVALID, "negative cookie");
+        }
+        if (cookie == 0) {
+            changeGate.refresh();
         }
         Inode inode = acquire(number);
         try {

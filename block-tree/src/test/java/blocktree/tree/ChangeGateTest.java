@@ -262,8 +262,9 @@ class ChangeGateTest extends FileSystemContractTest {
                 result.get(100, TimeUnit.SECONDS);
             }
             threads.shutdown();
+            nodes.a.fs().sync();
+            nodes.b.fs().sync();
             for (TwoNodes.Node node : List.of(nodes.a, nodes.b)) {
-                node.fs().sync();
                 for (int i = 0; i < count; i++) {
                     assertEquals(1, made.get(i), "made " + i);
                     assertTrue(removed.get(i) <= 1, "removed " + i);

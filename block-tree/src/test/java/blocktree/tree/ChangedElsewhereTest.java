@@ -793,6 +793,116 @@ class ChangedElsewhereTest {
         assertSame();
     }
 
+    /** Both change the same few names at the same time, which a gate is to prevent. */
+    @Test
+    void whateverIsLostBothShowOneWholeTree() throws Exception {
+        long seed = System.nanoTime();
+        String[] directories = {"d0", "d1", "d2", "d3"};
+        for (String d : directories) {
+            makeDirectory(a, ROOT, d);
+        }
+        a.sync();
+        AtomicBoolean over = new AtomicBoolean();
+        ExecutorService threads = Executors.newFixedThreadPool(4);
+        List<Future<Integer>> results = new ArrayList<>();
+        for (int t = 0; t < 4; t++) {
+            TreeFileSystem fs = t % 2 == 0 ? a : b;
+            Random random = new Random(seed + t);
+            results.add(threads.submit(() -> {
+                int done = 0;
+                while (!over.get()) {
+                    try {
+                        changeSomething(fs, directories, random);
+                        done++;
+                    } catch (FileSystemException e) {
+                        assertTrue(CONFLICTS.contains(e.code()), () -> e + ", seed " + seed);
+                    }
+                }
+                return done;
+            }));
+        }
+        Thread.sleep(8_000);
+        over.set(true);
+        for (Future<Integer> result : results) {
+            assertTrue(result.get(60, TimeUnit.SECONDS) > 20, "seed " + seed);
+        }
+        threads.shutdown();
+        a.settle();
+        b.settle();
+        assertTrue(eventCount("changes_lost") > 0);
+        assertEquals(0, eventCount("commit_failed"), "seed " + seed);
+        for (TreeFileSystem fs : List.of(a, b)) {
+            assertEquals(0, fs.counters().openHandles());
+            assertEquals(0, fs.counters().dirtyInodes());
+            assertEquals(0, fs.counters().dirtyBytes());
+        }
+        assertSame();
+    }
+
+    /** What an operation may say whose names and files go under its hands, and a sync after a loss. */
+    private static final Set<Code> CONFLICTS = Set.of(
+            Code.NOT_FOUND,
+            Code.EXISTS,
+            Code.STALE,
+            Code.IO,
+            Code.NOT_EMPTY,
+            Code.INVALID,
+            Code.IS_DIRECTORY,
+            Code.NOT_DIRECTORY,
+            Code.NOT_PERMITTED);
+
+    private static void changeSomething(TreeFileSystem fs, String[] directories, Random random)
+            throws FileSystemException {
+        List<Long> references = new ArrayList<>();
+        try {
+            long from = referred(fs, ROOT, directories[random.nextInt(directories.length)], references);
+            long to = referred(fs, ROOT, directories[random.nextInt(directories.length)], references);
+            Name name = name("n" + random.nextInt(12));
+            Name other = name("n" + random.nextInt(12));
+            switch (random.nextInt(10)) {
+                case 0, 1 -> {
+                    Created created = fs.create(USER, from, name, 0600, WRITE);
+                    references.add(created.attributes().inode());
+                    try {
+                        fs.write(USER, created.handle(), 0, ByteBuffer.wrap(bytes(random.nextInt(30_000), 1)));
+                    } finally {
+                        fs.release(created.handle());
+                    }
+                }
+                case 2 ->
+                    references.add(fs.makeDirectory(USER, from, name, 0700).inode());
+                case 3 -> fs.unlink(from, name);
+                case 4 -> fs.removeDirectory(from, name);
+                case 5 -> fs.rename(from, name, to, other, RenameMode.REPLACE);
+                case 6 -> fs.rename(from, name, to, other, RenameMode.EXCHANGE);
+                case 7 -> {
+                    long inode = referred(fs, from, name.plaintext(), references);
+                    references.add(fs.link(inode, to, other).inode());
+                }
+                case 8 -> {
+                    long inode = referred(fs, from, name.plaintext(), references);
+                    long handle = fs.open(USER, inode, WRITE);
+                    try {
+                        fs.write(USER, handle, random.nextInt(20_000), ByteBuffer.wrap(bytes(5_000, 2)));
+                        fs.fsync(handle, false);
+                    } finally {
+                        fs.release(handle);
+                    }
+                }
+                default -> fs.sync();
+            }
+        } finally {
+            references.forEach(inode -> fs.forget(inode, 1));
+        }
+    }
+
+    private static long referred(FileSystem fs, long parent, String name, List<Long> references)
+            throws FileSystemException {
+        long inode = fs.lookup(parent, name(name)).inode();
+        references.add(inode);
+        return inode;
+    }
+
     // ---- settling
 
     @Test

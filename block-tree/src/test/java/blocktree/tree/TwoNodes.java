@@ -6,6 +6,7 @@ import blocktree.crypto.Identity;
 import blocktree.crypto.TreeFounding;
 import blocktree.store.BlockStore;
 import blocktree.store.CommitPort;
+import blocktree.store.LogPort;
 import blocktree.store.Order;
 import blocktree.store.Parcel;
 import blocktree.store.SealedCommit;
@@ -42,7 +43,17 @@ final class TwoNodes implements AutoCloseable {
                     StoreOptions.defaults().withReserveBytes(0).withWriteBufferBytes(16 << 20);
             BlockStore.create(directory, storeOptions, founding, identity);
             store = BlockStore.open(directory, storeOptions, identity);
-            store.orderBy((commit, sync) -> order(this, commit));
+            store.orderBy(new LogPort() {
+                @Override
+                public Placed commit(SealedCommit commit, boolean sync) throws StoreException {
+                    return order(Node.this, commit);
+                }
+
+                @Override
+                public Placed change(byte[] change) {
+                    throw new UnsupportedOperationException("commits are all that these nodes order");
+                }
+            });
             this.options = options;
         }
 

@@ -5,6 +5,7 @@ import blocktree.crypto.Identity;
 import blocktree.crypto.TreeFounding;
 import blocktree.store.BlockStore;
 import blocktree.store.CommitPort;
+import blocktree.store.LogPort;
 import blocktree.store.Order;
 import blocktree.store.Parcel;
 import blocktree.store.SealedCommit;
@@ -34,7 +35,17 @@ final class TwoNodes implements AutoCloseable {
             BlockStore.create(own, options, founding, identity);
             stores[i] = BlockStore.open(own, options, identity);
             int writer = i;
-            stores[i].orderBy((commit, sync) -> order(writer, commit));
+            stores[i].orderBy(new LogPort() {
+                @Override
+                public Placed commit(SealedCommit commit, boolean sync) throws StoreException {
+                    return order(writer, commit);
+                }
+
+                @Override
+                public Placed change(byte[] change) {
+                    throw new UnsupportedOperationException("commits are all that these nodes order");
+                }
+            });
         }
         TreeFileSystem.format(stores[0], 0, 0, 0755);
         for (int i = 0; i < 2; i++) {
