@@ -2,14 +2,17 @@ package blocktree.cluster;
 
 import blocktree.btmsg.session.Messenger;
 import blocktree.btmsg.session.PeerIdentity;
+import blocktree.crypto.BlockId;
 import blocktree.crypto.PrincipalId;
 import blocktree.store.BlockStore;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Clock;
+import java.util.Collection;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /** One voter of a cluster: its store takes commits through the order that all voters agree on, from its start on. Thread-safe. */
@@ -27,6 +30,8 @@ public final class ClusterNode implements AutoCloseable {
         return thread;
     });
     private final ReplicatedTree tree;
+    private final VoterChanges changes;
+    private final WriteLease lease;
     private volatile @Nullable Agreement agreement;
 
     /** {@code dir} is this node's for parcels. Store and messenger stay the caller's, and are to be closed after this. */
@@ -34,7 +39,9 @@ public final class ClusterNode implements AutoCloseable {
             throws IOException {
         Parcels parcels = new Parcels(dir.resolve("parcels"));
         ParcelExchange exchange = new ParcelExchange(messenger, parcels, threads, this::isVoter);
-        tree = new ReplicatedTree(store, parcels, exchange, self, clock, threads);
+        lease = new WriteLease(messenger, self, () -> agreement, this::isVoter, clock);
+        tree = new ReplicatedTree(store, parcels, exchange, self, clock, threads, lease.desk()::applied);
+        changes = new VoterChanges(messenger, self, () -> agreement, this::isVoter);
     }
 
     /** Takes part from now on. */
@@ -52,6 +59,35 @@ public final class ClusterNode implements AutoCloseable {
     /** Where this voter stands. */
     public AgreementStatus status() {
         return agreement().status();
+    }
+
+    /** Has {@code listener} told, on the thread that applies, of the blocks of each commit of another node once it is applied. It must not wait for a commit. */
+    public void onChanges(Consumer<Collection<BlockId>> listener) {
+        tree.onChanges(listener);
+    }
+
+    /** This node's right to change the tree. */
+    public WriteLease writeLease() {
+        return lease;
+    }
+
+    /** Who has the right to change the tree, as far as this node knows; null: nobody, or unknown. */
+    public @Nullable PrincipalId writer() {
+        return lease.desk().holder();
+    }
+
+    /** Whether {@code node} is connected and runs, so that it can vote. Waits for its answer for up to five seconds. */
+    public boolean isReady(PrincipalId node) throws InterruptedException {
+        return changes.isReady(node);
+    }
+
+    /**
+     * Has {@code node} vote, or vote no more; whoever leads carries it out. Returns once it is so, which takes as long as a new voter needs to follow.
+     *
+     * @throws AgreementException NO_LEADER when nothing was changed; UNKNOWN when nobody can tell
+     */
+    public void setVoter(PrincipalId node, boolean votes) throws AgreementException, InterruptedException {
+        changes.change(node, votes);
     }
 
     /** The agreement, for what changes who votes and leads. */
@@ -78,6 +114,7 @@ public final class ClusterNode implements AutoCloseable {
         if (current != null) {
             current.close();
         }
+        lease.close();
         tree.close();
         threads.shutdownNow();
     }

@@ -2,7 +2,9 @@ package blocktree.cluster;
 
 import blocktree.cluster.ClusterProto.Entry;
 import blocktree.cluster.ClusterProto.ParcelName;
+import blocktree.crypto.BlockId;
 import blocktree.crypto.Hash;
+import blocktree.crypto.Id;
 import blocktree.crypto.PrincipalId;
 import blocktree.store.BlockStore;
 import blocktree.store.LogPort;
@@ -19,6 +21,7 @@ import java.nio.channels.Channels;
 import java.nio.channels.ReadableByteChannel;
 import java.security.MessageDigest;
 import java.time.Clock;
+import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
@@ -27,6 +30,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -42,7 +46,7 @@ final class ReplicatedTree implements Machine, LogPort {
     /** A parcel or change up to this size travels in its entry: one round trip. */
     private static final int INLINE_SIZE_BYTES_MAX = 64 << 10;
 
-    private static final int VERSION = 1;
+    static final int VERSION = 1;
 
     /** A leader whose clock is ahead by more cannot get an entry acknowledged. */
     private static final long AHEAD_MILLIS_MAX = 60_000;
@@ -65,6 +69,7 @@ final class ReplicatedTree implements Machine, LogPort {
     private final Clock clock;
     private final ExecutorService threads;
 
+    private final Consumer<@Nullable PrincipalId> leased;
     private final Map<Proposed, Waiting> waiting = new ConcurrentHashMap<>();
     private final CompletableFuture<PrincipalId> behind = new CompletableFuture<>();
     private final long startMillis;
@@ -80,7 +85,8 @@ final class ReplicatedTree implements Machine, LogPort {
             ParcelExchange exchange,
             PrincipalId self,
             Clock clock,
-            ExecutorService threads) {
+            ExecutorService threads,
+            Consumer<@Nullable PrincipalId> leased) {
         this.store = store;
         this.replica = store.replicatedLog();
         this.parcels = parcels;
@@ -88,6 +94,7 @@ final class ReplicatedTree implements Machine, LogPort {
         this.self = self;
         this.clock = clock;
         this.threads = threads;
+        this.leased = leased;
         this.startMillis = clock.millis();
     }
 
@@ -95,6 +102,11 @@ final class ReplicatedTree implements Machine, LogPort {
     void begin(Agreement agreed) {
         agreement = agreed;
         store.orderBy(this);
+    }
+
+    /** See {@link ClusterNode#onChanges}. */
+    void onChanges(Consumer<Collection<BlockId>> listener) {
+        replica.onChanges(listener);
     }
 
     // ---- what this node writes ----
@@ -402,6 +414,11 @@ final class ReplicatedTree implements Machine, LogPort {
                     apply(order, new Proposed(entry.hasParcelName(), hash), entry);
                     parcels.applied(hash);
                 }
+            }
+            case LEASE -> {
+                replica.pass(order);
+                ByteString holder = entry.getLease().getHolder();
+                leased.accept(holder.size() == Id.SIZE ? PrincipalId.of(holder.toByteArray()) : null);
             }
             case WHAT_NOT_SET -> replica.pass(order);
         }
