@@ -56,6 +56,28 @@ final class ControlCodec {
             message.setKey(Empty.getDefaultInstance());
         } else if (request instanceof ControlRequest.Stop stop) {
             message.setStop(ControlProto.Stop.newBuilder().setForce(stop.force()));
+        } else if (request instanceof ControlRequest.Invite invite) {
+            message.setInvite(ControlProto.Invite.newBuilder().setLifeMillis(invite.lifeMillis()));
+        } else if (request instanceof ControlRequest.Admit admit) {
+            message.setAdmit(ControlProto.Admit.newBuilder()
+                    .setInvitation(admit.invitation())
+                    .setChain(admit.chain())
+                    .addAllReadCapabilities(admit.readCapabilities())
+                    .setRefusal(admit.refusal()));
+        } else if (request instanceof ControlRequest.Nodes) {
+            message.setNodes(Empty.getDefaultInstance());
+        } else if (request instanceof ControlRequest.SetVoter change) {
+            message.setSetVoter(
+                    ControlProto.SetVoter.newBuilder().setNode(change.node()).setVoter(change.voter()));
+        } else if (request instanceof ControlRequest.Retire retire) {
+            message.setRetire(ControlProto.Retire.newBuilder()
+                    .setPrincipal(retire.principal())
+                    .addAllRecords(retire.records().stream()
+                            .map(record -> ControlProto.Record.newBuilder()
+                                    .setKind(record.kind())
+                                    .setPayload(record.payload())
+                                    .build())
+                            .toList()));
         } else {
             throw new IllegalArgumentException("no message for " + request);
         }
@@ -87,6 +109,23 @@ final class ControlCodec {
             case SYNC -> new ControlRequest.Sync();
             case KEY -> new ControlRequest.Key();
             case STOP -> new ControlRequest.Stop(message.getStop().getForce());
+            case INVITE -> new ControlRequest.Invite(message.getInvite().getLifeMillis());
+            case ADMIT ->
+                new ControlRequest.Admit(
+                        message.getAdmit().getInvitation(),
+                        message.getAdmit().getChain(),
+                        message.getAdmit().getReadCapabilitiesList(),
+                        message.getAdmit().getRefusal());
+            case NODES -> new ControlRequest.Nodes();
+            case SET_VOTER ->
+                new ControlRequest.SetVoter(
+                        message.getSetVoter().getNode(), message.getSetVoter().getVoter());
+            case RETIRE ->
+                new ControlRequest.Retire(
+                        message.getRetire().getPrincipal(),
+                        message.getRetire().getRecordsList().stream()
+                                .map(record -> new ControlRequest.Record(record.getKind(), record.getPayload()))
+                                .toList());
             case REQUEST_NOT_SET -> throw malformed();
         };
         return new Request(message.getId(), request);
@@ -154,6 +193,20 @@ final class ControlCodec {
                     .setSubject(finding.subject())
                     .setDetail(finding.detail())
                     .setRepaired(finding.repaired()));
+        } else if (reply instanceof ControlReply.Invited invited) {
+            message.setInvited(ControlProto.Invited.newBuilder()
+                    .setInvitation(invited.invitation())
+                    .setCode(invited.code())
+                    .setExpiresMillis(invited.expiresMillis()));
+        } else if (reply instanceof ControlReply.JoinAsked asked) {
+            message.setJoinAsked(ControlProto.JoinAsked.newBuilder()
+                    .setInvitation(asked.invitation())
+                    .setKeys(asked.keys())
+                    .setName(asked.name()));
+        } else if (reply instanceof ControlReply.Nodes nodes) {
+            message.setNodes(ControlProto.Nodes.newBuilder()
+                    .addAllNodes(
+                            nodes.nodes().stream().map(ControlCodec::toProto).toList()));
         } else {
             message.setChecked(
                     ControlProto.Checked.newBuilder().putAllCounters(((ControlReply.Checked) reply).counters()));
@@ -240,6 +293,20 @@ final class ControlCodec {
                         message.getFinding().getSubject(),
                         message.getFinding().getDetail(),
                         message.getFinding().getRepaired());
+            case INVITED ->
+                new ControlReply.Invited(
+                        message.getInvited().getInvitation(),
+                        message.getInvited().getCode(),
+                        message.getInvited().getExpiresMillis());
+            case JOIN_ASKED ->
+                new ControlReply.JoinAsked(
+                        message.getJoinAsked().getInvitation(),
+                        message.getJoinAsked().getKeys(),
+                        message.getJoinAsked().getName());
+            case NODES ->
+                new ControlReply.Nodes(message.getNodes().getNodesList().stream()
+                        .map(ControlCodec::fromProto)
+                        .toList());
             case EVENT, MESSAGE_NOT_SET -> throw malformed();
         };
         return new Reply(message.getId(), reply);
@@ -280,6 +347,37 @@ final class ControlCodec {
                 mount.getWriteBackCache(),
                 mount.getAccessLists(),
                 mount.getLibrary());
+    }
+
+    private static ControlProto.NodeState toProto(ControlReply.NodeState node) {
+        return ControlProto.NodeState.newBuilder()
+                .setPrincipal(node.principal())
+                .setName(node.name())
+                .addAllAddresses(node.addresses())
+                .setSelf(node.self())
+                .setVoter(node.voter())
+                .setLeader(node.leader())
+                .setConnected(node.connected())
+                .setRttNanos(node.rttNanos())
+                .setClockDifferenceMillis(node.clockDifferenceMillis())
+                .setLag(node.lag())
+                .setSoftware(node.software())
+                .build();
+    }
+
+    private static ControlReply.NodeState fromProto(ControlProto.NodeState node) {
+        return new ControlReply.NodeState(
+                node.getPrincipal(),
+                node.getName(),
+                node.getAddressesList(),
+                node.getSelf(),
+                node.getVoter(),
+                node.getLeader(),
+                node.getConnected(),
+                node.getRttNanos(),
+                node.getClockDifferenceMillis(),
+                node.getLag(),
+                node.getSoftware());
     }
 
     /** Length and message. */

@@ -1,5 +1,6 @@
 package blocktree.btmsg;
 
+import com.google.protobuf.ByteString;
 import java.util.List;
 import java.util.Map;
 
@@ -90,6 +91,69 @@ public sealed interface ControlReply {
         @Override
         public boolean isLast() {
             return false;
+        }
+    }
+
+    /**
+     * @param code for the machine that is to join; whoever has it can join
+     * @param expiresMillis wall clock
+     */
+    record Invited(String invitation, String code, long expiresMillis) implements ControlReply {
+        @Override
+        public boolean isLast() {
+            return false;
+        }
+
+        @Override
+        public String toString() {
+            return "Invited[" + invitation + ", redacted]";
+        }
+    }
+
+    /**
+     * A machine with the invitation asks to be made a node.
+     *
+     * @param keys its public keys, as docs/format.md has them
+     * @param name that it would like
+     */
+    record JoinAsked(String invitation, ByteString keys, String name) implements ControlReply {
+        @Override
+        public boolean isLast() {
+            return false;
+        }
+    }
+
+    record Nodes(List<NodeState> nodes) implements ControlReply {
+        public Nodes {
+            nodes = List.copyOf(nodes);
+        }
+    }
+
+    /**
+     * A node of the tree, as the one that is asked knows it.
+     *
+     * @param principal in hexadecimal digits
+     * @param name what it calls itself; empty where that is not known
+     * @param self whether it is the one that is asked
+     * @param rttNanos 0 where it was not measured
+     * @param clockDifferenceMillis by how much its clock was ahead when the session began
+     * @param lag by how many entries of the order it is behind; -1 where this node cannot tell
+     * @param software that it says it runs
+     */
+    record NodeState(
+            String principal,
+            String name,
+            List<String> addresses,
+            boolean self,
+            boolean voter,
+            boolean leader,
+            boolean connected,
+            long rttNanos,
+            long clockDifferenceMillis,
+            long lag,
+            String software) {
+        public NodeState {
+            addresses = List.copyOf(addresses);
         }
     }
 

@@ -1,5 +1,8 @@
 package blocktree.btmsg;
 
+import com.google.protobuf.ByteString;
+import java.util.List;
+
 /** What a client asks of a running node; see control.proto. */
 public sealed interface ControlRequest {
 
@@ -39,4 +42,49 @@ public sealed interface ControlRequest {
      * everything: without {@code force} it goes on then, unless its store has stopped writing anyway.
      */
     record Stop(boolean force) implements ControlRequest {}
+
+    /**
+     * Invites one machine, while the client listens. Answered by {@link ControlReply.Invited}, by {@link ControlReply.JoinAsked} when a machine asks, which
+     * {@link Admit} answers, by {@link ControlReply.Progress} meanwhile, last by {@link ControlReply.Done} once the machine is a node.
+     */
+    record Invite(long lifeMillis) implements ControlRequest {}
+
+    /**
+     * Makes the machine that asked a node, or refuses it.
+     *
+     * @param chain signed by a root key, for the keys in {@link ControlReply.JoinAsked}; empty where it is refused
+     * @param readCapabilities for the same keys
+     * @param refusal why it is refused
+     */
+    record Admit(String invitation, ByteString chain, List<ByteString> readCapabilities, String refusal)
+            implements ControlRequest {
+        public Admit {
+            readCapabilities = List.copyOf(readCapabilities);
+        }
+    }
+
+    /** Answered by {@link ControlReply.Nodes}. */
+    record Nodes() implements ControlRequest {}
+
+    /**
+     * Answered by {@link ControlReply.Done} once the node votes, or votes no more.
+     *
+     * @param node its name, its fingerprint, or the beginning of its principal in hexadecimal digits
+     */
+    record SetVoter(String node, boolean voter) implements ControlRequest {}
+
+    /**
+     * Answered by {@link ControlReply.Done} once the node votes no more, and all of the records are in the tree's log.
+     *
+     * @param principal in hexadecimal digits
+     * @param records what ends its rights, signed by a root key; taken whole or not at all
+     */
+    record Retire(String principal, List<Record> records) implements ControlRequest {
+        public Retire {
+            records = List.copyOf(records);
+        }
+    }
+
+    /** An authority record. {@code kind} is its number in the tree's log. */
+    record Record(int kind, ByteString payload) {}
 }

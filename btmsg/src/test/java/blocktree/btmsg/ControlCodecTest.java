@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import com.google.protobuf.ByteString;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -21,6 +22,8 @@ class ControlCodecTest {
     private static final ControlMount MOUNT =
             new ControlMount("/mnt/tree", true, false, "a/b", true, false, true, true, true, true, "libfuse3");
 
+    private static final ByteString BYTES = ByteString.copyFromUtf8("bytes");
+
     static List<ControlRequest> requests() {
         return List.of(
                 new ControlRequest.Hello(7),
@@ -34,7 +37,12 @@ class ControlCodecTest {
                 new ControlRequest.Scrub(),
                 new ControlRequest.Sync(),
                 new ControlRequest.Key(),
-                new ControlRequest.Stop(true));
+                new ControlRequest.Stop(true),
+                new ControlRequest.Invite(3_600_000),
+                new ControlRequest.Admit("i", BYTES, List.of(BYTES, BYTES), "no"),
+                new ControlRequest.Nodes(),
+                new ControlRequest.SetVoter("laptop", true),
+                new ControlRequest.Retire("p", List.of(new ControlRequest.Record(6, BYTES))));
     }
 
     static List<ControlReply> replies() {
@@ -58,7 +66,11 @@ class ControlCodecTest {
                 new ControlReply.Key("t", "p", "file"),
                 new ControlReply.Progress("sectors", 3, 9),
                 new ControlReply.Finding("error", "sector_corrupt", "b", "d", true),
-                new ControlReply.Checked(Map.of("blocks", 3L)));
+                new ControlReply.Checked(Map.of("blocks", 3L)),
+                new ControlReply.Invited("i", "CODE", 5),
+                new ControlReply.JoinAsked("i", BYTES, "laptop"),
+                new ControlReply.Nodes(List.of(new ControlReply.NodeState(
+                        "p", "laptop", List.of("127.0.0.1:9274"), true, true, false, true, 1, -2, -1, "btnode 1"))));
     }
 
     @ParameterizedTest
