@@ -21,6 +21,9 @@ final class DataDirectory {
     static final String NODE_KEY = "node.key";
     static final String ANCHOR = "anchor";
 
+    /** What a node keeps of its cluster beside the store. */
+    static final String CLUSTER = "cluster";
+
     private static final String LOCK = "lock";
     /** Everything that a node has there. */
     static final Set<String> NAMES = Set.of(
@@ -30,6 +33,7 @@ final class DataDirectory {
             NODE_KEY,
             NODE_KEY + KeyFiles.NEXT,
             ANCHOR,
+            CLUSTER,
             LOCK,
             ControlSocket.NAME,
             ControlSocket.POINTER,
@@ -59,6 +63,10 @@ final class DataDirectory {
 
     Path tree() {
         return path.resolve(TREE);
+    }
+
+    Path cluster() {
+        return path.resolve(CLUSTER);
     }
 
     Path rootKey() {

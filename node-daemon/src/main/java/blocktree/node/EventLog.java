@@ -60,6 +60,7 @@ final class EventLog extends AppenderBase<ILoggingEvent> {
         log.start();
         context.getLogger("ROOT").setLevel(Level.WARN);
         context.getLogger("ROOT").addAppender(log);
+        context.getLogger("org.apache.ratis").setLevel(Level.OFF); // docs/cluster.md, "Ratis"
         context.getLogger("blocktree").setLevel(level);
         return log;
     }

@@ -66,6 +66,7 @@ final class Node {
 
     private volatile String state = "starting";
     private volatile boolean stopWithLastMount;
+    private volatile boolean leftBehind;
 
     Node(RunSettings settings, OpenTree tree) {
         this.directory = settings.directory();
@@ -81,6 +82,35 @@ final class Node {
     /** From now on the node stops by itself when somebody unmounts its last mount. */
     void stopWithLastMount() {
         stopWithLastMount = true;
+    }
+
+    /** The node's place among others; BAD_CONFIGURATION, for what was {@code tried}, when it is alone. */
+    Membership membership(String tried) throws NodeException {
+        Membership membership = tree.membership();
+        if (membership == null) {
+            throw new NodeException(
+                    ExitCode.BAD_CONFIGURATION,
+                    tried,
+                    tree.isReadOnly() ? "the node only reads" : "the node is alone: it does not listen for others",
+                    "set listen in btnode.toml, or start it with --listen ADDRESS:PORT");
+        }
+        return membership;
+    }
+
+    /** From now on the node stops when it cannot follow the others any more, to bring its store up to date before it goes on. */
+    void stopWhenBehind() {
+        Membership membership = tree.membership();
+        if (membership != null) {
+            membership.whenBehind(() -> {
+                leftBehind = true;
+                requestStop("behind");
+            });
+        }
+    }
+
+    /** Whether it stops for that reason. */
+    boolean isLeftBehind() {
+        return leftBehind;
     }
 
     void ready() {
@@ -165,6 +195,13 @@ final class Node {
 
     /** A kernel that keeps writes back believes nobody else about the size of a file. */
     private void requireSoleWriter(ControlMount wanted, String tried) throws NodeException {
+        if (wanted.writeBackCache() && tree.membership() != null) {
+            throw new NodeException(
+                    ExitCode.MOUNT_POINT,
+                    tried,
+                    "a write-back cache, in a node whose tree other nodes change too",
+                    "mount without --write-back-cache");
+        }
         if (wanted.readOnly() || tree.isReadOnly()) {
             return;
         }

@@ -4,6 +4,7 @@ import blocktree.btmsg.ControlException;
 import blocktree.btmsg.ControlHandler;
 import blocktree.btmsg.ControlReply;
 import blocktree.btmsg.ControlRequest;
+import com.google.protobuf.ByteString;
 import java.time.Duration;
 
 /** Carries out what comes over the control protocol. */
@@ -41,6 +42,24 @@ final class NodeControl implements ControlHandler {
             return node.tree().check(fsck.repair(), CheckStream.to(stream));
         } else if (request instanceof ControlRequest.Scrub) {
             return node.tree().scrub(CheckStream.to(stream));
+        } else if (request instanceof ControlRequest.Nodes) {
+            return new ControlReply.Nodes(
+                    node.membership("to list the nodes of the tree").nodes());
+        } else if (request instanceof ControlRequest.Invite invite) {
+            node.membership("to invite a machine").invite(Duration.ofMillis(invite.lifeMillis()), stream);
+        } else if (request instanceof ControlRequest.Admit admit) {
+            node.membership("to admit a machine")
+                    .admit(
+                            admit.invitation(),
+                            admit.chain().toByteArray(),
+                            admit.readCapabilities().stream()
+                                    .map(ByteString::toByteArray)
+                                    .toList(),
+                            admit.refusal());
+        } else if (request instanceof ControlRequest.SetVoter change) {
+            node.membership("to change who votes").setVoter(change.node(), change.voter());
+        } else if (request instanceof ControlRequest.Retire retire) {
+            node.membership("to retire a node").retire(retire.principal(), retire.records());
         } else if (request instanceof ControlRequest.Mount mount) {
             node.mount(mount.mount());
         } else if (request instanceof ControlRequest.Unmount unmount) {

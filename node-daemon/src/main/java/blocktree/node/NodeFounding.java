@@ -45,6 +45,7 @@ final class NodeFounding {
             DataDirectory.ROOT_KEY,
             DataDirectory.NODE_KEY,
             DataDirectory.ANCHOR,
+            DataDirectory.CLUSTER,
             NodeSettings.FILE_NAME);
     /** A key file that was being written. */
     private static final Pattern KEY_UNDER_WAY = Pattern.compile("\\.key\\d+\\.new");
@@ -56,6 +57,51 @@ final class NodeFounding {
     private final NodeKeyProtection protection;
     private final @Nullable Path nodeKeyPath;
     private final @Nullable Path anchorPath;
+
+    /** A data directory that is being made. */
+    final class Site {
+        private final Path unfinished;
+        private final List<Path> made;
+
+        private Site(Path unfinished, List<Path> made) {
+            this.unfinished = unfinished;
+            this.made = made;
+        }
+
+        /** Where what has that name in a data directory is put. */
+        Path path(String name) {
+            return unfinished.resolve(name);
+        }
+
+        /** On the disk when it returns. @param passphrase null unless the key is to be protected by it */
+        void putNodeKey(Identity node, TreeId tree, @Nullable SecretBytes passphrase)
+                throws IOException, CryptoException {
+            Path nodeKey = nodeKeyPath == null ? path(DataDirectory.NODE_KEY) : nodeKeyPath;
+            // An init of another directory may have been given the same paths: what it has made there is not this
+            // one's.
+            Files.createFile(nodeKey, PosixFilePermissions.asFileAttribute(OWNER_ONLY));
+            made.add(nodeKey);
+            (protection == NodeKeyProtection.PASSPHRASE && passphrase != null
+                            ? KeyFile.protect(node, KeyFile.Role.NODE, tree, passphrase)
+                            : KeyFile.unprotected(node, KeyFile.Role.NODE, tree))
+                    .write(nodeKey, true);
+        }
+
+        /** For the store to write. */
+        Path newAnchor() throws IOException {
+            Path anchor = anchorPath == null ? path(DataDirectory.ANCHOR) : anchorPath;
+            if (Files.exists(anchor, LinkOption.NOFOLLOW_LINKS)) {
+                throw new FileAlreadyExistsException(anchor.toString());
+            }
+            made.add(anchor);
+            return anchor;
+        }
+    }
+
+    /** Makes all but the configuration. */
+    interface Work {
+        Founded in(Site site) throws NodeException, IOException, CryptoException;
+    }
 
     record Founded(TreeId tree, PrincipalId principal, Path rootKey, Path nodeKey) {
         String fingerprint() {
@@ -220,6 +266,28 @@ final class NodeFounding {
 
     /** Makes the node key, the tree of {@code root} and the configuration; leaves nothing behind when it fails. */
     Founded found(Identity root, SecretBytes passphrase) throws NodeException {
+        return make(site -> {
+            try (Identity node = Identity.generate()) {
+                TreeFounding founding = TreeFounding.create(root, node, System.currentTimeMillis());
+                KeyFile.protect(root, KeyFile.Role.ROOT, founding.tree(), passphrase)
+                        .write(site.path(DataDirectory.ROOT_KEY), false);
+                site.putNodeKey(node, founding.tree(), passphrase);
+                OpenTree.create(site.path(DataDirectory.TREE), site.newAnchor(), founding, node);
+                return founded(founding.tree(), node.id());
+            }
+        });
+    }
+
+    Founded founded(TreeId tree, PrincipalId node) {
+        return new Founded(
+                tree,
+                node,
+                directory.resolve(DataDirectory.ROOT_KEY),
+                nodeKeyPath == null ? directory.resolve(DataDirectory.NODE_KEY) : nodeKeyPath);
+    }
+
+    /** Has {@code work} make a data directory; leaves nothing behind when it fails. */
+    Founded make(Work work) throws NodeException {
         check();
         List<Path> directoriesMade = absent(directory);
         if (anchorPath != null) {
@@ -231,7 +299,7 @@ final class NodeFounding {
             Files.setPosixFilePermissions(directory, CLOSED);
             try (FoundingLock lock = FoundingLock.take(directory, tried())) {
                 check(lock); // once more: another init may have come first
-                Founded founded = foundAlone(root, passphrase);
+                Founded founded = makeAlone(work);
                 done = true;
                 return founded;
             }
@@ -244,7 +312,7 @@ final class NodeFounding {
         }
     }
 
-    private Founded foundAlone(Identity root, SecretBytes passphrase) throws NodeException, IOException {
+    private Founded makeAlone(Work work) throws NodeException, IOException {
         List<Path> made = new ArrayList<>();
         boolean done = false;
         try {
@@ -255,10 +323,17 @@ final class NodeFounding {
             Files.createDirectory(unfinished);
             made.add(unfinished);
             Files.createFile(unfinished.resolve(MARKER));
-            Founded founded = foundIn(unfinished, root, passphrase, made);
+            Founded founded = work.in(new Site(unfinished, made));
+            NodeSettings settings = new NodeSettings(
+                    protection,
+                    nodeKeyPath == null ? DataDirectory.NODE_KEY : nodeKeyPath.toString(),
+                    anchorPath == null ? DataDirectory.ANCHOR : anchorPath.toString());
+            Files.writeString(unfinished.resolve(NodeSettings.FILE_NAME), settings.toText());
             moveUp(unfinished, made);
             done = true;
             return founded;
+        } catch (CryptoException e) {
+            throw Failures.of(tried(), e);
         } finally {
             if (!done) {
                 remove(made);
@@ -273,43 +348,6 @@ final class NodeFounding {
             absent.add(at);
         }
         return absent;
-    }
-
-    private Founded foundIn(Path unfinished, Identity root, SecretBytes passphrase, List<Path> made)
-            throws NodeException, IOException {
-        try (Identity node = Identity.generate()) {
-            TreeFounding founding = TreeFounding.create(root, node, System.currentTimeMillis());
-            TreeId tree = founding.tree();
-            Path nodeKey = nodeKeyPath == null ? unfinished.resolve(DataDirectory.NODE_KEY) : nodeKeyPath;
-            Path anchor = anchorPath == null ? unfinished.resolve(DataDirectory.ANCHOR) : anchorPath;
-            KeyFile.protect(root, KeyFile.Role.ROOT, tree, passphrase)
-                    .write(unfinished.resolve(DataDirectory.ROOT_KEY), false);
-            // An init of another directory may have been given the same paths: what it has made there is not this
-            // one's.
-            Files.createFile(nodeKey, PosixFilePermissions.asFileAttribute(OWNER_ONLY));
-            made.add(nodeKey);
-            (protection == NodeKeyProtection.PASSPHRASE
-                            ? KeyFile.protect(node, KeyFile.Role.NODE, tree, passphrase)
-                            : KeyFile.unprotected(node, KeyFile.Role.NODE, tree))
-                    .write(nodeKey, true);
-            if (Files.exists(anchor, LinkOption.NOFOLLOW_LINKS)) {
-                throw new FileAlreadyExistsException(anchor.toString());
-            }
-            made.add(anchor);
-            OpenTree.create(unfinished.resolve(DataDirectory.TREE), anchor, founding, node);
-            NodeSettings settings = new NodeSettings(
-                    protection,
-                    nodeKeyPath == null ? DataDirectory.NODE_KEY : nodeKeyPath.toString(),
-                    anchorPath == null ? DataDirectory.ANCHOR : anchorPath.toString());
-            Files.writeString(unfinished.resolve(NodeSettings.FILE_NAME), settings.toText());
-            return new Founded(
-                    tree,
-                    node.id(),
-                    directory.resolve(DataDirectory.ROOT_KEY),
-                    nodeKeyPath == null ? directory.resolve(DataDirectory.NODE_KEY) : nodeKeyPath);
-        } catch (CryptoException e) {
-            throw Failures.of(tried(), e);
-        }
     }
 
     private void moveUp(Path unfinished, List<Path> made) throws IOException {

@@ -19,6 +19,7 @@ import blocktree.store.Retention;
 import blocktree.store.StoreException;
 import blocktree.store.StoreOptions;
 import blocktree.store.StoreStats;
+import blocktree.tree.ChangeGate;
 import blocktree.tree.FileSystem;
 import blocktree.tree.FileSystemException;
 import blocktree.tree.LatencyHistogram;
@@ -60,15 +61,25 @@ final class OpenTree implements AutoCloseable {
     /** Attempts to look into a store that a node writes to at the same time. */
     private static final int REHEARSALS = 5;
 
+    /** Other nodes see changes that nobody has synced after about this time. */
+    private static final long SHARED_DIRTY_AGE_MILLIS = 30;
+
     private static final long SCRUB_PAUSE_MILLIS = 7 * 86_400_000L;
 
     private final BlockStore store;
     private final TreeFileSystem files;
+    private final @Nullable Membership membership;
     private final PrincipalId principal;
     private final boolean openedReadOnly;
 
-    private OpenTree(BlockStore store, TreeFileSystem files, PrincipalId principal, boolean openedReadOnly) {
+    private OpenTree(
+            BlockStore store,
+            @Nullable Membership membership,
+            TreeFileSystem files,
+            PrincipalId principal,
+            boolean openedReadOnly) {
         this.store = store;
+        this.membership = membership;
         this.files = files;
         this.principal = principal;
         this.openedReadOnly = openedReadOnly;
@@ -102,16 +113,37 @@ final class OpenTree implements AutoCloseable {
         TreeOptions treeOptions = TreeOptions.defaults();
         treeOptions = treeOptions.withCaches(
                 settings.dirtyBytesMax(), treeOptions.cleanBytesMax(), treeOptions.inodeBytesMax());
+        StoreOptions storeOptions = storeOptions(settings);
+        if (settings.isClustered()) {
+            Membership.catchUp(settings, storeOptions, node);
+        }
         BlockStore store = null;
+        Membership membership = null;
         try {
-            store = BlockStore.open(directory.tree(), storeOptions(settings), node);
-            return new OpenTree(store, TreeFileSystem.open(store, treeOptions), node.id(), settings.readOnly());
+            store = BlockStore.open(directory.tree(), storeOptions, node);
+            membership = settings.isClustered() ? Membership.start(settings, store, node) : null;
+            TreeFileSystem files = TreeFileSystem.open(
+                    store,
+                    membership == null ? treeOptions : treeOptions.withDirtyAgeMillis(SHARED_DIRTY_AGE_MILLIS),
+                    membership == null ? ChangeGate.OPEN : membership.gate());
+            if (membership != null) {
+                membership.follow(files);
+            }
+            return new OpenTree(store, membership, files, node.id(), settings.readOnly());
         } catch (StoreException e) {
             throw Failures.of(tried, e);
+        } catch (NodeException e) {
+            closeAfter(store, membership, e);
+            throw e;
         } catch (FileSystemException e) {
-            closeAfter(store, e);
+            closeAfter(store, membership, e);
             throw Failures.of(tried, e);
         }
+    }
+
+    /** Of a store that a machine takes over from another node. */
+    static StoreOptions newStoreOptions(Path anchor) {
+        return StoreOptions.defaults().withAnchor(anchor);
     }
 
     private static StoreOptions storeOptions(RunSettings settings) {
@@ -126,9 +158,14 @@ final class OpenTree implements AutoCloseable {
                 .withCaches(settings.cacheBytes(), NODE_CACHE_BYTES, STATE_CACHE_BYTES, BLOCK_KEYS_MAX);
     }
 
-    private static void closeAfter(BlockStore store, FileSystemException cause) {
+    private static void closeAfter(@Nullable BlockStore store, @Nullable Membership membership, Exception cause) {
         try {
-            store.close();
+            if (membership != null) {
+                membership.close();
+            }
+            if (store != null) {
+                store.close();
+            }
         } catch (StoreException e) {
             cause.addSuppressed(e);
         }
@@ -149,6 +186,12 @@ final class OpenTree implements AutoCloseable {
     /** Whether the store has stopped by itself, after an error that it could not recover from; reading goes on. */
     boolean hasStoppedWriting() {
         return !openedReadOnly && store.isReadOnly();
+    }
+
+    /** Null for a node that is alone. */
+    @Nullable
+    Membership membership() {
+        return membership;
     }
 
     /** What a mount shows; to be closed by the caller. NOT_FOUND or NOT_DIRECTORY when there is no such subtree. */
@@ -206,6 +249,9 @@ final class OpenTree implements AutoCloseable {
         counters.put("tree.inode_misses", tree.inodeMisses());
         latencies.add(latency("tree.commit", 0, tree.commitLatency()));
         latencies.add(latency("tree.sync", 0, tree.syncLatency()));
+        if (membership != null) {
+            membership.report(counters);
+        }
     }
 
     static ControlReply.Latency latency(String name, long failures, LatencyHistogram.Snapshot latency) {
@@ -505,10 +551,16 @@ final class OpenTree implements AutoCloseable {
     @Override
     public void close() throws NodeException {
         NodeException failure = null;
+        if (membership != null) {
+            membership.stopChanging();
+        }
         try {
             files.close();
         } catch (FileSystemException e) {
             failure = Failures.of("to write everything to disk", e);
+        }
+        if (membership != null) {
+            membership.close();
         }
         try {
             store.close();

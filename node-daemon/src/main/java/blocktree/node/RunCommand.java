@@ -111,6 +111,20 @@ final class RunCommand implements Callable<Integer> {
     private @Nullable String stopTimeout;
 
     @Option(
+            names = "--listen",
+            paramLabel = "ADDRESS:PORT",
+            description =
+                    "Where the tree's other nodes reach this one, such as 0.0.0.0:9274. Default: listen of the configuration (off).")
+    private @Nullable String listen;
+
+    @Option(
+            names = "--advertise",
+            paramLabel = "HOST:PORT,…",
+            description =
+                    "Under which addresses they do, where it is not what --listen says. Default: advertise of the configuration.")
+    private @Nullable String advertise;
+
+    @Option(
             names = "--metrics",
             paramLabel = "ADDRESS:PORT",
             description =
@@ -181,7 +195,11 @@ final class RunCommand implements Callable<Integer> {
             if (configured.passedOver() != null) {
                 log.atWarn().addKeyValue("config", configured.passedOver()).log("configuration_passed_over");
             }
-            return serve(settings, configured.address(Setting.METRICS), mounts, identity, events);
+            Integer exitCode = null;
+            while (exitCode == null) {
+                exitCode = serve(settings, configured.address(Setting.METRICS), mounts, identity, events);
+            }
+            return exitCode;
         } catch (IOException e) {
             throw Failures.of(
                     "to run the node of " + data.path(), e, "check the data directory's disk and permissions");
@@ -209,12 +227,15 @@ final class RunCommand implements Callable<Integer> {
                 .with(Setting.REQUEST_TIMEOUT, "--request-timeout", requestTimeout)
                 .with(Setting.FUSE_LIBRARY, "--fuse-library", fuseLibrary == null ? null : Choice.label(fuseLibrary))
                 .with(Setting.STOP_TIMEOUT, "--stop-timeout", stopTimeout)
+                .with(Setting.LISTEN, "--listen", listen)
+                .with(Setting.ADVERTISE, "--advertise", advertise)
                 .with(Setting.METRICS, "--metrics", metrics)
                 .with(Setting.LOG_FORMAT, "--log-format", logFormat == null ? null : Choice.label(logFormat))
                 .with(Setting.LOG_LEVEL, "--log-level", logLevel == null ? null : Choice.label(logLevel));
     }
 
-    private int serve(
+    /** Until it is to stop; null when the store is to be brought up to date, after which it goes on. */
+    private @Nullable Integer serve(
             RunSettings settings,
             @Nullable InetSocketAddress metricsAddress,
             List<ControlMount> mounts,
@@ -226,6 +247,7 @@ final class RunCommand implements Callable<Integer> {
         NodeControl handler = new NodeControl(node);
         Supervisor supervisor = Supervisor.of(System.getenv());
         boolean clean = false;
+        node.stopWhenBehind();
         try (ControlSocket socket = ControlSocket.prepare(settings.directory().path());
                 ControlServer server = ControlServer.start(socket.path(), handler);
                 StreamControlServer parent = control == null ? null : serveParent(node, handler, events);
@@ -252,14 +274,19 @@ final class RunCommand implements Callable<Integer> {
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
             } finally {
-                supervisor.stopping();
+                if (!node.isLeftBehind()) {
+                    supervisor.stopping();
+                }
                 log.atInfo().log("node_stopping");
-                endBy(settings.stopTimeout());
+                Thread watchdog = endBy(settings.stopTimeout());
                 clean = node.stop(settings.stopTimeout().dividedBy(2)).isEmpty();
+                if (node.isLeftBehind()) {
+                    watchdog.interrupt();
+                }
             }
             log.atInfo().addKeyValue("clean", clean).log("node_stopped");
         }
-        return (clean ? ExitCode.OK : ExitCode.FAILED).code();
+        return clean && node.isLeftBehind() ? null : (clean ? ExitCode.OK : ExitCode.FAILED).code();
     }
 
     /** A node without its metrics serves its tree all the same: null, after an event that says why. */
@@ -313,7 +340,7 @@ final class RunCommand implements Callable<Integer> {
     }
 
     /** A disk that does not answer must not hold up the machine's shutdown. */
-    private static void endBy(Duration timeout) {
+    private static Thread endBy(Duration timeout) {
         Thread watchdog = new Thread(
                 () -> {
                     try {
@@ -329,5 +356,6 @@ final class RunCommand implements Callable<Integer> {
                 "stop-watchdog");
         watchdog.setDaemon(true);
         watchdog.start();
+        return watchdog;
     }
 }

@@ -1,8 +1,18 @@
 package blocktree.node;
 
+import java.net.InetSocketAddress;
+import java.nio.file.Files;
 import java.time.Duration;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
 
-/** How a tree is opened. */
+/**
+ * How a tree is opened.
+ *
+ * @param listen where other nodes reach this one; null: nowhere
+ * @param advertised under which addresses, where listen does not say it
+ * @param name what other nodes call this one; empty: as it was called when it joined
+ */
 record RunSettings(
         DataDirectory directory,
         boolean readOnly,
@@ -13,7 +23,15 @@ record RunSettings(
         long scrubBytesPerSecond,
         Duration requestTimeout,
         Setting.FuseLibrary fuseLibrary,
-        Duration stopTimeout) {
+        Duration stopTimeout,
+        @Nullable InetSocketAddress listen,
+        List<InetSocketAddress> advertised,
+        String name) {
+
+    /** Whether the node is one of several, or is to be: the store's log is then ordered by all voters. */
+    boolean isClustered() {
+        return !readOnly && (listen != null || Files.isDirectory(directory.cluster()));
+    }
 
     static RunSettings of(DataDirectory directory, Settings settings, boolean readOnly, boolean acceptLoss) {
         Settings all = settings.withOlder(directory);
@@ -27,6 +45,9 @@ record RunSettings(
                 all.sizeBytes(Setting.SCRUB_RATE),
                 all.time(Setting.REQUEST_TIMEOUT),
                 all.choice(Setting.FUSE_LIBRARY, Setting.FuseLibrary.class),
-                all.time(Setting.STOP_TIMEOUT));
+                all.time(Setting.STOP_TIMEOUT),
+                all.address(Setting.LISTEN),
+                all.addresses(Setting.ADVERTISE),
+                all.text(Setting.NODE_NAME));
     }
 }

@@ -1,9 +1,11 @@
 package blocktree.node;
 
+import blocktree.crypto.NodeRecord;
 import blocktree.fuse.Library;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -22,6 +24,15 @@ enum Setting {
     FUSE_LIBRARY(
             FuseLibrary.class, "automatic", "what mounts go through; automatic: libfuse3 where it is, else libfuse2"),
     STOP_TIMEOUT(Form.TIMEOUT, "60s", "after that a stopping node gives up"),
+    LISTEN(
+            Form.ADDRESS,
+            "off",
+            "address and port where the tree's other nodes reach this one, such as 0.0.0.0:9274; off"),
+    ADVERTISE(
+            Form.ADDRESSES,
+            "",
+            "under which addresses they do, such as home.example.org:9274, separated by commas, where it is not what listen says"),
+    NODE_NAME(Form.NAME, "", "what other nodes call this one; else the name it has joined under, or the machine's"),
     METRICS(Form.ADDRESS, "off", "address and port for /metrics and /health, such as 127.0.0.1:9273; off"),
     LOG_FORMAT(EventLog.Format.class, "text", "how the node logs, one event a line"),
     LOG_LEVEL(RunCommand.LogLevel.class, "info", "from which level on the node logs");
@@ -53,6 +64,8 @@ enum Setting {
         private static final Form TIMEOUT = new Form("TIME", Form::checkTimeout);
         private static final Form SIZE = new Form("SIZE", Quantity::parseBytes);
         private static final Form ADDRESS = new Form("ADDRESS:PORT", Setting::parseAddress);
+        private static final Form ADDRESSES = new Form("HOST:PORT,…", Setting::parseAddresses);
+        private static final Form NAME = new Form("NAME", Form::checkName);
         private static final Form PATH = new Form("PATH", Form::checkPath);
 
         private static <E extends Enum<E>> Form choice(Class<E> type) {
@@ -63,6 +76,14 @@ enum Setting {
             long millis = Quantity.parseMillis(text);
             if (millis < TIMEOUT_MILLIS_MIN || millis > TIMEOUT_MILLIS_MAX) {
                 throw new IllegalArgumentException("'" + text + "' is not between 1s and 1d");
+            }
+        }
+
+        private static void checkName(String text) {
+            if (!text.isEmpty() && !NodeRecord.isName(text)) {
+                throw new IllegalArgumentException(
+                        "'" + text
+                                + "' is not a name of 1 to 63 letters, digits, dots, underlines and hyphens, a letter or digit first");
             }
         }
 
@@ -143,6 +164,30 @@ enum Setting {
             throw new IllegalArgumentException(
                     "'" + text + "' is neither 'off' nor an address and a port, such as 127.0.0.1:9273", e);
         }
+    }
+
+    /** Names stay unresolved. IllegalArgumentException for anything that is not hosts and ports. */
+    static List<InetSocketAddress> parseAddresses(String text) {
+        List<InetSocketAddress> addresses = new ArrayList<>();
+        for (String each : text.split(",", -1)) {
+            String address = each.strip();
+            if (address.isEmpty() && text.isBlank()) {
+                continue;
+            }
+            int colon = address.lastIndexOf(':');
+            String host = address.substring(0, Math.max(0, colon));
+            try {
+                int port = Integer.parseInt(address.substring(colon + 1));
+                if (port < 1 || port > 65_535 || !host.matches("[A-Za-z0-9._-]+|\\[[0-9a-fA-F:.]+]")) {
+                    throw new NumberFormatException();
+                }
+                addresses.add(InetSocketAddress.createUnresolved(host.replaceAll("[\\[\\]]", ""), port));
+            } catch (NumberFormatException e) {
+                throw new IllegalArgumentException(
+                        "'" + address + "' is no host and port, such as home.example.org:9274", e);
+            }
+        }
+        return List.copyOf(addresses);
     }
 
     static List<String> keys() {

@@ -178,12 +178,16 @@ final class Settings {
         return value(setting).source().equals(DEFAULT);
     }
 
-    private String text(Setting setting) {
+    Path dataDirectory() {
+        return Path.of(text(Setting.DATA_DIR));
+    }
+
+    String text(Setting setting) {
         return value(setting).text();
     }
 
-    Path dataDirectory() {
-        return Path.of(text(Setting.DATA_DIR));
+    List<InetSocketAddress> addresses(Setting setting) {
+        return Setting.parseAddresses(text(setting));
     }
 
     /** Null when there is none. */
