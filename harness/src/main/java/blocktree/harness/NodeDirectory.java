@@ -60,7 +60,10 @@ public record NodeDirectory(NodeProgram program, Path data, Path passphraseFile,
 
     /** {@code btnode fsck}, on the running node or else on the directory. */
     public CommandResult fsck(String... options) throws HarnessException {
-        List<String> arguments = new ArrayList<>(List.of("--passphrase-file", passphraseFile.toString(), "--json"));
+        List<String> arguments = new ArrayList<>(List.of("--json"));
+        if (Files.exists(data.resolve("root.key"))) { // a node that has joined has none
+            arguments.addAll(List.of("--passphrase-file", passphraseFile.toString()));
+        }
         arguments.addAll(List.of(options));
         return execute(onThis("fsck", arguments.toArray(String[]::new)), NodeProcess.CHECK_TIMEOUT);
     }

@@ -307,7 +307,10 @@ public final class NodeProcess implements AutoCloseable {
         }
     }
 
-    /** Stops all its threads, as if the machine were suspended, until {@link #thaw}. */
+    /**
+     * Stops all its threads, as if the machine were suspended, until {@link #thaw}. Both start a process, which first closes the files that it inherits: not
+     * for a program that has files open on this node's mounts, whose {@code thaw} would wait for the node.
+     */
     public void freeze() throws HarnessException {
         signal("STOP");
     }
