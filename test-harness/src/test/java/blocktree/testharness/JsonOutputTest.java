@@ -5,7 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.harness.CommandResult;
+import blocktree.harness.NodeCluster;
 import blocktree.harness.NodeDirectory;
+import blocktree.harness.NodeProgram;
 import com.networknt.schema.Error;
 import com.networknt.schema.InputFormat;
 import com.networknt.schema.Schema;
@@ -23,10 +25,19 @@ import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** What commands print with --json is what docs/schemas says. */
 class JsonOutputTest {
     private static final Path SCHEMAS = TestNode.projectDirectory().resolve("docs/schemas");
+
+    private static final Set<String> OF_SEVERAL = Set.of("invite", "join", "nodes", "promote", "demote", "retire");
+
+    /** How nodes come to be several; the harness reads it. */
+    private static final Set<String> PRINTED_BY_CLUSTER = Set.of("invite", "join");
+
+    @TempDir
+    Path folder;
 
     private final SchemaRegistry registry = SchemaRegistry.withDefaultDialect(SpecificationVersion.DRAFT_2020_12);
     /** Of the commands that have printed something. */
@@ -106,7 +117,27 @@ class JsonOutputTest {
         }
         Set<String> expected = names();
         expected.remove("error");
+        expected.removeAll(OF_SEVERAL);
         assertEquals(expected, seen);
+    }
+
+    @Test
+    void soDoThoseForSeveralMachines() throws Exception {
+        try (NodeCluster cluster = NodeCluster.start(folder, NodeProgram.find(), 2)) {
+            NodeDirectory data = cluster.directory(0);
+            prints(0, data, "nodes");
+            prints(0, data, "demote", "node1");
+            prints(0, data, "promote", "node1");
+            prints(
+                    0,
+                    data,
+                    "retire",
+                    "node1",
+                    "--passphrase-file",
+                    data.passphraseFile().toString());
+        }
+        seen.addAll(PRINTED_BY_CLUSTER);
+        assertEquals(OF_SEVERAL, seen);
     }
 
     @Test

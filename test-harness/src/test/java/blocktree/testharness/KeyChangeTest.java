@@ -181,7 +181,7 @@ class KeyChangeTest {
     @Test
     @Timeout(3600)
     void aKillOfARotationLeavesBothKeysUnderOnePassphrase() throws Exception {
-        int rounds = Integer.getInteger("blocktree.kill.rounds", 3);
+        int rounds = Integer.getInteger("blocktree.kill.rounds", 2);
         long seed = Long.getLong("blocktree.kill.seed", System.nanoTime());
         Random random = new Random(seed);
         try (TestNode node = nodeOf("--node-key=passphrase")) {
@@ -434,7 +434,7 @@ class KeyChangeTest {
     @Test
     @Timeout(3600)
     void aKillAtAnyMomentLeavesTheOldKeyOrTheNew() throws Exception {
-        int rounds = Integer.getInteger("blocktree.kill.rounds", 3);
+        int rounds = Integer.getInteger("blocktree.kill.rounds", 2);
         long seed = Long.getLong("blocktree.kill.seed", System.nanoTime());
         Random random = new Random(seed);
         int changed = 0;

@@ -29,7 +29,7 @@ class KillTest {
     @Test
     @Timeout(3600)
     void nothingAcknowledgedIsLost() throws Exception {
-        int rounds = Integer.getInteger("blocktree.kill.rounds", 30);
+        int rounds = Integer.getInteger("blocktree.kill.rounds", 12);
         long seed = Long.getLong("blocktree.kill.seed", System.nanoTime());
         Random random = new Random(seed);
         try (TestNode node = TestNode.started()) {

@@ -19,7 +19,7 @@ import org.slf4j.LoggerFactory;
  */
 class ModelTest {
     private static final Logger log = LoggerFactory.getLogger(ModelTest.class);
-    private static final int STEPS = Integer.getInteger("blocktree.model.steps", 40_000);
+    private static final int STEPS = Integer.getInteger("blocktree.model.steps", 20_000);
     private static final int STEPS_BETWEEN_COMPARISONS = 2000;
     private static final int RESTART_ONE_IN = 4;
 

@@ -1,0 +1,194 @@
+package blocktree.testharness;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import blocktree.btmsg.ControlReply;
+import blocktree.harness.CommandResult;
+import blocktree.harness.HarnessException;
+import blocktree.harness.NodeCluster;
+import blocktree.harness.NodeOptions;
+import blocktree.harness.NodeProcess;
+import blocktree.harness.NodeProgram;
+import blocktree.testharness.program.Program;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/** One tree on three nodes: processes, sockets, mounts, SIGKILL. */
+@Timeout(300)
+class ClusterTest {
+    private static final Duration PATIENCE = Duration.ofSeconds(30);
+    private static final Duration FAIL_OVER = Duration.ofSeconds(8);
+
+    @TempDir
+    Path folder;
+
+    private NodeCluster cluster;
+
+    @BeforeEach
+    void startThree() throws Exception {
+        Program.require("fusermount");
+        cluster = NodeCluster.start(folder, NodeProgram.find(), 3);
+    }
+
+    @AfterEach
+    void stop() {
+        cluster.close();
+    }
+
+    private Path mount(int node) {
+        return folder.resolve("mount" + node);
+    }
+
+    private NodeProcess restart(int node) throws HarnessException {
+        return cluster.startNode(node, NodeOptions.mountedOn(mount(node)));
+    }
+
+    private static void writeDurably(Path file, byte[] content) throws Exception {
+        try (var channel = java.nio.channels.FileChannel.open(
+                file, java.nio.file.StandardOpenOption.CREATE, java.nio.file.StandardOpenOption.WRITE)) {
+            channel.write(java.nio.ByteBuffer.wrap(content));
+            channel.force(true);
+        }
+    }
+
+    private void requireSameEverywhere(Map<String, byte[]> written) throws Exception {
+        cluster.awaitSameLog(PATIENCE);
+        for (int i = 0; i < cluster.size(); i++) {
+            if (cluster.isRunning(i)) {
+                assertEquals(0, cluster.node(i).terminate());
+            }
+        }
+        for (int i = 0; i < cluster.size(); i++) {
+            CommandResult check = cluster.directory(i).fsck();
+            assertEquals(0, check.exitCode(), () -> check.output() + check.errors());
+            // What is there is read without the others.
+            Path mount = mount(i);
+            try (NodeProcess alone =
+                    cluster.directory(i).start(NodeOptions.mountedOn(mount).withArguments("--read-only"))) {
+                for (Map.Entry<String, byte[]> file : written.entrySet()) {
+                    assertEquals(
+                            new String(file.getValue(), StandardCharsets.UTF_8),
+                            Files.readString(mount.resolve(file.getKey())),
+                            "node " + i);
+                }
+            }
+        }
+    }
+
+    @Test
+    void whatTheLeaderAcknowledgedBeforeItWasKilledIsOnAllNodes() throws Exception {
+        Map<String, byte[]> written = new java.util.TreeMap<>();
+        for (int round = 0; round < 2; round++) {
+            int leader = cluster.awaitLeader(FAIL_OVER);
+            if (round == 0) {
+                // Mounts come with a start: this one so far has none.
+                assertEquals(0, cluster.node(leader).terminate());
+                leader = cluster.awaitLeader(FAIL_OVER);
+            }
+            mountOn(leader);
+            for (int i = 0; i < 20; i++) {
+                String name = "file-" + round + "-" + i;
+                byte[] content = ("round " + round + ", file " + i).getBytes(StandardCharsets.UTF_8);
+                writeDurably(mount(leader).resolve(name), content);
+                written.put(name, content);
+            }
+            int other = (leader + 1) % cluster.size();
+            mountOn(other);
+            for (Map.Entry<String, byte[]> file : written.entrySet()) {
+                assertEquals(
+                        new String(file.getValue(), StandardCharsets.UTF_8),
+                        Files.readString(mount(other).resolve(file.getKey())));
+            }
+            Files.writeString(mount(other).resolve("shared"), "round " + round);
+            assertEquals("round " + round, Files.readString(mount(leader).resolve("shared")));
+            written.put("shared", ("round " + round).getBytes(StandardCharsets.UTF_8));
+            cluster.node(other).unmount(mount(other), true);
+            cluster.node(leader).kill();
+            Program.shell(folder, "fusermount -u -z " + mount(leader)).result();
+            for (int i = 0; i < cluster.size(); i++) {
+                if (!cluster.isRunning(i)) {
+                    cluster.startNode(i, NodeOptions.defaults());
+                }
+            }
+        }
+        cluster.awaitLeader(FAIL_OVER);
+        requireSameEverywhere(written);
+    }
+
+    private void mountOn(int node) throws Exception {
+        cluster.mount(node, Files.createDirectories(mount(node)));
+    }
+
+    @Test
+    void eachNodeShowsWhoIsThere() throws Exception {
+        int leader = cluster.awaitLeader(FAIL_OVER);
+        for (int i = 0; i < 3; i++) {
+            CommandResult shown = cluster.directory(i).command("nodes");
+            assertEquals(0, shown.exitCode(), shown.errors());
+            assertEquals(4, shown.output().lines().count(), shown.output());
+            assertTrue(shown.output().contains("voter, leads"), shown.output());
+            List<ControlReply.NodeState> nodes = new ArrayList<>();
+            for (ControlReply.NodeState each : cluster.nodes(i)) {
+                assertTrue(each.voter(), each.toString());
+                nodes.add(each);
+            }
+            assertEquals(3, nodes.size());
+        }
+        int killed = (leader + 1) % 3;
+        cluster.node(killed).kill();
+        Await.until(
+                PATIENCE,
+                "the leader misses it",
+                () -> cluster.nodes(leader).stream().anyMatch(each -> !each.self() && !each.connected()));
+        CommandResult demoted = cluster.directory(leader).command("demote", "node" + killed);
+        assertEquals(0, demoted.exitCode(), demoted.errors());
+        assertEquals(
+                2,
+                cluster.nodes(leader).stream()
+                        .filter(ControlReply.NodeState::voter)
+                        .count());
+    }
+
+    @Test
+    void withoutAMajorityNothingIsAcknowledgedAndNothingIsLost() throws Exception {
+        int leader = cluster.awaitLeader(FAIL_OVER);
+        mountOn(leader);
+        byte[] before = "before".getBytes(StandardCharsets.UTF_8);
+        writeDurably(mount(leader).resolve("file"), before);
+        for (int i = 0; i < 3; i++) {
+            if (i != leader) {
+                cluster.node(i).freeze();
+            }
+        }
+        Path later = mount(leader).resolve("later");
+        byte[] after = "after".getBytes(StandardCharsets.UTF_8);
+        var written = java.util.concurrent.CompletableFuture.runAsync(() -> {
+            try {
+                writeDurably(later, after);
+            } catch (Exception e) {
+                throw new IllegalStateException(e);
+            }
+        });
+        assertEquals("before", Files.readString(mount(leader).resolve("file")));
+        Thread.sleep(3000);
+        assertTrue(!written.isDone(), "acknowledged by one of three");
+        for (int i = 0; i < 3; i++) {
+            if (i != leader) {
+                cluster.node(i).thaw();
+            }
+        }
+        written.get(20, java.util.concurrent.TimeUnit.SECONDS);
+        requireSameEverywhere(Map.of("file", before, "later", after));
+    }
+}
