@@ -104,7 +104,11 @@ class ChangedElsewhereMountTest {
             assertEquals("content " + i, Files.readString(there.resolve("file")));
             Files.move(here.resolve("file"), here.resolve("moved"));
             sync();
-            within("moved", () -> !Files.exists(there.resolve("file")) && Files.exists(there.resolve("moved")));
+            within(
+                    "moved",
+                    () -> !Files.exists(there.resolve("file"))
+                            && Files.exists(there.resolve("moved"))
+                            && Files.exists(alsoThere.resolve("moved")));
             assertEquals("content " + i, Files.readString(alsoThere.resolve("moved")));
             Files.delete(here.resolve("moved"));
             sync();
