@@ -1,5 +1,6 @@
 package blocktree.cluster;
 
+import java.util.concurrent.ExecutionException;
 import org.jspecify.annotations.Nullable;
 
 /** Why an entry was not put into the order, or why that cannot be told. */
@@ -27,6 +28,13 @@ public final class AgreementException extends Exception {
     public AgreementException(Code code, String message, @Nullable Throwable cause) {
         super(message, cause);
         this.code = code;
+    }
+
+    /** What a future has failed with: as it is when it is such a failure; UNKNOWN for anything else. */
+    static AgreementException of(ExecutionException e) {
+        return e.getCause() instanceof AgreementException failure
+                ? failure
+                : new AgreementException(Code.UNKNOWN, String.valueOf(e.getCause()), e.getCause());
     }
 
     public Code code() {

@@ -140,22 +140,32 @@ final class LeaseDesk {
 
     /** Completes once {@code node} has it; fails with an {@link AgreementException} when this node cannot give it. */
     CompletableFuture<Void> acquire(PrincipalId node) {
-        CompletableFuture<Void> given = new CompletableFuture<>();
+        return inTurn(() -> give(node));
+    }
+
+    @FunctionalInterface
+    private interface Step {
+        void take() throws AgreementException, InterruptedException;
+    }
+
+    /** One after the other, as they were asked for. */
+    private CompletableFuture<Void> inTurn(Step step) {
+        CompletableFuture<Void> done = new CompletableFuture<>();
         try {
             giving.execute(() -> {
                 try {
-                    give(node);
-                    given.complete(null);
+                    step.take();
+                    done.complete(null);
                 } catch (AgreementException | RuntimeException e) {
-                    given.completeExceptionally(e);
+                    done.completeExceptionally(e);
                 } catch (InterruptedException e) {
-                    given.completeExceptionally(notHere());
+                    done.completeExceptionally(notHere());
                 }
             });
         } catch (RejectedExecutionException e) {
-            given.completeExceptionally(notHere());
+            done.completeExceptionally(notHere());
         }
-        return given;
+        return done;
     }
 
     private void give(PrincipalId node) throws AgreementException, InterruptedException {
@@ -295,9 +305,7 @@ final class LeaseDesk {
         try {
             here.propose(entry.toByteString()).get(PROPOSE_SECONDS_MAX, TimeUnit.SECONDS);
         } catch (ExecutionException e) {
-            throw e.getCause() instanceof AgreementException failure
-                    ? failure
-                    : new AgreementException(AgreementException.Code.UNKNOWN, String.valueOf(e.getCause()), e);
+            throw AgreementException.of(e);
         } catch (TimeoutException e) {
             throw new AgreementException(AgreementException.Code.UNKNOWN, "no majority answers", e);
         }
@@ -323,29 +331,12 @@ final class LeaseDesk {
 
     /** Of who has given it back by itself. */
     CompletableFuture<Void> release(PrincipalId node) {
-        CompletableFuture<Void> released = new CompletableFuture<>();
-        try {
-            giving.execute(() -> {
-                try {
-                    Agreement here = leading();
-                    boolean has;
-                    synchronized (this) {
-                        has = Objects.equals(node, holder);
-                    }
-                    if (here != null && has) {
-                        order(here, null);
-                    }
-                    released.complete(null);
-                } catch (AgreementException | RuntimeException e) {
-                    released.completeExceptionally(e);
-                } catch (InterruptedException e) {
-                    released.completeExceptionally(notHere());
-                }
-            });
-        } catch (RejectedExecutionException e) {
-            released.completeExceptionally(notHere());
-        }
-        return released;
+        return inTurn(() -> {
+            Agreement here = leading();
+            if (here != null && Objects.equals(node, holder())) {
+                order(here, null);
+            }
+        });
     }
 
     /** What the order says, on every node. */

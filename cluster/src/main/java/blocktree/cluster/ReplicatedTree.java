@@ -273,10 +273,7 @@ final class ReplicatedTree implements Machine, LogPort {
             CompletableFuture.anyOf(one.placed, failed).get();
         } catch (ExecutionException e) {
             if (!one.placed.isDone()) {
-                return e.getCause() instanceof AgreementException failure
-                        ? failure
-                        : new AgreementException(
-                                AgreementException.Code.UNKNOWN, String.valueOf(e.getCause()), e.getCause());
+                return AgreementException.of(e);
             }
         }
         return null;

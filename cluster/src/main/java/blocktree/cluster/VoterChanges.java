@@ -159,9 +159,7 @@ final class VoterChanges {
         try {
             change.get(PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
         } catch (ExecutionException e) {
-            throw e.getCause() instanceof AgreementException refusal
-                    ? refusal
-                    : new AgreementException(AgreementException.Code.UNKNOWN, String.valueOf(e.getCause()), e);
+            throw AgreementException.of(e);
         } catch (TimeoutException e) {
             throw new AgreementException(AgreementException.Code.UNKNOWN, "not done within " + PATIENCE, e);
         }

@@ -58,11 +58,14 @@ public final class WriteLease implements AutoCloseable {
     static final String ACQUIRE = "cluster.lease.acquire";
     static final String RENEW = "cluster.lease.renew";
     static final String RELEASE = "cluster.lease.release";
-    private static final String SETTLE = "cluster.lease.settle";
-    private static final long REFRESH_MILLIS_MAX = 1_000;
-    private static final long REFRESH_PAUSE_MILLIS = 2_000;
-
     static final String RECALL = "cluster.lease.recall";
+    private static final String SETTLE = "cluster.lease.settle";
+
+    /** Who has the lease has so long to write what it has changed, before what is here has to do. */
+    private static final long REFRESH_MILLIS_MAX = 1_000;
+
+    /** It is not asked again for so long when it was not reached. */
+    private static final long REFRESH_PAUSE_MILLIS = 2_000;
 
     /** Has everything that was changed written: when it returns, all nodes have it. */
     @FunctionalInterface

@@ -213,9 +213,7 @@ final class Admissions implements Certifier, AutoCloseable {
             NodeAdmission admission = question.answer.get(ANSWER_SECONDS, TimeUnit.SECONDS);
             admitting.add(node.id());
             awaited.put(node.id().toBytes(), new byte[0]);
-            for (TreeFounding.Entry entry : admission.entries()) {
-                store.appendAuthority(entry.kind(), entry.payload());
-            }
+            store.appendAuthority(admission.entries());
             store.sync();
             guest.admission = admission;
             guest.admitted = node.id();

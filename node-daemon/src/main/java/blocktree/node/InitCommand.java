@@ -4,7 +4,6 @@ import blocktree.crypto.CryptoException;
 import blocktree.crypto.Identity;
 import blocktree.crypto.KeyFile;
 import blocktree.crypto.SecretBytes;
-import blocktree.node.NodeSettings.NodeKeyProtection;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -37,18 +36,8 @@ final class InitCommand implements Callable<Integer> {
     @Mixin
     private PassphraseOptions passphrase;
 
-    @Option(
-            names = "--node-key",
-            paramLabel = "file|passphrase|credential",
-            defaultValue = "file",
-            description = "How the node key is kept; see above. Default: ${DEFAULT-VALUE}.")
-    private NodeKeyProtection nodeKey = NodeKeyProtection.FILE;
-
-    @Option(
-            names = "--node-key-path",
-            paramLabel = "FILE",
-            description = "Where the node key is kept. Default: node.key in the data directory.")
-    private @Nullable Path nodeKeyPath;
+    @Mixin
+    private NodeKeyOptions key;
 
     @Option(
             names = "--root-key",
@@ -58,28 +47,13 @@ final class InitCommand implements Callable<Integer> {
                             + "is. Default: a new one.")
     private @Nullable Path rootKey;
 
-    @Option(
-            names = "--anchor-path",
-            paramLabel = "FILE",
-            description =
-                    "Where the node notes what the store must hold, to notice when the store lies. On another device it also notices when "
-                            + "the data directory is put back to an earlier state. Default: anchor in the data directory.")
-    private @Nullable Path anchorPath;
-
     @Mixin
     private Output output;
 
     @Override
     public Integer call() throws NodeException {
-        if (nodeKey == NodeKeyProtection.CREDENTIAL && nodeKeyPath == null) {
-            throw new NodeException(
-                    ExitCode.USAGE,
-                    "to make a node whose key systemd hands over",
-                    "no --node-key-path",
-                    "name a file, best on a memory file system (/dev/shm), from which you move the key into systemd's store");
-        }
         Path directory = node.path();
-        NodeFounding founding = new NodeFounding(directory, nodeKey, nodeKeyPath, anchorPath);
+        NodeFounding founding = key.founding(directory);
         founding.check();
         NodeFounding.Founded founded;
         KeyFile rootFile = rootKey == null ? null : readRoot(rootKey);
@@ -99,9 +73,7 @@ final class InitCommand implements Callable<Integer> {
         value.put("data_directory", directory);
         value.put("node_key", founded.nodeKey());
         value.put("root_key", founded.rootKey());
-        String next = nodeKey == NodeKeyProtection.CREDENTIAL
-                ? NodeKeys.intoCredentialStore(founded.nodeKey())
-                : "btnode run --data-dir " + Shell.word(directory) + " --mount MOUNTPOINT";
+        String next = key.next(founded, "btnode run --data-dir " + Shell.word(directory) + " --mount MOUNTPOINT");
         output.print(value, """
                 Made a tree and a node that keeps it.
                   tree      %s
@@ -109,7 +81,12 @@ final class InitCommand implements Callable<Integer> {
                   root key  %s (encrypted under your passphrase: copy it to a safe place)
                   node key  %s (%s)
                 Next: %s""".formatted(
-                founded.fingerprint(), directory, founded.rootKey(), founded.nodeKey(), Choice.label(nodeKey), next));
+                        founded.fingerprint(),
+                        directory,
+                        founded.rootKey(),
+                        founded.nodeKey(),
+                        Choice.label(key.protection()),
+                        next));
         return ExitCode.OK.code();
     }
 

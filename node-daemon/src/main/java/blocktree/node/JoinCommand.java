@@ -5,17 +5,14 @@ import blocktree.btmsg.session.Joined;
 import blocktree.btmsg.session.Joining;
 import blocktree.btmsg.session.Member;
 import blocktree.btmsg.session.Messenger;
-import blocktree.btmsg.session.MessengerOptions;
 import blocktree.btmsg.session.Peer;
 import blocktree.cluster.StoreCopies;
-import blocktree.crypto.Authority;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.Fingerprint;
 import blocktree.crypto.Identity;
 import blocktree.crypto.Invitation;
 import blocktree.crypto.NodeRecord;
 import blocktree.crypto.SecretBytes;
-import blocktree.crypto.TreeFounding;
 import blocktree.node.NodeSettings.NodeKeyProtection;
 import blocktree.store.StoreException;
 import java.io.Console;
@@ -79,24 +76,8 @@ final class JoinCommand implements Callable<Integer> {
     @Mixin
     private PassphraseOptions passphrase;
 
-    @Option(
-            names = "--node-key",
-            paramLabel = "file|passphrase|credential",
-            defaultValue = "file",
-            description = "How the node key is kept; see btnode init --help. Default: ${DEFAULT-VALUE}.")
-    private NodeKeyProtection nodeKey = NodeKeyProtection.FILE;
-
-    @Option(
-            names = "--node-key-path",
-            paramLabel = "FILE",
-            description = "Where the node key is kept. Default: node.key in the data directory.")
-    private @Nullable Path nodeKeyPath;
-
-    @Option(
-            names = "--anchor-path",
-            paramLabel = "FILE",
-            description = "Where the node notes what the store must hold. Default: anchor in the data directory.")
-    private @Nullable Path anchorPath;
+    @Mixin
+    private NodeKeyOptions key;
 
     @Mixin
     private Output output;
@@ -113,18 +94,12 @@ final class JoinCommand implements Callable<Integer> {
                     "--name " + called,
                     "give a name of 1 to 63 letters, digits, dots, underlines and hyphens, a letter or digit first");
         }
-        if (nodeKey == NodeKeyProtection.CREDENTIAL && nodeKeyPath == null) {
-            throw new NodeException(
-                    ExitCode.USAGE,
-                    tried,
-                    "a key that systemd hands over, and no --node-key-path",
-                    "name a file, best on a memory file system (/dev/shm), from which you move it into systemd's store");
-        }
-        NodeFounding founding = new NodeFounding(directory, nodeKey, nodeKeyPath, anchorPath);
+        NodeFounding founding = key.founding(directory);
         founding.check();
         NodeFounding.Founded made;
         try (Invitation invitation = invitation(tried);
-                SecretBytes secret = nodeKey == NodeKeyProtection.PASSPHRASE ? passphrase.readNew(System.err) : null) {
+                SecretBytes secret =
+                        key.protection() == NodeKeyProtection.PASSPHRASE ? passphrase.readNew(System.err) : null) {
             made = founding.make(site -> join(founding, site, invitation, called, secret));
         }
         print(directory, called, made);
@@ -242,13 +217,8 @@ final class JoinCommand implements Callable<Integer> {
     private static void copy(NodeFounding.Site site, Joined joined, Identity machine, String called, ProgressLine line)
             throws NodeException, IOException, CryptoException {
         String tried = "to take the tree over";
-        Authority authority = new Authority(joined.tree());
-        for (TreeFounding.Entry entry : joined.foundation()) {
-            authority.apply(entry.kind(), entry.payload(), authority.position() + 1, 0);
-        }
         Path anchor = site.newAnchor();
-        try (Messenger messenger = new Messenger(MessengerOptions.of(
-                machine, joined.chain(), authority, System::currentTimeMillis, called, "btnode " + Version.NAME))) {
+        try (Messenger messenger = Membership.messenger(machine, joined.chain(), joined.authority(), called)) {
             List<Peer> peers = new ArrayList<>();
             for (Member member : joined.members()) {
                 if (!member.addresses().isEmpty()) {
@@ -301,9 +271,8 @@ final class JoinCommand implements Callable<Integer> {
         value.put("name", called);
         value.put("data_directory", directory);
         value.put("node_key", made.nodeKey());
-        String next = nodeKey == NodeKeyProtection.CREDENTIAL
-                ? NodeKeys.intoCredentialStore(made.nodeKey())
-                : "btnode run --data-dir " + Shell.word(directory) + " --listen 0.0.0.0:9274 --mount MOUNTPOINT";
+        String next = key.next(
+                made, "btnode run --data-dir " + Shell.word(directory) + " --listen 0.0.0.0:9274 --mount MOUNTPOINT");
         output.print(value, """
                 This machine is a node of the tree, and has a copy of it.
                   tree      %s
@@ -316,7 +285,7 @@ final class JoinCommand implements Callable<Integer> {
                         Fingerprint.of(made.principal()),
                         directory,
                         made.nodeKey(),
-                        Choice.label(nodeKey),
+                        Choice.label(key.protection()),
                         next));
     }
 }

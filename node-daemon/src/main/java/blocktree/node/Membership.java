@@ -175,13 +175,13 @@ final class Membership implements AutoCloseable {
     }
 
     private static Messenger connect(Authority authority, Identity identity, NodePlace place) throws NodeException {
-        return new Messenger(MessengerOptions.of(
-                identity,
-                chainOf(authority, identity.id()),
-                authority,
-                System::currentTimeMillis,
-                place.name(),
-                "btnode " + Version.NAME));
+        return messenger(identity, chainOf(authority, identity.id()), authority, place.name());
+    }
+
+    /** The sessions of a node of this program, by the machine's clock. Neither listens nor dials yet. */
+    static Messenger messenger(Identity identity, WriteCapabilityChain chain, Authority authority, String name) {
+        return new Messenger(
+                MessengerOptions.of(identity, chain, authority, System::currentTimeMillis, name, Version.SOFTWARE));
     }
 
     /** The newest through which this node may run. */
@@ -222,6 +222,7 @@ final class Membership implements AutoCloseable {
             dial(messenger, authority, identity.id(), new HashMap<>());
             for (int attempt = 0; ; attempt++) {
                 Peer peer = messenger.peer(from);
+                String reason = "not connected";
                 try {
                     peer.whenConnected().get(RETRY_MILLIS * 5, TimeUnit.MILLISECONDS);
                     StoreCopies.update(peer, tree, options, identity, progress -> {});
@@ -232,16 +233,14 @@ final class Membership implements AutoCloseable {
                     if (e.code() != StoreException.Code.IO) {
                         throw Failures.of(tried, e);
                     }
-                    log.atWarn()
-                            .addKeyValue("from", from)
-                            .addKeyValue("reason", e.getMessage())
-                            .log("store_update_failed");
+                    reason = String.valueOf(e.getMessage());
                 } catch (ExecutionException | TimeoutException e) {
-                    log.atWarn()
-                            .addKeyValue("from", from)
-                            .addKeyValue("reason", "not connected")
-                            .log("store_update_failed");
+                    // another is asked
                 }
+                log.atWarn()
+                        .addKeyValue("from", from)
+                        .addKeyValue("reason", reason)
+                        .log("store_update_failed");
                 from = others.isEmpty() ? from : others.get(attempt % others.size());
                 TimeUnit.MILLISECONDS.sleep(RETRY_MILLIS);
             }
@@ -475,7 +474,7 @@ final class Membership implements AutoCloseable {
                 stats == null ? 0 : stats.rttNanos(),
                 stats == null ? 0 : stats.clockDifferenceMillis(),
                 lag,
-                self ? "btnode " + Version.NAME : proven == null ? "" : proven.software());
+                self ? Version.SOFTWARE : proven == null ? "" : proven.software());
     }
 
     private static List<String> texts(List<InetSocketAddress> addresses) {

@@ -178,10 +178,12 @@ enum Setting {
             String host = address.substring(0, Math.max(0, colon));
             try {
                 int port = Integer.parseInt(address.substring(colon + 1));
-                if (port < 1 || port > 65_535 || !host.matches("[A-Za-z0-9._-]+|\\[[0-9a-fA-F:.]+]")) {
+                boolean bracketed = host.startsWith("[") && host.endsWith("]");
+                String bare = bracketed ? host.substring(1, host.length() - 1) : host;
+                if (port < 1 || port > 65_535 || !NodeRecord.isHost(bare) || bracketed != bare.contains(":")) {
                     throw new NumberFormatException();
                 }
-                addresses.add(InetSocketAddress.createUnresolved(host.replaceAll("[\\[\\]]", ""), port));
+                addresses.add(InetSocketAddress.createUnresolved(bare, port));
             } catch (NumberFormatException e) {
                 throw new IllegalArgumentException(
                         "'" + address + "' is no host and port, such as home.example.org:9274", e);

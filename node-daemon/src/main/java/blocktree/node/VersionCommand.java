@@ -29,6 +29,6 @@ final class VersionCommand implements Callable<Integer> {
     }
 
     private static String text() {
-        return "btnode " + Version.NAME + " (Java " + Runtime.version().feature() + ")";
+        return Version.SOFTWARE + " (Java " + Runtime.version().feature() + ")";
     }
 }

@@ -1,23 +1,28 @@
 package blocktree.testharness;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.btmsg.ControlReply;
 import blocktree.harness.CommandResult;
-import blocktree.harness.HarnessException;
 import blocktree.harness.NodeCluster;
 import blocktree.harness.NodeOptions;
 import blocktree.harness.NodeProcess;
 import blocktree.harness.NodeProgram;
 import blocktree.testharness.program.Program;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -50,14 +55,9 @@ class ClusterTest {
         return folder.resolve("mount" + node);
     }
 
-    private NodeProcess restart(int node) throws HarnessException {
-        return cluster.startNode(node, NodeOptions.mountedOn(mount(node)));
-    }
-
     private static void writeDurably(Path file, byte[] content) throws Exception {
-        try (var channel = java.nio.channels.FileChannel.open(
-                file, java.nio.file.StandardOpenOption.CREATE, java.nio.file.StandardOpenOption.WRITE)) {
-            channel.write(java.nio.ByteBuffer.wrap(content));
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
+            channel.write(ByteBuffer.wrap(content));
             channel.force(true);
         }
     }
@@ -88,11 +88,11 @@ class ClusterTest {
 
     @Test
     void whatTheLeaderAcknowledgedBeforeItWasKilledIsOnAllNodes() throws Exception {
-        Map<String, byte[]> written = new java.util.TreeMap<>();
+        Map<String, byte[]> written = new TreeMap<>();
         for (int round = 0; round < 2; round++) {
             int leader = cluster.awaitLeader(FAIL_OVER);
             if (round == 0) {
-                // Mounts come with a start: this one so far has none.
+                // The first who leads goes in order, and another leads then.
                 assertEquals(0, cluster.node(leader).terminate());
                 leader = cluster.awaitLeader(FAIL_OVER);
             }
@@ -138,11 +138,8 @@ class ClusterTest {
             assertEquals(0, shown.exitCode(), shown.errors());
             assertEquals(4, shown.output().lines().count(), shown.output());
             assertTrue(shown.output().contains("voter, leads"), shown.output());
-            List<ControlReply.NodeState> nodes = new ArrayList<>();
-            for (ControlReply.NodeState each : cluster.nodes(i)) {
-                assertTrue(each.voter(), each.toString());
-                nodes.add(each);
-            }
+            List<ControlReply.NodeState> nodes = cluster.nodes(i);
+            nodes.forEach(each -> assertTrue(each.voter(), each.toString()));
             assertEquals(3, nodes.size());
         }
         int killed = (leader + 1) % 3;
@@ -173,7 +170,7 @@ class ClusterTest {
         }
         Path later = mount(leader).resolve("later");
         byte[] after = "after".getBytes(StandardCharsets.UTF_8);
-        var written = java.util.concurrent.CompletableFuture.runAsync(() -> {
+        CompletableFuture<Void> written = CompletableFuture.runAsync(() -> {
             try {
                 writeDurably(later, after);
             } catch (Exception e) {
@@ -182,13 +179,13 @@ class ClusterTest {
         });
         assertEquals("before", Files.readString(mount(leader).resolve("file")));
         Thread.sleep(3000);
-        assertTrue(!written.isDone(), "acknowledged by one of three");
+        assertFalse(written.isDone(), "acknowledged by one of three");
         for (int i = 0; i < 3; i++) {
             if (i != leader) {
                 cluster.node(i).thaw();
             }
         }
-        written.get(20, java.util.concurrent.TimeUnit.SECONDS);
+        written.get(20, TimeUnit.SECONDS);
         requireSameEverywhere(Map.of("file", before, "later", after));
     }
 }
