@@ -88,7 +88,12 @@ public final class Benchmarks implements Callable<Integer> {
 
     /** See {@code --help}. Exits with 2 for a wrong command line and with 1 for a failure. */
     public static void main(String[] arguments) {
-        System.exit(new CommandLine(new Benchmarks(new PrintWriter(System.out, true))).execute(arguments));
+        PrintWriter out = new PrintWriter(System.out, true);
+        System.exit(new CommandLine(new Benchmarks(out))
+                .addSubcommand(new Sessions(out))
+                .addSubcommand(new Transfers(out))
+                .addSubcommand(new Clusters(out))
+                .execute(arguments));
     }
 
     private static List<Row> rows() {

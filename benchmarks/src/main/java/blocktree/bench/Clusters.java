@@ -13,25 +13,25 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.FileTime;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.Callable;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
 /** One tree on three nodes of this machine, beside one on a lone node and, where it is installed, etcd with three members: all on one disk, in one run. */
 @Command(
-        name = "btnode-bench-clusters",
+        name = "clusters",
         mixinStandardHelpOptions = true,
         description = {
             "Measures what a tree on three nodes costs, beside a lone node and beside etcd (Debian's etcd-server) with three members.",
             "All of them share this machine's processors and disk."
         })
-public final class Clusters implements Callable<Integer> {
+final class Clusters implements Callable<Integer> {
     private static final int NODES = 3;
     private static final int BLOCK_BYTES = 4096;
     private static final Duration PATIENCE = Duration.ofSeconds(30);
@@ -65,11 +65,6 @@ public final class Clusters implements Callable<Integer> {
 
     Clusters(PrintWriter out) {
         this.out = out;
-    }
-
-    /** See {@code --help}. */
-    public static void main(String[] arguments) {
-        System.exit(new CommandLine(new Clusters(new PrintWriter(System.out, true))).execute(arguments));
     }
 
     @Override
@@ -241,8 +236,7 @@ public final class Clusters implements Callable<Integer> {
         }
         for (int i = 0; i < moves; i++) {
             long startNanos = System.nanoTime();
-            Files.setLastModifiedTime(
-                    files[i % NODES], java.nio.file.attribute.FileTime.fromMillis(1_000_000_000L + i));
+            Files.setLastModifiedTime(files[i % NODES], FileTime.fromMillis(1_000_000_000L + i));
             millis[i] = (System.nanoTime() - startNanos) / 1e6;
         }
         row("the right to change the tree moves, with the change (goal: p50 10 ms)", millis);

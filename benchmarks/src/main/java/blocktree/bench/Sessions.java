@@ -32,16 +32,15 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicBoolean;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
 /** Two nodes over loopback: what sessions carry, beside plain TLS by the same libraries. All in one process, which both sides share. */
 @Command(
-        name = "btnode-bench-sessions",
+        name = "sessions",
         mixinStandardHelpOptions = true,
         description = "Measures sessions between two nodes over loopback beside plain TLS.")
-public final class Sessions implements Callable<Integer> {
+final class Sessions implements Callable<Integer> {
     private static final int PIECE_BYTES = 256 << 10;
     private static final int SMALL_BYTES = 64;
     private static final int OUTSTANDING = 64;
@@ -64,11 +63,6 @@ public final class Sessions implements Callable<Integer> {
 
     Sessions(PrintWriter out) {
         this.out = out;
-    }
-
-    /** See {@code --help}. */
-    public static void main(String[] arguments) {
-        System.exit(new CommandLine(new Sessions(new PrintWriter(System.out, true))).execute(arguments));
     }
 
     @Override

@@ -28,16 +28,15 @@ import java.util.List;
 import java.util.Random;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
 /** One store is copied to another directory over loopback, and brought up to date after a small change. Both sides share one process. */
 @Command(
-        name = "btnode-bench-transfers",
+        name = "transfers",
         mixinStandardHelpOptions = true,
         description = "Measures how long it takes to copy a store to another node, and to bring the copy up to date.")
-public final class Transfers implements Callable<Integer> {
+final class Transfers implements Callable<Integer> {
     private static final int SECTOR_LOG2 = 12;
     private static final int SECTOR_BYTES = 1 << SECTOR_LOG2;
     private static final int COMMIT_SECTORS = 4_096;
@@ -56,11 +55,6 @@ public final class Transfers implements Callable<Integer> {
 
     Transfers(PrintWriter out) {
         this.out = out;
-    }
-
-    /** See {@code --help}. */
-    public static void main(String[] arguments) {
-        System.exit(new CommandLine(new Transfers(new PrintWriter(System.out, true))).execute(arguments));
     }
 
     @FunctionalInterface
