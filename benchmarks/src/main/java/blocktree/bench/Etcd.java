@@ -69,7 +69,7 @@ final class Etcd {
             double[] millis = new double[count];
             Random random = new Random(1);
             byte[] value = new byte[VALUE_BYTES];
-            for (int i = -20; i < count; i++) {
+            for (int i = -Clusters.WARM_UP; i < count; i++) {
                 random.nextBytes(value);
                 long startNanos = System.nanoTime();
                 put(http, leader, "k" + random.nextInt(256), value);

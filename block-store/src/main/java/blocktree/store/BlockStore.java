@@ -613,7 +613,7 @@ public final class BlockStore implements AutoCloseable {
             commit.keepKeys();
             commits.incrementAndGet();
             if (sync) {
-                ledger.sync();
+                sync();
             }
             return new CommitReceipt(placed.position(), placed.timeMillis(), blocks);
         }
@@ -667,20 +667,24 @@ public final class BlockStore implements AutoCloseable {
     private CommitReceipt commitLocal(Commit commit, boolean sync) throws StoreException {
         try (WriteBatch batch = new WriteBatch()) {
             ledger.putLocalChanges(batch, commit.localChanges());
-            ledger.writeAside(batch);
+            ledger.writeOwn(batch);
         } catch (RocksDBException e) {
             throw rocks.failure("write local tables", e);
         }
         if (sync) {
-            ledger.sync();
+            sync();
         }
         return new CommitReceipt(ledger.headPosition(), ledger.nowMillis(), Map.of());
     }
 
-    /** Everything committed before the call is on the device when it returns. */
+    /** Everything committed before the call is on the device when it returns; where a cluster orders the log, it was on those of a majority before, and what only this node has is brought to its own. */
     public void sync() throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
-            ledger.sync();
+            if (cluster == null) {
+                ledger.sync();
+            } else {
+                ledger.syncOwn();
+            }
         }
     }
 
@@ -842,7 +846,7 @@ public final class BlockStore implements AutoCloseable {
             } else {
                 batch.put(rocks.family(Column.LOCAL), key, value);
             }
-            ledger.writeAside(batch);
+            ledger.writeOwn(batch);
         } catch (RocksDBException e) {
             throw rocks.failure("write local table", e);
         }

@@ -141,7 +141,7 @@ public final class Commit implements AutoCloseable {
             SEALED.set(sealed);
         }
         int sealedSize = seal(edit, SectorCipher.Kind.SECTOR, index, buffer, offset, size, sealed);
-        return new Sector(memory.copy(sealed, sealedSize), IntegrityNode.leafHash(sealed, 0, sealedSize));
+        return Sector.of(sealed, sealedSize, memory);
     }
 
     private int seal(

@@ -92,6 +92,10 @@ final class Ledger implements CommitPort, AutoCloseable {
     private final CommitVerifier verifier;
     private final @Nullable SectorFiles sectorFiles;
     private final WalSync walSync;
+
+    /** Ticket of the newest write of what only this node has. */
+    private final AtomicLong newestOwn = new AtomicLong();
+
     private final @Nullable AnchorFile anchorFile;
     private final Hash rootNonce;
 
@@ -920,6 +924,9 @@ final class Ledger implements CommitPort, AutoCloseable {
                 long ticket = large.isEmpty()
                         ? write(batch, entry, order)
                         : ingestAndWrite(large, files, batch, entry, order);
+                if (!commit.localChanges().isEmpty()) {
+                    wroteOwn(ticket);
+                }
                 keepVerified(position, new CommitAt(body, time));
                 View now = view;
                 changes.forEach(change -> now.changes.put(change.id(), change));
@@ -1423,6 +1430,15 @@ final class Ledger implements CommitPort, AutoCloseable {
 
     /** Writes a batch that changes nothing in the log: a checkpoint, garbage collection, local tables. */
     void writeAside(WriteBatch batch) throws StoreException {
+        putAside(batch);
+    }
+
+    /** As {@link #writeAside}, of what nobody else has: {@link #syncOwn} waits for it. */
+    void writeOwn(WriteBatch batch) throws StoreException {
+        wroteOwn(putAside(batch));
+    }
+
+    private long putAside(WriteBatch batch) throws StoreException {
         checkWritable();
         try {
             rocks.write(batch);
@@ -1430,7 +1446,11 @@ final class Ledger implements CommitPort, AutoCloseable {
             stopIfBroken(e);
             throw e;
         }
-        walSync.ticket();
+        return walSync.ticket();
+    }
+
+    private void wroteOwn(long ticket) {
+        newestOwn.accumulateAndGet(ticket, Math::max);
     }
 
     /** The newest state root, after what was committed before the call has been put into the state map. */
@@ -1542,6 +1562,11 @@ final class Ledger implements CommitPort, AutoCloseable {
             return;
         }
         walSync.await(walSync.newestTicket());
+    }
+
+    /** As {@link #sync}, of what only this node has; all else was on the devices of others when they put it in order, and is asked of them after a crash. */
+    void syncOwn() throws StoreException {
+        walSync.await(newestOwn.get());
     }
 
     private void syncNow() throws StoreException {

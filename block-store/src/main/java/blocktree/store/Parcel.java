@@ -128,7 +128,7 @@ public final class Parcel {
             TreeMap<Long, Sector> read = new TreeMap<>();
             for (long index : sectors.get(i)) {
                 byte[] ciphertext = in.bytes(size);
-                read.put(index, new Sector(memory.copy(ciphertext, size), IntegrityNode.leafHash(ciphertext, 0, size)));
+                read.put(index, Sector.of(ciphertext, size, memory));
             }
             blocks.add(new SealedBlock(headers.get(i), nodes.get(i), read));
         }

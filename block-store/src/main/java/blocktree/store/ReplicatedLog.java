@@ -102,6 +102,8 @@ public final class ReplicatedLog {
 
     /** Everything applied before the call is on the device when it returns. */
     public void sync() throws StoreException {
-        store.sync();
+        try (Gate.Pass pass = store.gate().enter()) {
+            store.ledger().sync();
+        }
     }
 }

@@ -394,11 +394,17 @@ class HostileCommitTest {
         ByteBuffer copy = ByteBuffer.allocateDirect(sector.size());
         copy.put(sector.ciphertext().duplicate()).flip();
         copy.put(100, (byte) (copy.get(100) ^ 1));
-        return new Sector(copy, sector.hash());
+        return hashed(copy);
     }
 
     private static Sector shortened(Sector sector) {
-        return new Sector(sector.ciphertext().duplicate().limit(sector.size() - 1), sector.hash());
+        return hashed(sector.ciphertext().duplicate().limit(sector.size() - 1));
+    }
+
+    private static Sector hashed(ByteBuffer ciphertext) {
+        byte[] bytes = new byte[ciphertext.remaining()];
+        ciphertext.duplicate().get(bytes);
+        return new Sector(ciphertext, IntegrityNode.leafHash(bytes, 0, bytes.length));
     }
 
     @Test
