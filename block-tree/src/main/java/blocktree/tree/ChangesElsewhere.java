@@ -151,8 +151,8 @@ final class ChangesElsewhere implements Inode.Reloader {
 
     /** Makes the inode, whose exclusive lock is held, what {@code newest} says; null: the block is deleted. */
     private void takeOver(Inode inode, @Nullable OpenBlock newest) throws FileSystemException {
-        boolean deletesOrphan = inode.deleted && inode.orphaned;
-        boolean lost = drop(inode) && !deletesOrphan;
+        boolean listed = newest != null && (inode.linkCount == 0 || inode.orphaned) && isListedOrphan(inode);
+        boolean lost = drop(inode) && !(inode.deleted && listed);
         inode.gone = newest == null;
         if (lost) {
             Flusher.lost(inode);
@@ -165,16 +165,21 @@ final class ChangesElsewhere implements Inode.Reloader {
             table.fill(inode, newest);
             table.reweigh(inode);
         }
-        boolean isOrphan = newest != null && inode.linkCount == 0 && inode.orphaned;
-        if (deletesOrphan && isOrphan) {
-            flusher.attributesChanged(inode);
-            return;
-        }
-        inode.deleted = false;
         inode.linkable &= inode.linkCount == 0;
-        if (inode.keptNameless && !isOrphan) {
-            inode.keptNameless = false;
-            inode.unpin();
+        inode.orphaned = listed && inode.linkCount == 0;
+        inode.deleted = inode.orphaned && !inode.isOpen() && !table.isReferred(inode);
+        if (inode.deleted) {
+            flusher.attributesChanged(inode);
+        }
+        inode.keepNameless(inode.orphaned && !inode.deleted);
+    }
+
+    /** Whether this node is to delete the block. The list is written with the commit that takes the last name away, so it knows of that one while it is under way, too. */
+    private boolean isListedOrphan(Inode inode) throws FileSystemException {
+        try {
+            return Flusher.isListedOrphan(store, inode.origin.block());
+        } catch (StoreException e) {
+            throw StoreErrors.toFileSystem(e);
         }
     }
 

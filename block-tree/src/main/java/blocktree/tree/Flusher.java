@@ -68,7 +68,7 @@ final class Flusher {
     private static final long TIMEOUT_MILLIS = 60_000;
     private static final long GATE_SLICE_MILLIS = 20;
     private static final CompletableFuture<Void> ROOM = CompletableFuture.completedFuture(null);
-    /** The local table of blocks that are unlinked and still open, by id. */
+    /** The local table of blocks that this node has unlinked and still uses, by id. */
     static final String ORPHANS = "orphans";
 
     /** Somebody waits for this inode (null: for everything) to be committed, and, with {@code sync}, to be on the device. */
@@ -303,7 +303,8 @@ final class Flusher {
         if (!inode.isDirty()) {
             return false;
         }
-        if (inode.changesNames()) {
+        if (inode.changesNames()
+                || inode.flushing) { // with how many names a commit under way leaves it is not known yet
             namesLost = true;
             conflict = true;
         }
@@ -897,6 +898,9 @@ final class Flusher {
     }
 
     private void giveUp(Inode inode, boolean wholly) {
+        if (!inode.tryPin()) {
+            return; // it has left memory, since nothing of it was dirty any more
+        }
         try {
             if (wholly) {
                 reloader.rollBack(inode);
@@ -906,6 +910,8 @@ final class Flusher {
         } catch (FileSystemException e) {
             // Its next user meets the same; what was not committed of it is gone.
             log.atDebug().addKeyValue("block", inode.origin.block()).setCause(e).log("reload_failed");
+        } finally {
+            inode.unpin();
         }
     }
 
@@ -967,7 +973,7 @@ final class Flusher {
             }
             cut.contentLeft |= !complete;
             DirectoryIndex.Capture entries = inode.directory == null ? null : inode.directory.capture();
-            boolean orphan = inode.linkCount == 0;
+            boolean orphan = inode.keptNameless;
             inode.attributesDirty = false;
             inode.flushing = true;
             // From here on a failure finds it in the cut and puts it back.
@@ -1279,7 +1285,6 @@ final class Flusher {
             if (directory != null && one.entries() != null) {
                 one.entries().failed(directory);
             }
-            inode.flushing = false;
             if (one.isOfAnother()) {
                 if (one.names()) {
                     namesLost = true;
@@ -1298,6 +1303,7 @@ final class Flusher {
                 enlist(inode);
             }
         } finally {
+            inode.flushing = false; // not before it is dirty again: what is neither leaves memory
             exclusive.unlock();
         }
     }
@@ -1349,6 +1355,10 @@ final class Flusher {
             }
         });
         return listed;
+    }
+
+    static boolean isListedOrphan(BlockStore store, BlockId block) throws StoreException {
+        return store.local(ORPHANS).get(block.toBytes()) != null;
     }
 
     private static boolean deleteOrphan(BlockStore store, byte[] id, Commit commit) throws StoreException {

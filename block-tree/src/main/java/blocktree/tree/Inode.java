@@ -80,9 +80,9 @@ final class Inode {
     volatile boolean deleted;
     /** Made without a name, and may get one. One that has lost its last name may not. */
     boolean linkable;
-    /** Without a name while open, and written down so in the orphan list. */
+    /** Without a name while in use, and written down so in this node's orphan list. */
     boolean orphaned;
-    /** Holds a pin of its own as long as it has no name: this node deletes it after its last use. Without a name and not so, it is another node's to delete. */
+    /** See {@link #keepNameless}. */
     boolean keptNameless;
     /** How often it was made anew from the store, so that a commit under way knows its own. */
     int reloadCount;
@@ -369,6 +369,16 @@ final class Inode {
 
     synchronized void unpin() {
         pins--;
+    }
+
+    /** Exclusive. While it has no name it holds a pin of its own, since nobody could find it again: this node deletes it after its last use. Without a name and not kept so, it is another node's to delete. */
+    void keepNameless(boolean keep) {
+        if (keep && !keptNameless) {
+            tryPin();
+        } else if (!keep && keptNameless) {
+            unpin();
+        }
+        keptNameless = keep;
     }
 
     /** Nobody can pin it any more when this returns true. */

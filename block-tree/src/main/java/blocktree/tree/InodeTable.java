@@ -290,12 +290,6 @@ final class InodeTable {
         });
     }
 
-    /** Remembers what a number stands for, without a reference. */
-    void mention(Inode inode) {
-        refer(inode);
-        forget(inode.number, 1);
-    }
-
     boolean isReferred(Inode inode) {
         Reference reference = references.get(inode.number);
         return reference != null && reference.count > 0;

@@ -313,8 +313,7 @@ public final class TreeFileSystem implements FileSystem {
     public Attributes lookup(long parent, Name name) throws FileSystemException {
         Inode found = findNewest(parent, name);
         try {
-            table.refer(found);
-            return attributes(found);
+            return referred(found);
         } finally {
             found.unpin();
         }
@@ -439,6 +438,17 @@ public final class TreeFileSystem implements FileSystem {
         }
     }
 
+    /** What the caller gets a reference with. */
+    private Attributes referred(Inode inode) throws FileSystemException {
+        table.refer(inode);
+        try {
+            return attributes(inode);
+        } catch (FileSystemException e) {
+            forget(inode.number, 1); // nobody else will
+            throw e;
+        }
+    }
+
     private static Attributes attributes(Inode inode) throws FileSystemException {
         Lock shared = inode.shared();
         try {
@@ -542,7 +552,7 @@ public final class TreeFileSystem implements FileSystem {
             }
             Inode made = make(caller, parent, name, mode, device, new byte[0]);
             try {
-                return madeAttributes(made);
+                return referred(made);
             } finally {
                 made.unpin();
             }
@@ -554,7 +564,7 @@ public final class TreeFileSystem implements FileSystem {
         try (Passage inside = change()) {
             Inode made = make(caller, parent, name, Attributes.TYPE_DIRECTORY | mode & 07777, 0, new byte[0]);
             try {
-                return madeAttributes(made);
+                return referred(made);
             } finally {
                 made.unpin();
             }
@@ -572,16 +582,11 @@ public final class TreeFileSystem implements FileSystem {
             }
             Inode made = make(caller, parent, name, Attributes.TYPE_SYMLINK | 0777, 0, target.clone());
             try {
-                return madeAttributes(made);
+                return referred(made);
             } finally {
                 made.unpin();
             }
         }
-    }
-
-    private Attributes madeAttributes(Inode made) throws FileSystemException {
-        table.refer(made);
-        return attributes(made);
     }
 
     @Override
@@ -595,8 +600,12 @@ public final class TreeFileSystem implements FileSystem {
     private Created opened(Inode made, OpenMode open) throws FileSystemException {
         try {
             long handle = openHandle(made, open);
-            table.refer(made);
-            return new Created(attributes(made), handle);
+            try {
+                return new Created(referred(made), handle);
+            } catch (FileSystemException e) {
+                release(handle);
+                throw e;
+            }
         } finally {
             made.unpin();
         }
@@ -625,8 +634,7 @@ public final class TreeFileSystem implements FileSystem {
             Inode made = newInode(caller, directory, Attributes.TYPE_REGULAR | mode & 07777, 0, new byte[0]);
             made.linkCount = 0;
             made.linkable = linkable;
-            made.keptNameless = true;
-            made.tryPin();
+            made.keepNameless(true);
             table.add(made);
             flusher.attributesChanged(made);
             return made;
@@ -791,8 +799,7 @@ public final class TreeFileSystem implements FileSystem {
                 if (inode.linkCount == 0) {
                     inode.linkable = false;
                     inode.contentWanted = true;
-                    inode.keptNameless = false;
-                    inode.unpin(); // what keeps a nameless inode; the caller's own stays until the end
+                    inode.keepNameless(false);
                 }
                 long now = now();
                 inode.linkCount++;
@@ -904,8 +911,7 @@ public final class TreeFileSystem implements FileSystem {
     private void unlinked(Inode inode, long now) throws FileSystemException {
         long left = inode.isDirectory() ? 0 : inode.linkCount - 1;
         if (left == 0) {
-            inode.keptNameless = true;
-            inode.tryPin(); // until it is deleted: nobody could find it again
+            inode.keepNameless(true);
         }
         inode.linkCount = left;
         inode.changeTimeNanos = now;
@@ -932,13 +938,12 @@ public final class TreeFileSystem implements FileSystem {
             return;
         }
         inode.deleted = true;
-        inode.keptNameless = false;
         FilePayload file = inode.file;
         if (file != null && !inode.flushing) {
             file.discard();
         }
         flusher.attributesChanged(inode);
-        inode.unpin();
+        inode.keepNameless(false);
     }
 
     @Override
@@ -1472,7 +1477,8 @@ public final class TreeFileSystem implements FileSystem {
                 above = table.acquire(new Origin(
                         origin.kind(), inode.parent, origin.domain(), origin.snapshot(), origin.generation()));
             }
-            table.mention(above);
+            table.refer(above); // what the number stands for stays known for a while
+            forget(above.number, 1);
             above.unpin();
             return above.number;
         } finally {

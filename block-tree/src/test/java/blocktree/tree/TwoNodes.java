@@ -38,6 +38,8 @@ final class TwoNodes implements AutoCloseable {
         /** Of the other node's commits that this one was not told of; null: it is told at once. Guarded by the nodes. */
         private @Nullable List<BlockId> untold;
 
+        private volatile Runnable whenApplied = () -> {};
+
         private Node(Path directory, TreeFounding founding, TreeOptions options) throws Exception {
             StoreOptions storeOptions =
                     StoreOptions.defaults().withReserveBytes(0).withWriteBufferBytes(16 << 20);
@@ -46,7 +48,9 @@ final class TwoNodes implements AutoCloseable {
             store.orderBy(new LogPort() {
                 @Override
                 public Placed commit(SealedCommit commit, boolean sync) throws StoreException {
-                    return order(Node.this, commit);
+                    Placed placed = order(Node.this, commit);
+                    whenApplied.run();
+                    return placed;
                 }
 
                 @Override
@@ -63,6 +67,11 @@ final class TwoNodes implements AutoCloseable {
 
         TreeFileSystem fs() {
             return Objects.requireNonNull(fs);
+        }
+
+        /** What is done from now on when a commit of this node is in both stores, and its own tree does not know yet. */
+        void whenApplied(Runnable action) {
+            whenApplied = action;
         }
 
         /** From now on the other's commits are applied, but this one is not told of them. */
