@@ -225,6 +225,9 @@ final class ReplicatedTree implements Machine, LogPort {
         boolean interrupted = false;
         boolean told = false;
         try {
+            if (closed && waiting.remove(what, one)) {
+                throw stopped(null);
+            }
             while (true) {
                 AgreementException failure = null;
                 try {
@@ -287,10 +290,14 @@ final class ReplicatedTree implements Machine, LogPort {
         }
         throw failure.code() == AgreementException.Code.REFUSED
                 ? new StoreException(StoreException.Code.INVALID, String.valueOf(failure.getMessage()), failure)
-                : new StoreException(
-                        StoreException.Code.CLOSED,
-                        "the node stops taking part in the cluster; whether this was written shows after its next start",
-                        failure);
+                : stopped(failure);
+    }
+
+    private static StoreException stopped(@Nullable Throwable cause) {
+        return new StoreException(
+                StoreException.Code.CLOSED,
+                "the node stops taking part in the cluster; whether this was written shows after its next start",
+                cause);
     }
 
     // ---- what all voters have put in order ----
@@ -511,6 +518,7 @@ final class ReplicatedTree implements Machine, LogPort {
     /** An open store cannot be brought up to date: who keeps this node is told, and starts it again once that is done. */
     @Override
     public CompletableFuture<Mark> catchUp(PrincipalId leader) {
+        close(); // nothing is applied here any more: who waits for it would wait for ever
         behind.complete(leader);
         return new CompletableFuture<>();
     }
@@ -532,16 +540,12 @@ final class ReplicatedTree implements Machine, LogPort {
         }
     }
 
-    /** Who waits for a result gets none: call it once the agreement has stopped. */
+    /** Who waits for a result gets none: call it once nothing is applied any more. */
     void close() {
         closed = true;
         for (Map.Entry<Proposed, Waiting> one : waiting.entrySet()) {
             if (waiting.remove(one.getKey(), one.getValue())) {
-                one.getValue()
-                        .placed
-                        .completeExceptionally(new StoreException(
-                                StoreException.Code.CLOSED,
-                                "the node stops; whether this was written shows after its next start"));
+                one.getValue().placed.completeExceptionally(stopped(null));
             }
         }
     }

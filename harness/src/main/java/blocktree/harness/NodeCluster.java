@@ -48,32 +48,41 @@ public final class NodeCluster implements AutoCloseable {
 
     private final Path folder;
     private final NodeProgram program;
+    private final NodeOptions first;
     private final @Nullable ClusterNetwork network;
     private final List<Node> nodes = new ArrayList<>();
 
-    private NodeCluster(Path folder, NodeProgram program, @Nullable ClusterNetwork network) {
+    private NodeCluster(Path folder, NodeProgram program, NodeOptions first, @Nullable ClusterNetwork network) {
         this.folder = folder;
         this.program = program;
+        this.first = first;
         this.network = network;
     }
 
     /** Makes {@code count} nodes in {@code folder}/node0 and so on; returns when all of them run and vote. */
     public static NodeCluster start(Path folder, NodeProgram program, int count) throws HarnessException {
-        return start(folder, program, count, null);
+        return start(folder, program, count, NodeOptions.defaults());
+    }
+
+    /** The same, with nodes that are started as {@code options} say; mounts are not among them. */
+    public static NodeCluster start(Path folder, NodeProgram program, int count, NodeOptions options)
+            throws HarnessException {
+        return start(folder, program, count, options, null);
     }
 
     /** The same in a {@link #network} whose lines can be cut. Needs root. */
     public static NodeCluster startApart(Path folder, NodeProgram program, int count) throws HarnessException {
-        return start(folder, program, count, ClusterNetwork.create());
+        return start(folder, program, count, NodeOptions.defaults(), ClusterNetwork.create());
     }
 
-    private static NodeCluster start(Path folder, NodeProgram program, int count, @Nullable ClusterNetwork network)
+    private static NodeCluster start(
+            Path folder, NodeProgram program, int count, NodeOptions options, @Nullable ClusterNetwork network)
             throws HarnessException {
-        NodeCluster cluster = new NodeCluster(folder, program, network);
+        NodeCluster cluster = new NodeCluster(folder, program, options, network);
         try {
             Node first = cluster.add();
             first.directory.init();
-            cluster.startNode(0, NodeOptions.defaults());
+            cluster.startNode(0, options);
             for (int i = 1; i < count; i++) {
                 cluster.join();
             }
@@ -130,10 +139,10 @@ public final class NodeCluster implements AutoCloseable {
                     .redirectInput(Path.of("/dev/null").toFile())
                     .start();
             BufferedReader lines = inviter.inputReader(StandardCharsets.UTF_8);
-            String first = lines.readLine();
-            Matcher matcher = CODE.matcher(first == null ? "" : first);
+            String invitation = lines.readLine();
+            Matcher matcher = CODE.matcher(invitation == null ? "" : invitation);
             if (!matcher.find()) {
-                throw new HarnessException("btnode invite says " + first);
+                throw new HarnessException("btnode invite says " + invitation);
             }
             Files.createFile(code, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
             Files.writeString(code, matcher.group(1) + "\n");
@@ -155,7 +164,7 @@ public final class NodeCluster implements AutoCloseable {
                 inviter.destroy();
             }
         }
-        startNode(number, NodeOptions.defaults());
+        startNode(number, first);
         String principal = self(number).principal();
         await(
                 "node " + number + " votes",

@@ -144,7 +144,7 @@ record ConfigurationFile(
             String text;
             if (value instanceof String string) {
                 text = string;
-            } else if (value instanceof Long number && setting.isSize()) {
+            } else if (value instanceof Long number && setting.isNumber()) {
                 text = number.toString();
             } else {
                 mistake(position, setting.key() + " takes a text in quotes, such as \"" + example(setting) + "\"");

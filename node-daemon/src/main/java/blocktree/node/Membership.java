@@ -47,12 +47,14 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -138,7 +140,8 @@ final class Membership implements AutoCloseable {
             Set<PrincipalId> voters = place.firstVoters(identity.id());
             dial(messenger, store.authority(), identity.id(), new HashMap<>());
             cluster.start(machine -> RaftAgreement.start(RaftOptions.of(
-                    place.directory().resolve("raft"), store.tree(), identity.id(), voters, started, machine)));
+                            place.directory().resolve("raft"), store.tree(), identity.id(), voters, started, machine)
+                    .withLog(settings.logKept())));
             Membership membership = new Membership(store, identity, place, place.advertised(local), messenger, cluster);
             messenger.welcomeJoiners(membership.invitations, membership.admissions);
             membership.tending.scheduleWithFixedDelay(membership::tend, 0, TEND_MILLIS, TimeUnit.MILLISECONDS);
@@ -206,8 +209,9 @@ final class Membership implements AutoCloseable {
 
     // ---- at the beginning: a store that is behind ----
 
-    /** Brings a store that is not open up to date, when this node has noted that it was left behind. */
-    static void catchUp(RunSettings settings, StoreOptions options, Identity identity) throws NodeException {
+    /** Brings a store that is not open up to date, when this node has noted that it was left behind; FAILED as soon as it is {@code toStop}. */
+    static void catchUp(RunSettings settings, StoreOptions options, Identity identity, BooleanSupplier toStop)
+            throws NodeException {
         NodePlace place = NodePlace.of(settings);
         PrincipalId from = place.behind();
         if (from == null) {
@@ -221,11 +225,12 @@ final class Membership implements AutoCloseable {
         try (Messenger messenger = connect(authority, identity, place)) {
             dial(messenger, authority, identity.id(), new HashMap<>());
             for (int attempt = 0; ; attempt++) {
+                requireGoingOn(toStop);
                 Peer peer = messenger.peer(from);
                 String reason = "not connected";
                 try {
                     peer.whenConnected().get(RETRY_MILLIS * 5, TimeUnit.MILLISECONDS);
-                    StoreCopies.update(peer, tree, options, identity, progress -> {});
+                    StoreCopies.update(peer, tree, options, identity, progress -> requireGoingOn(toStop));
                     place.forgetBehind();
                     log.atInfo().addKeyValue("from", from).log("store_update_done");
                     return;
@@ -246,9 +251,17 @@ final class Membership implements AutoCloseable {
             }
         } catch (IOException e) {
             throw Failures.of(tried, e, "check the disk of " + place.directory());
+        } catch (CancellationException e) {
+            throw new NodeException(ExitCode.FAILED, tried, "the node stops", "start it again", e);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new NodeException(ExitCode.FAILED, tried, "interrupted", "start the node again", e);
+        }
+    }
+
+    private static void requireGoingOn(BooleanSupplier toStop) {
+        if (toStop.getAsBoolean()) {
+            throw new CancellationException("the node stops");
         }
     }
 

@@ -3,6 +3,8 @@ package blocktree.node;
 import blocktree.btmsg.ControlMount;
 import blocktree.btmsg.ControlReply;
 import blocktree.crypto.Fingerprint;
+import blocktree.crypto.Identity;
+import blocktree.crypto.TreeId;
 import blocktree.fuse.FuseMount;
 import blocktree.fuse.MountException;
 import blocktree.fuse.MountOptions;
@@ -19,11 +21,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -52,31 +54,77 @@ final class Node {
         }
     }
 
+    private static final String RUNNING = "running";
+    private static final String CATCHING_UP = "catching_up";
+    private static final String STOPPING = "stopping";
+
+    private final RunSettings settings;
     private final DataDirectory directory;
-    private final Duration requestTimeout;
-    private final Setting.FuseLibrary fuseLibrary;
-    private final OpenTree tree;
+    private final Identity identity;
+    private final TreeId treeId;
+    /** Null while the store is brought up to date. */
+    private volatile @Nullable OpenTree tree;
+
     private final long startedMillis = System.currentTimeMillis();
     /** Replaced by who holds this object; read by anybody, without waiting for a mount that is being made. */
     private volatile Mounts mounts = new Mounts(List.of(), MountStatistics.NONE);
 
-    private final CountDownLatch stopRequested = new CountDownLatch(1);
+    private final CompletableFuture<Void> stopRequested = new CompletableFuture<>();
+    /** Completes when the tree that is open now cannot follow those of other nodes any more. */
+    private volatile CompletableFuture<Void> behind = new CompletableFuture<>();
     /** What failed on the way. */
     private final CompletableFuture<Set<String>> stopped = new CompletableFuture<>();
 
     private volatile String state = "starting";
     private volatile boolean stopWithLastMount;
-    private volatile boolean leftBehind;
+    /** Of each tree that is open; 0: none. */
+    private volatile long scrubBytesPerSecond;
 
-    Node(RunSettings settings, OpenTree tree) {
+    /** Opens the tree. {@code identity} stays the caller's. */
+    Node(RunSettings settings, Identity identity) throws NodeException {
+        this.settings = settings;
         this.directory = settings.directory();
-        this.requestTimeout = settings.requestTimeout();
-        this.fuseLibrary = settings.fuseLibrary();
-        this.tree = tree;
+        this.identity = identity;
+        OpenTree opened = open();
+        this.treeId = opened.id();
+        this.tree = opened;
     }
 
-    OpenTree tree() {
-        return tree;
+    private OpenTree open() throws NodeException {
+        OpenTree opened = OpenTree.open(settings, identity, this::isStopRequested);
+        Membership membership = opened.membership();
+        CompletableFuture<Void> left = new CompletableFuture<>();
+        behind = left;
+        if (membership != null) {
+            membership.whenBehind(() -> left.complete(null));
+        }
+        return opened;
+    }
+
+    /** Scrubs in the background from now on, whatever tree is open. */
+    void scrubFromNowOn(long bytesPerSecond) {
+        scrubBytesPerSecond = bytesPerSecond;
+        OpenTree current = tree;
+        if (current != null) {
+            current.startScrub(bytesPerSecond);
+        }
+    }
+
+    TreeId treeId() {
+        return treeId;
+    }
+
+    /** FAILED while the store is brought up to date. */
+    OpenTree tree() throws NodeException {
+        OpenTree current = tree;
+        if (current == null) {
+            throw new NodeException(
+                    ExitCode.FAILED,
+                    "to use the tree",
+                    "this node was away for too long, and takes what it lacks from another one",
+                    "wait until btnode status says that it runs");
+        }
+        return current;
     }
 
     /** From now on the node stops by itself when somebody unmounts its last mount. */
@@ -86,55 +134,86 @@ final class Node {
 
     /** The node's place among others; BAD_CONFIGURATION, for what was {@code tried}, when it is alone. */
     Membership membership(String tried) throws NodeException {
-        Membership membership = tree.membership();
+        OpenTree current = tree();
+        Membership membership = current.membership();
         if (membership == null) {
             throw new NodeException(
                     ExitCode.BAD_CONFIGURATION,
                     tried,
-                    tree.isReadOnly() ? "the node only reads" : "the node is alone: it does not listen for others",
+                    current.isReadOnly() ? "the node only reads" : "the node is alone: it does not listen for others",
                     "set listen in btnode.toml, or start it with --listen ADDRESS:PORT");
         }
         return membership;
     }
 
-    /** From now on the node stops when it cannot follow the others any more, to bring its store up to date before it goes on. */
-    void stopWhenBehind() {
-        Membership membership = tree.membership();
-        if (membership != null) {
-            membership.whenBehind(() -> {
-                leftBehind = true;
-                requestStop("behind");
-            });
+    /**
+     * To be called when this node cannot follow the others any more: brings the store up to date from another one, and mounts the tree anew. Until then the
+     * mounts stay where they are and answer with errors, so that nobody takes what is below them for the tree. What was not committed before is lost, which is
+     * logged.
+     *
+     * @throws NodeException when the node cannot go on
+     */
+    void bringUpToDate() throws NodeException {
+        OpenTree old = tree();
+        state = CATCHING_UP;
+        tree = null;
+        try {
+            old.close();
+        } catch (NodeException e) {
+            log.atError().setCause(e).log("flush_failed");
         }
+        try {
+            tree = open();
+        } catch (NodeException e) {
+            if (isStopRequested()) {
+                return;
+            }
+            throw e;
+        }
+        List<ControlMount> wanted = mounts();
+        for (ControlMount each : wanted) {
+            unmount(each.mountPoint(), true, Duration.ZERO);
+            mount(each.through(""));
+        }
+        if (scrubBytesPerSecond > 0) {
+            tree().startScrub(scrubBytesPerSecond);
+        }
+        ready();
+        log.atInfo().addKeyValue("mounts", wanted.size()).log("node_caught_up");
     }
 
-    /** Whether it stops for that reason. */
-    boolean isLeftBehind() {
-        return leftBehind;
-    }
-
-    void ready() {
-        state = tree.isReadOnly() ? "read_only" : "running";
+    void ready() throws NodeException {
+        state = tree().isReadOnly() ? "read_only" : RUNNING;
     }
 
     /** As it is now: the store may stop writing at any moment. */
     private String state() {
-        return state.equals("running") && tree.hasStoppedWriting() ? "store_stopped" : state;
+        return state.equals(RUNNING) && hasStoppedWriting() ? "store_stopped" : state;
+    }
+
+    private boolean hasStoppedWriting() {
+        OpenTree current = tree;
+        return current != null && current.hasStoppedWriting();
     }
 
     void requestStop(String reason) {
-        if (stopRequested.getCount() > 0) {
+        if (stopRequested.complete(null)) {
             log.atInfo().addKeyValue("reason", reason).log("stop_requested");
         }
-        stopRequested.countDown();
     }
 
     boolean isStopRequested() {
-        return stopRequested.getCount() == 0;
+        return stopRequested.isDone();
     }
 
-    void awaitStopRequest() throws InterruptedException {
-        stopRequested.await();
+    /** True once it is to stop; false when it is to be brought up to date first. */
+    boolean awaitStopRequest() throws InterruptedException {
+        try {
+            CompletableFuture.anyOf(stopRequested, behind).get();
+        } catch (ExecutionException e) {
+            throw new IllegalStateException(e);
+        }
+        return isStopRequested();
     }
 
     /** Mounts the tree, or a part of it; returns when the mount answers. */
@@ -145,9 +224,10 @@ final class Node {
             throw new NodeException(
                     ExitCode.USAGE, tried, "a relative path", "name the mount point by its absolute path");
         }
-        if (state.equals("stopping")) {
+        if (state.equals(STOPPING)) {
             throw new NodeException(ExitCode.FAILED, tried, "the node is stopping", "start it again first");
         }
+        OpenTree current = tree();
         if (mountPoint.startsWith(directory.path()) || directory.path().startsWith(mountPoint)) {
             throw new NodeException(
                     ExitCode.MOUNT_POINT,
@@ -155,20 +235,20 @@ final class Node {
                     "the data directory " + directory.path() + " and the mount point lie in one another",
                     "name a directory outside the data directory");
         }
-        requireSoleWriter(wanted, tried);
+        requireSoleWriter(current, wanted, tried);
         try {
-            FileSystem view = tree.view(wanted);
+            FileSystem view = current.view(wanted);
             MountOptions options = MountOptions.defaults()
                     .withAllowOther(wanted.allowOther())
                     .withSetUserId(wanted.setUserId())
                     .withDevices(wanted.devices())
                     .withNoExec(wanted.noExec())
-                    .withReadOnly(wanted.readOnly() || tree.isReadOnly())
-                    .withRequestTimeout(requestTimeout)
-                    .withLibrary(fuseLibrary.library())
+                    .withReadOnly(wanted.readOnly() || current.isReadOnly())
+                    .withRequestTimeout(settings.requestTimeout())
+                    .withLibrary(settings.fuseLibrary().library())
                     .withWriteBackCache(wanted.writeBackCache())
                     .withAccessLists(wanted.accessLists())
-                    .withName("btnode@" + tree.id().toHex().substring(0, 16));
+                    .withName("btnode@" + treeId.toHex().substring(0, 16));
             FuseMount fuse;
             try {
                 fuse = FuseMount.mount(view, mountPoint, options);
@@ -194,15 +274,15 @@ final class Node {
     }
 
     /** A kernel that keeps writes back believes nobody else about the size of a file. */
-    private void requireSoleWriter(ControlMount wanted, String tried) throws NodeException {
-        if (wanted.writeBackCache() && tree.membership() != null) {
+    private void requireSoleWriter(OpenTree current, ControlMount wanted, String tried) throws NodeException {
+        if (wanted.writeBackCache() && current.membership() != null) {
             throw new NodeException(
                     ExitCode.MOUNT_POINT,
                     tried,
                     "a write-back cache, in a node whose tree other nodes change too",
                     "mount without --write-back-cache");
         }
-        if (wanted.readOnly() || tree.isReadOnly()) {
+        if (wanted.readOnly() || current.isReadOnly()) {
             return;
         }
         for (ControlMount other : mounts()) {
@@ -265,13 +345,15 @@ final class Node {
     }
 
     private void gone(FuseMount fuse, FileSystem view) {
-        close(view);
+        if (!state.equals(CATCHING_UP)) { // else its tree is closed
+            close(view);
+        }
         boolean last;
         synchronized (this) {
             mounts = mounts.without(fuse);
             last = mounts.open.isEmpty();
         }
-        if (last && stopWithLastMount) {
+        if (last && stopWithLastMount && !state.equals(CATCHING_UP)) {
             requestStop("unmounted");
         }
     }
@@ -291,7 +373,10 @@ final class Node {
     ControlReply.Status status() {
         Map<String, Long> counters = new LinkedHashMap<>();
         List<ControlReply.Latency> latencies = new ArrayList<>();
-        tree.report(counters, latencies);
+        OpenTree current = tree;
+        if (current != null) {
+            current.report(counters, latencies);
+        }
         Runtime runtime = Runtime.getRuntime();
         MountStatistics statistics = statistics();
         counters.put("fuse.pending", (long) statistics.pendingCount());
@@ -307,8 +392,8 @@ final class Node {
                 Version.NAME,
                 ProcessHandle.current().pid(),
                 startedMillis,
-                tree.id().toHex(),
-                tree.principal().toHex(),
+                treeId.toHex(),
+                identity.id().toHex(),
                 directory.path().toString(),
                 state(),
                 mounts(),
@@ -333,18 +418,19 @@ final class Node {
     }
 
     Health health() {
-        return new Health(state(), statistics().oldestPendingMillis() > requestTimeout.toMillis());
+        return new Health(
+                state(),
+                statistics().oldestPendingMillis() > settings.requestTimeout().toMillis());
     }
 
     ControlReply.Welcome welcome() {
-        return new ControlReply.Welcome(
-                0, Version.NAME, ProcessHandle.current().pid(), tree.id().toHex());
+        return new ControlReply.Welcome(0, Version.NAME, ProcessHandle.current().pid(), treeId.toHex());
     }
 
     ControlReply.Key key() {
         return new ControlReply.Key(
-                Fingerprint.of(tree.id()),
-                Fingerprint.of(tree.principal()),
+                Fingerprint.of(treeId),
+                Fingerprint.of(identity.id()),
                 Choice.label(directory.settings().nodeKey()));
     }
 
@@ -376,10 +462,14 @@ final class Node {
 
     /** A store that has stopped writing by itself can be helped by a new start only. */
     private void requireWritten() throws NodeException {
+        OpenTree current = tree;
+        if (current == null) {
+            return;
+        }
         try {
-            tree.sync();
+            current.sync();
         } catch (NodeException e) {
-            if (isStopRequested() || tree.hasStoppedWriting()) {
+            if (isStopRequested() || current.hasStoppedWriting()) {
                 return;
             }
             throw new NodeException(
@@ -401,14 +491,37 @@ final class Node {
      * @return what failed; empty when everything written is on the disk and no mount is left
      */
     Set<String> stop(Duration patience) {
-        state = "stopping";
+        state = STOPPING;
         Set<String> failures = new LinkedHashSet<>();
-        try {
-            tree.sync();
-        } catch (NodeException e) {
-            log.atError().setCause(e).log("flush_failed");
-            failures.add(lost(e));
+        OpenTree current = tree;
+        if (current != null) {
+            try {
+                current.sync();
+            } catch (NodeException e) {
+                log.atError().setCause(e).log("flush_failed");
+                failures.add(lost(e));
+            }
         }
+        failures.addAll(unmountAll(patience));
+        if (current != null) {
+            try {
+                current.close();
+            } catch (NodeException e) {
+                log.atError().setCause(e).log("flush_failed");
+                failures.add(lost(e));
+            }
+            if (current.hasStoppedWriting()) {
+                // Nobody knows what was still to be written.
+                failures.add("its store had stopped writing before, and what was written after that is lost");
+            }
+        }
+        stopped.complete(failures);
+        return failures;
+    }
+
+    /** Returns what failed. */
+    private Set<String> unmountAll(Duration patience) {
+        Set<String> failures = new LinkedHashSet<>();
         List<Mount> open;
         synchronized (this) {
             open = mounts.open;
@@ -427,17 +540,6 @@ final class Node {
                 failures.add("its mount on " + mount.description.mountPoint() + " may be left");
             }
         }
-        try {
-            tree.close();
-        } catch (NodeException e) {
-            log.atError().setCause(e).log("flush_failed");
-            failures.add(lost(e));
-        }
-        if (tree.hasStoppedWriting()) {
-            // Nobody knows what was still to be written.
-            failures.add("its store had stopped writing before, and what was written after that is lost");
-        }
-        stopped.complete(failures);
         return failures;
     }
 

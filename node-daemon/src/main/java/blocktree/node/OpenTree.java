@@ -7,7 +7,6 @@ import blocktree.crypto.CryptoException;
 import blocktree.crypto.Identity;
 import blocktree.crypto.KeyChange;
 import blocktree.crypto.KeyRing;
-import blocktree.crypto.PrincipalId;
 import blocktree.crypto.TreeFounding;
 import blocktree.crypto.TreeId;
 import blocktree.store.BlockStore;
@@ -45,6 +44,7 @@ import java.util.Objects;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -69,19 +69,12 @@ final class OpenTree implements AutoCloseable {
     private final BlockStore store;
     private final TreeFileSystem files;
     private final @Nullable Membership membership;
-    private final PrincipalId principal;
     private final boolean openedReadOnly;
 
-    private OpenTree(
-            BlockStore store,
-            @Nullable Membership membership,
-            TreeFileSystem files,
-            PrincipalId principal,
-            boolean openedReadOnly) {
+    private OpenTree(BlockStore store, @Nullable Membership membership, TreeFileSystem files, boolean openedReadOnly) {
         this.store = store;
         this.membership = membership;
         this.files = files;
-        this.principal = principal;
         this.openedReadOnly = openedReadOnly;
     }
 
@@ -106,8 +99,11 @@ final class OpenTree implements AutoCloseable {
         }
     }
 
-    /** @param node stays the caller's, to be closed after the tree */
-    static OpenTree open(RunSettings settings, Identity node) throws NodeException {
+    /**
+     * @param node stays the caller's, to be closed after the tree
+     * @param toStop whether not to wait for other nodes any more
+     */
+    static OpenTree open(RunSettings settings, Identity node, BooleanSupplier toStop) throws NodeException {
         DataDirectory directory = settings.directory();
         String tried = "to open the store " + directory.tree();
         TreeOptions treeOptions = TreeOptions.defaults();
@@ -115,7 +111,7 @@ final class OpenTree implements AutoCloseable {
                 settings.dirtyBytesMax(), treeOptions.cleanBytesMax(), treeOptions.inodeBytesMax());
         StoreOptions storeOptions = storeOptions(settings);
         if (settings.isClustered()) {
-            Membership.catchUp(settings, storeOptions, node);
+            Membership.catchUp(settings, storeOptions, node, toStop);
         }
         BlockStore store = null;
         Membership membership = null;
@@ -129,7 +125,7 @@ final class OpenTree implements AutoCloseable {
             if (membership != null) {
                 membership.follow(files);
             }
-            return new OpenTree(store, membership, files, node.id(), settings.readOnly());
+            return new OpenTree(store, membership, files, settings.readOnly());
         } catch (StoreException e) {
             throw Failures.of(tried, e);
         } catch (NodeException e) {
@@ -173,10 +169,6 @@ final class OpenTree implements AutoCloseable {
 
     TreeId id() {
         return store.tree();
-    }
-
-    PrincipalId principal() {
-        return principal;
     }
 
     boolean isReadOnly() {

@@ -195,11 +195,7 @@ final class RunCommand implements Callable<Integer> {
             if (configured.passedOver() != null) {
                 log.atWarn().addKeyValue("config", configured.passedOver()).log("configuration_passed_over");
             }
-            Integer exitCode = null;
-            while (exitCode == null) {
-                exitCode = serve(settings, configured.address(Setting.METRICS), mounts, identity, events);
-            }
-            return exitCode;
+            return serve(settings, configured.address(Setting.METRICS), mounts, identity, events);
         } catch (IOException e) {
             throw Failures.of(
                     "to run the node of " + data.path(), e, "check the data directory's disk and permissions");
@@ -234,20 +230,19 @@ final class RunCommand implements Callable<Integer> {
                 .with(Setting.LOG_LEVEL, "--log-level", logLevel == null ? null : Choice.label(logLevel));
     }
 
-    /** Until it is to stop; null when the store is to be brought up to date, after which it goes on. */
-    private @Nullable Integer serve(
+    /** Until it is to stop. */
+    private int serve(
             RunSettings settings,
             @Nullable InetSocketAddress metricsAddress,
             List<ControlMount> mounts,
             Identity identity,
             EventLog events)
             throws NodeException, IOException {
-        Node node = new Node(settings, OpenTree.open(settings, identity));
+        Node node = new Node(settings, identity);
         stopOnSignals(node);
         NodeControl handler = new NodeControl(node);
         Supervisor supervisor = Supervisor.of(System.getenv());
         boolean clean = false;
-        node.stopWhenBehind();
         try (ControlSocket socket = ControlSocket.prepare(settings.directory().path());
                 ControlServer server = ControlServer.start(socket.path(), handler);
                 StreamControlServer parent = control == null ? null : serveParent(node, handler, events);
@@ -263,30 +258,27 @@ final class RunCommand implements Callable<Integer> {
                 List<String> points =
                         mounts.stream().map(ControlMount::mountPoint).toList();
                 log.atInfo()
-                        .addKeyValue("tree", node.tree().id().toHex())
+                        .addKeyValue("tree", node.treeId().toHex())
                         .addKeyValue("mounts", node.mounts().size())
                         .addKeyValue("mount", String.join(":", points))
                         .log("node_ready");
                 supervisor.ready(points.isEmpty() ? "no mounts" : "mounted on " + String.join(", ", points));
                 supervisor.keepAlive(node::mounts);
-                scrubLater(node.tree(), settings.scrubBytesPerSecond());
-                node.awaitStopRequest();
+                scrubLater(node, settings.scrubBytesPerSecond());
+                while (!node.awaitStopRequest()) {
+                    node.bringUpToDate();
+                }
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
             } finally {
-                if (!node.isLeftBehind()) {
-                    supervisor.stopping();
-                }
+                supervisor.stopping();
                 log.atInfo().log("node_stopping");
-                Thread watchdog = endBy(settings.stopTimeout());
+                endBy(settings.stopTimeout());
                 clean = node.stop(settings.stopTimeout().dividedBy(2)).isEmpty();
-                if (node.isLeftBehind()) {
-                    watchdog.interrupt();
-                }
             }
             log.atInfo().addKeyValue("clean", clean).log("node_stopped");
         }
-        return clean && node.isLeftBehind() ? null : (clean ? ExitCode.OK : ExitCode.FAILED).code();
+        return (clean ? ExitCode.OK : ExitCode.FAILED).code();
     }
 
     /** A node without its metrics serves its tree all the same: null, after an event that says why. */
@@ -324,10 +316,10 @@ final class RunCommand implements Callable<Integer> {
     }
 
     /** Not at once: a node that was just started has better things to do. */
-    private static void scrubLater(OpenTree tree, long bytesPerSecond) {
+    private static void scrubLater(Node node, long bytesPerSecond) {
         if (bytesPerSecond > 0) {
             CompletableFuture.delayedExecutor(SCRUB_DELAY_MINUTES, TimeUnit.MINUTES)
-                    .execute(() -> tree.startScrub(bytesPerSecond));
+                    .execute(() -> node.scrubFromNowOn(bytesPerSecond));
         }
     }
 
@@ -340,7 +332,7 @@ final class RunCommand implements Callable<Integer> {
     }
 
     /** A disk that does not answer must not hold up the machine's shutdown. */
-    private static Thread endBy(Duration timeout) {
+    private static void endBy(Duration timeout) {
         Thread watchdog = new Thread(
                 () -> {
                     try {
@@ -356,6 +348,5 @@ final class RunCommand implements Callable<Integer> {
                 "stop-watchdog");
         watchdog.setDaemon(true);
         watchdog.start();
-        return watchdog;
     }
 }

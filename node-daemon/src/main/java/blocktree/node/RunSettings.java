@@ -11,6 +11,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param listen where other nodes reach this one; null: nowhere
  * @param advertised under which addresses, where listen does not say it
+ * @param logKept how many changes are kept for other nodes that were away
  * @param name what other nodes call this one; empty: as it was called when it joined
  */
 record RunSettings(
@@ -26,6 +27,7 @@ record RunSettings(
         Duration stopTimeout,
         @Nullable InetSocketAddress listen,
         List<InetSocketAddress> advertised,
+        int logKept,
         String name) {
 
     /** Whether the node is one of several, or is to be: the store's log is then ordered by all voters. */
@@ -48,6 +50,7 @@ record RunSettings(
                 all.time(Setting.STOP_TIMEOUT),
                 all.address(Setting.LISTEN),
                 all.addresses(Setting.ADVERTISE),
+                all.count(Setting.LOG_KEPT),
                 all.text(Setting.NODE_NAME));
     }
 }

@@ -33,6 +33,10 @@ enum Setting {
             "",
             "under which addresses they do, such as home.example.org:9274, separated by commas, where it is not what listen says"),
     NODE_NAME(Form.NAME, "", "what other nodes call this one; else the name it has joined under, or the machine's"),
+    LOG_KEPT(
+            Form.COUNT,
+            "1024",
+            "how many changes are kept for other nodes that were away; who was away for more of them stops its mounts to bring its store up to date"),
     METRICS(Form.ADDRESS, "off", "address and port for /metrics and /health, such as 127.0.0.1:9273; off"),
     LOG_FORMAT(EventLog.Format.class, "text", "how the node logs, one event a line"),
     LOG_LEVEL(RunCommand.LogLevel.class, "info", "from which level on the node logs");
@@ -63,6 +67,7 @@ enum Setting {
         private static final Form TIME = new Form("TIME", Quantity::parseMillis);
         private static final Form TIMEOUT = new Form("TIME", Form::checkTimeout);
         private static final Form SIZE = new Form("SIZE", Quantity::parseBytes);
+        private static final Form COUNT = new Form("COUNT", Setting::parseCount);
         private static final Form ADDRESS = new Form("ADDRESS:PORT", Setting::parseAddress);
         private static final Form ADDRESSES = new Form("HOST:PORT,…", Setting::parseAddresses);
         private static final Form NAME = new Form("NAME", Form::checkName);
@@ -95,6 +100,8 @@ enum Setting {
     }
 
     private static final String OFF = "off";
+    private static final int COUNT_MIN = 16;
+    private static final int COUNT_MAX = 1_000_000;
 
     private final Form form;
     private final String defaultText;
@@ -138,12 +145,21 @@ enum Setting {
     }
 
     /** Whether {@code btnode.toml} may give it as a number. */
-    boolean isSize() {
-        return form == Form.SIZE;
+    boolean isNumber() {
+        return form == Form.SIZE || form == Form.COUNT;
     }
 
     boolean isPath() {
         return form == Form.PATH;
+    }
+
+    /** IllegalArgumentException for anything but a number from 16 to 1,000,000. */
+    static int parseCount(String text) {
+        int count = text.matches("[0-9]{1,7}") ? Integer.parseInt(text) : 0;
+        if (count < COUNT_MIN || count > COUNT_MAX) {
+            throw new IllegalArgumentException("'" + text + "' is not a number from 16 to 1000000");
+        }
+        return count;
     }
 
     /** Null for {@code off}. IllegalArgumentException for anything that is neither that nor an address of this machine and a port. */

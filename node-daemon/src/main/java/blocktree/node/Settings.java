@@ -200,6 +200,10 @@ final class Settings {
         return Duration.ofMillis(Quantity.parseMillis(text(setting)));
     }
 
+    int count(Setting setting) {
+        return Setting.parseCount(text(setting));
+    }
+
     long sizeBytes(Setting setting) {
         return Quantity.parseBytes(text(setting));
     }

@@ -67,6 +67,11 @@ public record RaftOptions(
         return new RaftOptions(directory, tree, self, voters, messenger, machine, election, propose, syncEvery, kept);
     }
 
+    /** With so many entries kept, and the machine asked to sync as often as goes with that. */
+    public RaftOptions withLog(int newKept) {
+        return withLog(Math.min(syncEvery, 2 * newKept), newKept);
+    }
+
     public RaftOptions withLog(int newSyncEvery, int newKept) {
         return new RaftOptions(
                 directory,

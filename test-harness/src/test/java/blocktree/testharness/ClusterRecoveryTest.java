@@ -1,0 +1,118 @@
+package blocktree.testharness;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import blocktree.harness.CommandResult;
+import blocktree.harness.NodeCluster;
+import blocktree.harness.NodeOptions;
+import blocktree.harness.NodeProcess;
+import blocktree.harness.NodeProgram;
+import blocktree.testharness.program.Program;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.time.Duration;
+import java.util.Map;
+import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What is left of three nodes that lost more than the agreement makes good by itself: processes, mounts, SIGKILL. */
+@Timeout(300)
+class ClusterRecoveryTest {
+    private static final Duration PATIENCE = Duration.ofSeconds(60);
+
+    @TempDir
+    Path folder;
+
+    private NodeCluster cluster;
+
+    @BeforeEach
+    void startThree() throws Exception {
+        Program.require("fusermount");
+        cluster = NodeCluster.start(
+                folder, NodeProgram.find(), 3, NodeOptions.defaults().withEnvironment(Map.of("BTNODE_LOG_KEPT", "16")));
+    }
+
+    @AfterEach
+    void stop() {
+        cluster.close();
+    }
+
+    private Path mount(int node) throws Exception {
+        Path point = Files.createDirectories(folder.resolve("mount" + node));
+        cluster.mount(node, point);
+        return point;
+    }
+
+    private static void writeDurably(Path file, byte[] content) throws Exception {
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
+            channel.write(ByteBuffer.wrap(content));
+            channel.force(true);
+        }
+    }
+
+    @Test
+    void aVoterThatWasAwayForTooLongTakesOverWhatItLacksAndMountsAgain() throws Exception {
+        int leader = cluster.awaitLeader(PATIENCE);
+        int away = (leader + 1) % 3;
+        Path there = mount(leader);
+        Path mounted = mount(away);
+        writeDurably(mounted.resolve("counter"), "0\n".getBytes(UTF_8));
+        // Its node is frozen in the middle of this, and cuts it off when it mounts the tree anew.
+        Process counting =
+                Program.shell(folder, """
+                for ((i = 1; ; i++)); do
+                  if echo $i | dd of=%s conv=fsync,nocreat,notrunc status=none; then echo $i > acknowledged.new && mv acknowledged.new acknowledged; fi
+                done""".formatted(mounted.resolve("counter"))).start(ProcessBuilder.Redirect.DISCARD);
+        try {
+            awayForTooLong(leader, away, there, mounted);
+        } finally {
+            counting.destroyForcibly().waitFor();
+        }
+    }
+
+    private long acknowledged() throws Exception {
+        Path file = folder.resolve("acknowledged");
+        return Files.exists(file) ? Long.parseLong(Files.readString(file).strip()) : 0;
+    }
+
+    private void awayForTooLong(int leader, int away, Path there, Path mounted) throws Exception {
+        Await.until(PATIENCE, "the counter counts", () -> acknowledged() > 5);
+        cluster.node(away).freeze();
+        long counted = acknowledged();
+        byte[] content = new byte[45_000];
+        new Random(1).nextBytes(content);
+        for (int i = 0; i < 150; i++) { // of more bytes than a file of Raft's log has
+            content[0] = (byte) i;
+            writeDurably(there.resolve("file" + i), content);
+        }
+        cluster.node(away).thaw();
+        NodeProcess behind = cluster.node(away);
+        behind.awaitEvent("node_behind", PATIENCE);
+        behind.awaitEvent("node_caught_up", PATIENCE);
+        long shown =
+                Long.parseLong(Files.readAllLines(mounted.resolve("counter")).get(0));
+        assertTrue(shown >= counted, counted + " was acknowledged, not " + shown);
+        for (int i = 0; i < 150; i++) {
+            content[0] = (byte) i;
+            assertArrayEquals(content, Files.readAllBytes(mounted.resolve("file" + i)), "file" + i);
+        }
+        Await.until(PATIENCE, "the counter goes on", () -> acknowledged() > shown + 5);
+        writeDurably(mounted.resolve("after"), "after".getBytes(UTF_8));
+        assertEquals("after", Files.readString(there.resolve("after")));
+        assertEquals("running", behind.status().state());
+        assertEquals(1, behind.status().mounts().size());
+        assertEquals(0, behind.terminate());
+        CommandResult check = cluster.directory(away).fsck();
+        assertEquals(0, check.exitCode(), () -> check.output() + check.errors());
+    }
+}
