@@ -5,7 +5,10 @@ import blocktree.btmsg.session.PeerIdentity;
 import blocktree.crypto.BlockId;
 import blocktree.crypto.PrincipalId;
 import blocktree.store.BlockStore;
+import blocktree.store.StoreException;
+import com.google.protobuf.ByteString;
 import java.io.IOException;
+import java.io.InterruptedIOException;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.util.Collection;
@@ -42,6 +45,26 @@ public final class ClusterNode implements AutoCloseable {
         lease = new WriteLease(messenger, self, () -> agreement, this::isVoter, clock);
         tree = new ReplicatedTree(store, parcels, exchange, self, clock, threads, lease.desk()::applied);
         changes = new VoterChanges(messenger, self, () -> agreement, this::isVoter);
+    }
+
+    /**
+     * Before {@link #start}, when the majority is lost for good: applies an entry that this voter has in its log, agreed on or not. Once all are, {@link
+     * BlockStore#sync} has them on the device. False when what it names is not here, so that nobody can go on from it.
+     */
+    public boolean applyOwn(Machine.Mark mark, ByteString entry) throws IOException {
+        try {
+            return tree.applyIfWhole(mark, entry);
+        } catch (StoreException e) {
+            throw new IOException(e.getMessage(), e);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new InterruptedIOException("interrupted");
+        }
+    }
+
+    /** The newest entry that is applied. */
+    public Machine.Mark applied() {
+        return tree.applied();
     }
 
     /** Takes part from now on. */

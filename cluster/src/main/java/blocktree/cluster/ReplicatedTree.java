@@ -428,6 +428,18 @@ final class ReplicatedTree implements Machine, LogPort {
         }
     }
 
+    /** As {@link #apply}; false, and nothing done, when what the entry names is not here. */
+    boolean applyIfWhole(Mark mark, ByteString bytes) throws StoreException, IOException, InterruptedException {
+        Entry entry = parse(bytes);
+        ParcelName name = entry == null ? null : nameIn(entry);
+        Hash hash = name == null ? null : ParcelExchange.hashOf(name);
+        if (hash != null && !parcels.has(hash)) {
+            return false;
+        }
+        apply(mark, bytes);
+        return true;
+    }
+
     private static Hash hashOf(ByteString bytes) {
         MessageDigest digest = Parcel.digest();
         digest.update(bytes.asReadOnlyByteBuffer());

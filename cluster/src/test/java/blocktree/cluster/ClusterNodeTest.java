@@ -27,6 +27,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -428,6 +429,39 @@ class ClusterNodeTest {
             for (Node node : cluster.nodes) {
                 node.store().fsck(FsckOptions.defaults(), finding -> fail(finding.toString()));
             }
+        }
+    }
+
+    @Test
+    void whoIsLeftAppliesWhatIsInItsLogAndGoesOnAlone() throws Exception {
+        try (TreeCluster cluster = new TreeCluster(directory, 3)) {
+            Node left = cluster.awaitLeader();
+            BlockId id = create(left.store(), 1, 1);
+            cluster.awaitSame();
+            List<Node> lost =
+                    cluster.there().stream().filter(node -> node != left).toList();
+            lost.forEach(node -> node.messenger().close());
+            CompletableFuture<Void> write = CompletableFuture.runAsync(() -> {
+                try {
+                    put(left.store(), id, 2, 40); // more than an entry has room for
+                } catch (StoreException e) {
+                    throw new IllegalStateException(e);
+                }
+            });
+            TreeCluster.await("it sees that it is alone", () -> left.leads() ? null : true);
+            for (Node node : cluster.nodes) {
+                node.stop();
+            }
+            assertThrows(ExecutionException.class, () -> write.get(30, TimeUnit.SECONDS));
+            left.recover();
+            assertReads(left.store(), id, 39, 41);
+            put(left.store(), id, 3);
+            left.stop();
+            left.start();
+            assertReads(left.store(), id, 0, 3);
+            put(left.store(), id, 4);
+            assertEquals(Set.of(left.identity.id()), left.cluster().status().voters());
+            left.store().fsck(FsckOptions.defaults(), finding -> fail(finding.toString()));
         }
     }
 }

@@ -3,6 +3,7 @@ package blocktree.cluster;
 import blocktree.btmsg.session.Messenger;
 import blocktree.btmsg.session.MessengerOptions;
 import blocktree.btmsg.session.Peer;
+import blocktree.cluster.raft.LostGroup;
 import blocktree.cluster.raft.RaftAgreement;
 import blocktree.cluster.raft.RaftOptions;
 import blocktree.crypto.Authority;
@@ -158,17 +159,30 @@ final class TreeCluster implements AutoCloseable {
         }
 
         void start() throws StoreException, IOException {
+            start(Set.of(nodes.get(0).identity.id()));
+        }
+
+        /** With what is left of it alone, as the others are lost for good. */
+        void recover() throws StoreException, IOException {
+            LostGroup group = new LostGroup(path("raft"), founding.tree(), identity.id());
+            try (BlockStore opened = BlockStore.open(path("store"), options(), identity);
+                    Messenger own = connect(opened.authority());
+                    ClusterNode left =
+                            new ClusterNode(opened, own, identity.id(), path("cluster"), Clock.systemUTC())) {
+                group.read(left.applied().index(), left::applyOwn);
+                opened.sync();
+            }
+            group.forget();
+            start(Set.of(identity.id()));
+        }
+
+        private void start(Set<PrincipalId> voters) throws StoreException, IOException {
             BlockStore opened = BlockStore.open(path("store"), options(), identity);
             Messenger own = connect(opened.authority());
             StoreCopies.serve(own, opened);
             ClusterNode started = new ClusterNode(opened, own, identity.id(), path("cluster"), Clock.systemUTC());
-            started.start(machine -> RaftAgreement.start(configure.apply(RaftOptions.of(
-                    path("raft"),
-                    opened.tree(),
-                    identity.id(),
-                    Set.of(nodes.get(0).identity.id()),
-                    own,
-                    machine))));
+            started.start(machine -> RaftAgreement.start(
+                    configure.apply(RaftOptions.of(path("raft"), opened.tree(), identity.id(), voters, own, machine))));
             store = opened;
             messenger = own;
             cluster = started;

@@ -38,6 +38,7 @@ import picocli.CommandLine.Spec;
             VoteCommands.Promote.class,
             VoteCommands.Demote.class,
             RetireCommand.class,
+            RecoverCommand.class,
             ConfigCommand.class,
             PathsCommand.class,
             StopCommand.class,

@@ -127,6 +127,13 @@ final class Membership implements AutoCloseable {
     static Membership start(RunSettings settings, BlockStore store, Identity identity) throws NodeException {
         NodePlace place = NodePlace.of(settings);
         String tried = "to take part in the tree's cluster";
+        if (place.isRecovering()) {
+            throw new NodeException(
+                    ExitCode.BAD_CONFIGURATION,
+                    tried,
+                    "btnode recover was begun and has not come to its end",
+                    "give that command again");
+        }
         Messenger messenger = null;
         ClusterNode cluster = null;
         try {
@@ -177,7 +184,8 @@ final class Membership implements AutoCloseable {
         }
     }
 
-    private static Messenger connect(Authority authority, Identity identity, NodePlace place) throws NodeException {
+    /** The sessions of a node that is of the tree. Neither listens nor dials yet. */
+    static Messenger connect(Authority authority, Identity identity, NodePlace place) throws NodeException {
         return messenger(identity, chainOf(authority, identity.id()), authority, place.name());
     }
 
@@ -351,12 +359,12 @@ final class Membership implements AutoCloseable {
                 .toList();
     }
 
-    private static List<PrincipalId> others(Authority authority, PrincipalId self) {
+    static List<PrincipalId> others(Authority authority, PrincipalId self) {
         return nodesOf(authority).stream().filter(node -> !node.equals(self)).toList();
     }
 
     /** @param dialled where each was dialled before */
-    private static void dial(
+    static void dial(
             Messenger messenger,
             Authority authority,
             PrincipalId self,

@@ -6,9 +6,11 @@ import java.net.Inet6Address;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.NetworkInterface;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -27,6 +29,7 @@ record NodePlace(Path directory, String name, @Nullable InetSocketAddress listen
     private static final String NAME = "name";
     private static final String VOTERS = "voters";
     private static final String BEHIND = "behind";
+    private static final String RECOVERING = "recovering";
     private static final int ADDRESSES_MAX = 8;
     private static final int NAME_SIZE_MAX = 63;
 
@@ -95,6 +98,27 @@ record NodePlace(Path directory, String name, @Nullable InetSocketAddress listen
 
     void forgetBehind() throws IOException {
         Files.deleteIfExists(directory.resolve(BEHIND));
+    }
+
+    /** Whether {@code btnode recover} was begun here and has not come to its end. */
+    boolean isRecovering() {
+        return Files.exists(directory.resolve(RECOVERING));
+    }
+
+    void noteRecovery() throws IOException {
+        Files.writeString(directory.resolve(RECOVERING), "");
+        sync();
+    }
+
+    void forgetRecovery() throws IOException {
+        sync();
+        Files.delete(directory.resolve(RECOVERING));
+    }
+
+    private void sync() throws IOException {
+        try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
+            channel.force(true);
+        }
     }
 
     /**

@@ -137,6 +137,20 @@ final class OpenTree implements AutoCloseable {
         }
     }
 
+    /** The store alone, for a command that has taken the data directory. */
+    static BlockStore openStore(RunSettings settings, Identity node) throws StoreException {
+        return BlockStore.open(settings.directory().tree(), storeOptions(settings), node);
+    }
+
+    /** Up to where a store that no node has open has its log. */
+    static long headPosition(RunSettings settings, Identity node) throws NodeException {
+        try (BlockStore store = openStore(settings, node)) {
+            return store.headPosition();
+        } catch (StoreException e) {
+            throw Failures.of("to open the store " + settings.directory().tree(), e);
+        }
+    }
+
     /** Of a store that a machine takes over from another node. */
     static StoreOptions newStoreOptions(Path anchor) {
         return StoreOptions.defaults().withAnchor(anchor);

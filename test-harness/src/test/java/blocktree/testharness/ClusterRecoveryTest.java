@@ -5,8 +5,10 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import blocktree.btmsg.ControlEvent;
 import blocktree.harness.CommandResult;
 import blocktree.harness.NodeCluster;
+import blocktree.harness.NodeDirectory;
 import blocktree.harness.NodeOptions;
 import blocktree.harness.NodeProcess;
 import blocktree.harness.NodeProgram;
@@ -66,18 +68,26 @@ class ClusterRecoveryTest {
         int away = (leader + 1) % 3;
         Path there = mount(leader);
         Path mounted = mount(away);
-        writeDurably(mounted.resolve("counter"), "0\n".getBytes(UTF_8));
         // Its node is frozen in the middle of this, and cuts it off when it mounts the tree anew.
-        Process counting =
-                Program.shell(folder, """
-                for ((i = 1; ; i++)); do
-                  if echo $i | dd of=%s conv=fsync,nocreat,notrunc status=none; then echo $i > acknowledged.new && mv acknowledged.new acknowledged; fi
-                done""".formatted(mounted.resolve("counter"))).start(ProcessBuilder.Redirect.DISCARD);
+        Process counting = counting(mounted);
         try {
             awayForTooLong(leader, away, there, mounted);
         } finally {
             counting.destroyForcibly().waitFor();
         }
+    }
+
+    /** Writes higher and higher numbers durably, and notes beside the mount which are. */
+    private Process counting(Path mounted) throws Exception {
+        writeDurably(mounted.resolve("counter"), "0\n".getBytes(UTF_8));
+        return Program.shell(folder, """
+                for ((i = 1; ; i++)); do
+                  if echo $i | dd of=%s conv=fsync,nocreat,notrunc status=none; then echo $i > noted && mv noted acknowledged; fi
+                done""".formatted(mounted.resolve("counter"))).start(ProcessBuilder.Redirect.DISCARD);
+    }
+
+    private static long counted(Path mounted) throws Exception {
+        return Long.parseLong(Files.readAllLines(mounted.resolve("counter")).get(0));
     }
 
     private long acknowledged() throws Exception {
@@ -99,8 +109,7 @@ class ClusterRecoveryTest {
         NodeProcess behind = cluster.node(away);
         behind.awaitEvent("node_behind", PATIENCE);
         behind.awaitEvent("node_caught_up", PATIENCE);
-        long shown =
-                Long.parseLong(Files.readAllLines(mounted.resolve("counter")).get(0));
+        long shown = counted(mounted);
         assertTrue(shown >= counted, counted + " was acknowledged, not " + shown);
         for (int i = 0; i < 150; i++) {
             content[0] = (byte) i;
@@ -114,5 +123,50 @@ class ClusterRecoveryTest {
         assertEquals(0, behind.terminate());
         CommandResult check = cluster.directory(away).fsck();
         assertEquals(0, check.exitCode(), () -> check.output() + check.errors());
+    }
+
+    @Test
+    void oneOfThreeGoesOnAloneWhenTheOthersAreLostAndTheyAreRefusedWhenTheyComeBack() throws Exception {
+        Path mounted = mount(0);
+        Process counting = counting(mounted);
+        try {
+            Await.until(PATIENCE, "the counter counts", () -> acknowledged() > 20);
+        } finally {
+            for (int i = 2; i >= 0; i--) {
+                cluster.node(i).kill();
+            }
+            counting.destroyForcibly().waitFor();
+            Program.shell(folder, "fusermount -u -z " + mounted).result();
+        }
+        long counted = acknowledged();
+        NodeDirectory left = cluster.directory(0);
+        String passphrase = left.passphraseFile().toString();
+        CommandResult unasked = left.command("recover", "--passphrase-file", passphrase);
+        assertEquals(2, unasked.exitCode(), unasked.errors());
+        assertTrue(unasked.errors().contains("node2"), unasked.errors());
+        assertTrue(unasked.errors().contains("does not answer"), unasked.errors());
+        left.command("recover", "--passphrase-file", passphrase, "--yes").orThrow();
+        left.command("recover", "--passphrase-file", passphrase, "--yes").orThrow(); // as after one that was cut off
+
+        cluster.startAgain(0);
+        mount(0);
+        assertTrue(counted(mounted) >= counted, counted + " was acknowledged, not " + counted(mounted));
+        writeDurably(mounted.resolve("alone"), "alone".getBytes(UTF_8));
+        assertEquals(1, cluster.nodes(0).size());
+
+        NodeProcess old = cluster.startAgain(1);
+        ControlEvent refused = old.awaitEvent("peer_refused", PATIENCE);
+        assertTrue(
+                String.valueOf(refused.fields().get("reason")).contains("removed from the tree"), refused.toString());
+        assertEquals(0, old.terminate());
+
+        int joined = cluster.join();
+        assertEquals("alone", Files.readString(mount(joined).resolve("alone")));
+        assertEquals(2, cluster.nodes(0).size());
+        for (int i : new int[] {0, joined}) {
+            assertEquals(0, cluster.node(i).terminate());
+            CommandResult check = cluster.directory(i).fsck();
+            assertEquals(0, check.exitCode(), () -> check.output() + check.errors());
+        }
     }
 }

@@ -31,7 +31,8 @@ import org.junit.jupiter.api.io.TempDir;
 class JsonOutputTest {
     private static final Path SCHEMAS = TestNode.projectDirectory().resolve("docs/schemas");
 
-    private static final Set<String> OF_SEVERAL = Set.of("invite", "join", "nodes", "promote", "demote", "retire");
+    private static final Set<String> OF_SEVERAL =
+            Set.of("invite", "join", "nodes", "promote", "demote", "retire", "recover");
 
     /** How nodes come to be several; the harness reads it. */
     private static final Set<String> PRINTED_BY_CLUSTER = Set.of("invite", "join");
@@ -133,6 +134,14 @@ class JsonOutputTest {
                     data,
                     "retire",
                     "node1",
+                    "--passphrase-file",
+                    data.passphraseFile().toString());
+            assertEquals(0, cluster.node(0).terminate());
+            prints(
+                    0,
+                    data,
+                    "recover",
+                    "--yes",
                     "--passphrase-file",
                     data.passphraseFile().toString());
         }

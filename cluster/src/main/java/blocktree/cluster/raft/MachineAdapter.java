@@ -106,7 +106,8 @@ final class MachineAdapter extends BaseStateMachine {
                         .equals(MARKER);
     }
 
-    private static ByteString bytes(LogEntryProto entry) {
+    /** Empty for an entry of the engine's own. */
+    static ByteString bytes(LogEntryProto entry) {
         return Bytes.ours(entry.getStateMachineLogEntry().getLogData());
     }
 
