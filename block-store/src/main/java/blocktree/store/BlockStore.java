@@ -241,42 +241,24 @@ public final class BlockStore implements AutoCloseable {
         try (Gate.Pass pass = gate.enter()) {
             LogPort port = cluster;
             if (port == null) {
-                return ledger.appendAuthority(records);
+                return ledger.appendAuthority(records, null);
             }
             ledger.checkWritable();
             return port.change(OrderedChange.ofRecords(records, null).encode()).position();
         }
     }
 
-    /**
-     * Puts the root principal {@code fresh} in the place of {@code old}, the only one, with all that rests on it; whole or not at all
-     * (docs/decisions/0007-keys-change-in-one-batch.md). On the device when it returns, in a cluster on those of a majority. DENIED when {@code old} is not in force.
-     *
-     * @param graceMillis how long what {@code old} has granted to others still counts
-     * @return what came into force
-     */
-    public KeyChange rotateRoot(Identity old, Identity fresh, long graceMillis) throws StoreException {
-        Ledger.KeyChangeMaker maker = (authority, nowMillis) ->
-                KeyChange.rotateRoot(authority, old, fresh, nowMillis, graceMillis == 0 ? 0 : nowMillis + graceMillis);
+    /** The same, of records made for the authority as it was with its record at {@code after}: CONFLICT when another has come since. */
+    public long appendAuthority(List<TreeFounding.Entry> records, long after) throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
+            Hash authority = ledger.authorityAt(after);
             LogPort port = cluster;
-            return port == null ? ledger.appendAll(maker) : changeKeys(port, maker);
-        }
-    }
-
-    /** Made again when another record of authority came first: a chain that it brought would be left out. */
-    private KeyChange changeKeys(LogPort port, Ledger.KeyChangeMaker maker) throws StoreException {
-        while (true) {
-            Ledger.Draft draft = ledger.draft(maker);
-            try {
-                port.change(OrderedChange.ofRecords(draft.change().entries(), draft.authority())
-                        .encode());
-                return draft.change();
-            } catch (StoreException e) {
-                if (e.code() != StoreException.Code.CONFLICT || ledger.isAuthority(draft.authority())) {
-                    throw e;
-                }
+            if (port == null) {
+                return ledger.appendAuthority(records, authority);
             }
+            ledger.checkWritable();
+            return port.change(OrderedChange.ofRecords(records, authority).encode())
+                    .position();
         }
     }
 

@@ -1148,11 +1148,11 @@ final class Ledger implements CommitPort, AutoCloseable {
         return walSync.ticket();
     }
 
-    /** Verifies authority records and appends them to the log, all of them or none. On the device when it returns. */
-    long appendAuthority(List<TreeFounding.Entry> records) throws StoreException {
+    /** Verifies authority records and appends them to the log, all of them or none; {@code after} as in {@link #putAuthority}. On the device when it returns. */
+    long appendAuthority(List<TreeFounding.Entry> records, @Nullable Hash after) throws StoreException {
         checkWritable();
         checkUnordered();
-        Written written = putAuthority(records, null, null);
+        Written written = putAuthority(records, after, null);
         walSync.await(written.ticket);
         return written.entry.position();
     }
@@ -1189,53 +1189,16 @@ final class Ledger implements CommitPort, AutoCloseable {
         return new Written(last, ticket);
     }
 
-    /**
-     * Appends records of authority, all of them or none, as they follow from {@code maker} at their time in the log. On the device when it returns.
-     *
-     * @throws StoreException DENIED when a signer may not, CONFLICT when one repeats another
-     */
-    KeyChange appendAll(KeyChangeMaker maker) throws StoreException {
-        checkWritable();
-        checkUnordered();
-        long ticket;
-        KeyChange change;
-        commitLock.lock();
-        try (WriteBatch batch = new WriteBatch()) {
-            long time = nowMillis();
-            change = maker.make(authority, time);
-            ticket = putAuthority(batch, change.entries(), time, null).ticket;
-        } catch (RocksDBException e) {
-            throw rocks.failure("append records of authority", e);
-        } catch (CryptoException e) {
-            throw failure("a change of keys", e);
-        } finally {
-            commitLock.unlock();
-        }
-        walSync.await(ticket);
-        return change;
-    }
-
-    /** Records that a cluster is to put in order, and the authority that they were made for. */
-    record Draft(KeyChange change, Hash authority) {}
-
-    /** As {@link #appendAll}, but appends nothing. */
-    Draft draft(KeyChangeMaker maker) throws StoreException {
-        checkWritable();
+    /** Of the authority whose newest record is at {@code position}; CONFLICT when that is another. */
+    Hash authorityAt(long position) throws StoreException {
         commitLock.lock();
         try {
-            return new Draft(maker.make(authority, nowMillis()), authorityHash);
-        } catch (CryptoException e) {
-            throw failure("a change of keys", e);
-        } finally {
-            commitLock.unlock();
-        }
-    }
-
-    /** Whether records made for the authority {@code hash} still follow it. */
-    boolean isAuthority(Hash hash) {
-        commitLock.lock();
-        try {
-            return authorityHash.equals(hash);
+            if (authority.position() != position) {
+                throw new StoreException(
+                        StoreException.Code.CONFLICT,
+                        "the newest record of authority is at " + authority.position() + ", not at " + position);
+            }
+            return authorityHash;
         } finally {
             commitLock.unlock();
         }

@@ -11,13 +11,16 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import blocktree.crypto.Authority;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.Hash;
 import blocktree.crypto.Identity;
+import blocktree.crypto.KeyChange;
 import blocktree.crypto.KeyRing;
 import blocktree.crypto.RecordKind;
 import blocktree.crypto.Revocation;
 import blocktree.crypto.SecretBytes;
+import blocktree.crypto.TreeFounding;
 import blocktree.store.StoreException.Code;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -70,10 +73,16 @@ class KeyChangeTest {
 
     // ---- the root's key
 
+    private void rotateRoot(Identity old, Identity to) throws Exception {
+        Authority authority = tree.store.authority();
+        KeyChange change = KeyChange.rotateRoot(authority, old, to, System.currentTimeMillis(), 0);
+        tree.store.appendAuthority(change.entries(), authority.position());
+    }
+
     @Test
     void afterARotationTheNodeGoesOnUnderTheNewRootAndTheOldOneSignsNothing() throws Exception {
         OpenBlock block = tree.create("a", 1, 2);
-        tree.store.rotateRoot(tree.root, fresh, 0);
+        rotateRoot(tree.root, fresh);
         block = tree.put(block, 1, 22);
         tree.store.createSnapshot(bytes("after"));
         tree.reopen();
@@ -98,8 +107,8 @@ class KeyChangeTest {
                         Revocation.create(tree.root, tree.store.tree(), nodesLink, 1)
                                 .toBytes()));
         try (Identity third = Identity.generate()) {
-            assertCode(Code.DENIED, () -> tree.store.rotateRoot(tree.root, third, 0));
-            tree.store.rotateRoot(fresh, third, 0);
+            assertThrows(CryptoException.class, () -> rotateRoot(tree.root, third));
+            rotateRoot(fresh, third);
             tree.reopen();
             assertOpens(third);
             assertOpensNothingNew(fresh);
@@ -108,10 +117,13 @@ class KeyChangeTest {
 
     @Test
     void aRotationThatIsRefusedLeavesNothing() throws Exception {
+        Authority authority = tree.store.authority();
+        KeyChange change = KeyChange.rotateRoot(authority, tree.root, fresh, System.currentTimeMillis(), 0);
+        List<TreeFounding.Entry> others = new ArrayList<>(change.entries());
+        others.remove(0); // the rotation itself: what the new root has signed counts without it no more than a stranger's
         long head = tree.store.headPosition();
-        try (Identity stranger = Identity.generate()) {
-            assertCode(Code.DENIED, () -> tree.store.rotateRoot(stranger, fresh, 0));
-        }
+        assertCode(Code.DENIED, () -> tree.store.appendAuthority(others, authority.position()));
+        assertCode(Code.CONFLICT, () -> tree.store.appendAuthority(change.entries(), authority.position() - 1));
         assertEquals(head, tree.store.headPosition());
         assertEquals(0, tree.store.authority().rotations());
         tree.create("a", 1);

@@ -11,7 +11,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
+import blocktree.crypto.Authority;
 import blocktree.crypto.BlockId;
+import blocktree.crypto.CryptoException;
 import blocktree.crypto.Hash;
 import blocktree.crypto.Identity;
 import blocktree.crypto.KeyChange;
@@ -360,7 +362,7 @@ class ReplicatedLogTest {
     // ---- records that belong together
 
     @Test
-    void aRotationIsMadeAnewWhenTheAuthorityHasChangedMeanwhile() throws StoreException {
+    void aRotationIsRefusedWhenTheAuthorityHasChangedSinceItWasMade() throws Exception {
         BlockId id = createdByTheFirst(1);
         try (Identity fresh = Identity.generate();
                 Identity friend = Identity.generate()) {
@@ -368,7 +370,8 @@ class ReplicatedLogTest {
                 put(id, 0, 2);
                 stores.get(0).appendAuthority(RecordKind.WRITECAP_CHAIN, chainOf(friend));
             };
-            KeyChange change = stores.get(0).rotateRoot(root, fresh, 0);
+            assertCode(Code.CONFLICT, () -> rotateRoot(fresh));
+            KeyChange change = rotateRoot(fresh);
             assertTrue(change.writers().contains(friend.id()));
             follow(1, ordered.size());
             for (BlockStore store : stores) {
@@ -377,11 +380,17 @@ class ReplicatedLogTest {
                 assertEquals(2, store.authority().chainsOf(friend.id()).size());
             }
             put(id, 0, 3);
-            assertCode(Code.DENIED, () -> stores.get(0).rotateRoot(root, friend, 0));
             follow(1, ordered.size());
             reopen(1);
             assertSame();
         }
+    }
+
+    private KeyChange rotateRoot(Identity fresh) throws StoreException, CryptoException {
+        Authority authority = stores.get(0).authority();
+        KeyChange change = KeyChange.rotateRoot(authority, root, fresh, System.currentTimeMillis(), 0);
+        stores.get(0).appendAuthority(change.entries(), authority.position());
+        return change;
     }
 
     @Test

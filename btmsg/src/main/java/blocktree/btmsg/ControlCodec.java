@@ -10,6 +10,7 @@ import com.google.protobuf.MessageLite;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /** Between the records that this package shows and the generated messages that it does not. */
@@ -27,6 +28,21 @@ final class ControlCodec {
     record Reply(long id, ControlReply reply) implements Message {}
 
     record Event(ControlEvent event) implements Message {}
+
+    private static List<ControlProto.Record> messages(List<ControlRequest.Record> records) {
+        return records.stream()
+                .map(record -> ControlProto.Record.newBuilder()
+                        .setKind(record.kind())
+                        .setPayload(record.payload())
+                        .build())
+                .toList();
+    }
+
+    private static List<ControlRequest.Record> records(List<ControlProto.Record> messages) {
+        return messages.stream()
+                .map(record -> new ControlRequest.Record(record.getKind(), record.getPayload()))
+                .toList();
+    }
 
     static byte[] encode(long id, ControlRequest request) {
         ToNode.Builder message = ToNode.newBuilder().setId(id);
@@ -72,12 +88,11 @@ final class ControlCodec {
         } else if (request instanceof ControlRequest.Retire retire) {
             message.setRetire(ControlProto.Retire.newBuilder()
                     .setPrincipal(retire.principal())
-                    .addAllRecords(retire.records().stream()
-                            .map(record -> ControlProto.Record.newBuilder()
-                                    .setKind(record.kind())
-                                    .setPayload(record.payload())
-                                    .build())
-                            .toList()));
+                    .addAllRecords(messages(retire.records())));
+        } else if (request instanceof ControlRequest.AppendAuthority append) {
+            message.setAppendAuthority(ControlProto.AppendAuthority.newBuilder()
+                    .addAllRecords(messages(append.records()))
+                    .setAfter(append.after()));
         } else {
             throw new IllegalArgumentException("no message for " + request);
         }
@@ -123,9 +138,11 @@ final class ControlCodec {
             case RETIRE ->
                 new ControlRequest.Retire(
                         message.getRetire().getPrincipal(),
-                        message.getRetire().getRecordsList().stream()
-                                .map(record -> new ControlRequest.Record(record.getKind(), record.getPayload()))
-                                .toList());
+                        records(message.getRetire().getRecordsList()));
+            case APPEND_AUTHORITY ->
+                new ControlRequest.AppendAuthority(
+                        records(message.getAppendAuthority().getRecordsList()),
+                        message.getAppendAuthority().getAfter());
             case REQUEST_NOT_SET -> throw malformed();
         };
         return new Request(message.getId(), request);

@@ -85,6 +85,19 @@ public sealed interface ControlRequest {
         }
     }
 
+    /**
+     * Answered by {@link ControlReply.Done} once all of the records are in the tree's log. Fails with nothing done when another record of authority is there behind {@code
+     * after}.
+     *
+     * @param records signed by a root key; taken whole or not at all
+     * @param after position of the newest record of authority that they were made for
+     */
+    record AppendAuthority(List<Record> records, long after) implements ControlRequest {
+        public AppendAuthority {
+            records = List.copyOf(records);
+        }
+    }
+
     /** An authority record. {@code kind} is its number in the tree's log. */
     record Record(int kind, ByteString payload) {}
 }

@@ -42,7 +42,8 @@ class ControlCodecTest {
                 new ControlRequest.Admit("i", BYTES, List.of(BYTES, BYTES), "no"),
                 new ControlRequest.Nodes(),
                 new ControlRequest.SetVoter("laptop", true),
-                new ControlRequest.Retire("p", List.of(new ControlRequest.Record(6, BYTES))));
+                new ControlRequest.Retire("p", List.of(new ControlRequest.Record(6, BYTES))),
+                new ControlRequest.AppendAuthority(List.of(new ControlRequest.Record(6, BYTES)), 17));
     }
 
     static List<ControlReply> replies() {

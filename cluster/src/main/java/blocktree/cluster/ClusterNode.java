@@ -94,6 +94,11 @@ public final class ClusterNode implements AutoCloseable {
         return lease;
     }
 
+    /** For how long this node has been cut off from the majority, so that it can only read; 0 when it is not. */
+    public long cutOffMillis() {
+        return lease.watch().cutOffMillis();
+    }
+
     /** Who has the right to change the tree, as far as this node knows; null: nobody, or unknown. */
     public @Nullable PrincipalId writer() {
         return lease.desk().holder();

@@ -77,6 +77,7 @@ public final class WriteLease implements AutoCloseable {
     private final PrincipalId self;
     private final Supplier<@Nullable Agreement> agreement;
     private final LeaseDesk desk;
+    private final LeaderWatch watch = new LeaderWatch();
     private final Clock clock;
     private final ScheduledExecutorService renewing =
             Executors.newSingleThreadScheduledExecutor(task -> thread(task, "lease-renew"));
@@ -139,6 +140,10 @@ public final class WriteLease implements AutoCloseable {
         return desk;
     }
 
+    LeaderWatch watch() {
+        return watch;
+    }
+
     /** What is done before the lease is given back; nothing, until this is called. */
     public void onLeaving(Settling newSettling) {
         settling = newSettling;
@@ -148,7 +153,7 @@ public final class WriteLease implements AutoCloseable {
      * Returns once this node may change the tree, until {@link #leave}.
      *
      * @param patience how long it may take
-     * @throws AgreementException NO_LEADER when nobody hands it out, since no majority is there; UNKNOWN when whoever has it does not give it back in time; STOPPED
+     * @throws AgreementException NO_LEADER, at once, when this node is cut off from the majority; UNKNOWN when whoever has it does not give it back in time; STOPPED
      */
     public void enter(Duration patience) throws AgreementException, InterruptedException {
         long deadlineNanos = System.nanoTime() + patience.toNanos();
@@ -161,12 +166,14 @@ public final class WriteLease implements AutoCloseable {
                     underWay = true;
                     asking.execute(this::ask);
                 }
+                if (watch.isCutOff()) {
+                    throw noMajority();
+                }
                 long leftNanos = deadlineNanos - System.nanoTime();
                 if (leftNanos <= 0) {
                     Agreement current = agreement.get();
                     throw current == null || current.status().leader() == null
-                            ? new AgreementException(
-                                    AgreementException.Code.NO_LEADER, "no majority of the nodes is there")
+                            ? noMajority()
                             : new AgreementException(
                                     AgreementException.Code.UNKNOWN,
                                     "another node changes the tree, and does not give the right to do so back");
@@ -175,6 +182,10 @@ public final class WriteLease implements AutoCloseable {
             }
             inside++;
         }
+    }
+
+    private static AgreementException noMajority() {
+        return new AgreementException(AgreementException.Code.NO_LEADER, "no majority of the nodes is there");
     }
 
     /** After {@link #enter}. */
@@ -384,6 +395,7 @@ public final class WriteLease implements AutoCloseable {
         desk.noteLeader();
         Agreement current = agreement.get();
         PrincipalId leader = current == null ? null : current.status().leader();
+        watch.look(leader != null);
         long sentGeneration;
         synchronized (this) {
             if (!held || closed || leader == null) {

@@ -8,8 +8,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import blocktree.cluster.TreeCluster.Node;
+import blocktree.crypto.Authority;
 import blocktree.crypto.BlockId;
 import blocktree.crypto.Identity;
+import blocktree.crypto.KeyChange;
 import blocktree.crypto.RecordKind;
 import blocktree.crypto.Rights;
 import blocktree.crypto.WriteCapability;
@@ -338,11 +340,11 @@ class ClusterNodeTest {
                         stores.get(1).appendAuthority(RecordKind.WRITECAP_CHAIN, chainOf(cluster, friend));
                     }
                 }
-                assertTrue(stores.get(2)
-                                .rotateRoot(cluster.root, fresh, 0)
-                                .writers()
-                                .size()
-                        >= 45);
+                Authority authority = stores.get(2).authority();
+                KeyChange change =
+                        KeyChange.rotateRoot(authority, cluster.root, fresh, System.currentTimeMillis(), 0);
+                stores.get(2).appendAuthority(change.entries(), authority.position());
+                assertTrue(change.writers().size() >= 45);
             }
             cluster.awaitSame();
             assertSameSnapshots(cluster, ids.toArray(BlockId[]::new));

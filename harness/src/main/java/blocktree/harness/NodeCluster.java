@@ -123,46 +123,19 @@ public final class NodeCluster implements AutoCloseable {
         int number = nodes.size();
         Node node = add();
         Path code = folder.resolve("node" + number).resolve("code");
-        NodeDirectory inviting = node(running()).directory();
-        List<String> invite = new ArrayList<>(inviting.program().command());
-        invite.addAll(List.of(
-                "invite",
-                "--data-dir",
-                inviting.data().toString(),
-                "--passphrase-file",
-                inviting.passphraseFile().toString(),
-                "--json"));
-        Process inviter = null;
+        Process inviter = invite(code);
         try {
-            inviter = new ProcessBuilder(invite)
-                    .redirectErrorStream(true)
-                    .redirectInput(Path.of("/dev/null").toFile())
-                    .start();
-            BufferedReader lines = inviter.inputReader(StandardCharsets.UTF_8);
-            String invitation = lines.readLine();
-            Matcher matcher = CODE.matcher(invitation == null ? "" : invitation);
-            if (!matcher.find()) {
-                throw new HarnessException("btnode invite says " + invitation);
-            }
-            Files.createFile(code, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
-            Files.writeString(code, matcher.group(1) + "\n");
             node.directory
                     .command("join", "--code-file", code.toString(), "--name", "node" + number, "--yes")
                     .orThrow();
             if (!inviter.waitFor(JOIN_TIMEOUT.toSeconds(), TimeUnit.SECONDS) || inviter.exitValue() != 0) {
-                inviter.destroyForcibly().waitFor();
-                throw new HarnessException(
-                        "btnode invite has not ended well: " + lines.lines().toList());
+                throw new HarnessException("btnode invite has not ended well");
             }
-        } catch (IOException e) {
-            throw new HarnessException("node " + number + " cannot join", e);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new HarnessException("interrupted", e);
         } finally {
-            if (inviter != null) {
-                inviter.destroy();
-            }
+            inviter.destroyForcibly();
         }
         startNode(number, first);
         String principal = self(number).principal();
@@ -172,6 +145,37 @@ public final class NodeCluster implements AutoCloseable {
                         .anyMatch(each -> each.principal().equals(principal) && each.voter()),
                 JOIN_TIMEOUT);
         return number;
+    }
+
+    /** {@code btnode invite} on a node that runs, once it has shown its code, which is written to {@code code}; it waits until somebody joins. */
+    public Process invite(Path code) throws HarnessException {
+        NodeDirectory inviting = node(running()).directory();
+        List<String> command = new ArrayList<>(inviting.program().command());
+        command.addAll(List.of(
+                "invite",
+                "--data-dir",
+                inviting.data().toString(),
+                "--passphrase-file",
+                inviting.passphraseFile().toString(),
+                "--json"));
+        try {
+            Process inviter = new ProcessBuilder(command)
+                    .redirectErrorStream(true)
+                    .redirectInput(Path.of("/dev/null").toFile())
+                    .start();
+            BufferedReader lines = inviter.inputReader(StandardCharsets.UTF_8);
+            String invitation = lines.readLine();
+            Matcher matcher = CODE.matcher(invitation == null ? "" : invitation);
+            if (!matcher.find()) {
+                inviter.destroyForcibly();
+                throw new HarnessException("btnode invite says " + invitation);
+            }
+            Files.createFile(code, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+            Files.writeString(code, matcher.group(1) + "\n");
+            return inviter;
+        } catch (IOException e) {
+            throw new HarnessException("nobody can be invited", e);
+        }
     }
 
     /** The first that runs. */

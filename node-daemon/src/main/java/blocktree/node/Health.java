@@ -10,8 +10,11 @@ import java.util.Map;
  */
 record Health(String state, boolean stalled) {
 
+    /** No majority of the nodes is reached: the tree can be read. */
+    static final String CUT_OFF = "cut_off";
+
     static boolean isReady(String state) {
-        return state.equals("running") || state.equals("read_only");
+        return state.equals("running") || state.equals("read_only") || state.equals(CUT_OFF);
     }
 
     boolean isLive() {

@@ -11,12 +11,15 @@ import blocktree.crypto.CryptoException;
 import blocktree.crypto.Fingerprint;
 import blocktree.crypto.Identity;
 import blocktree.crypto.Invitation;
+import blocktree.crypto.KeyFile;
 import blocktree.crypto.NodeRecord;
 import blocktree.crypto.SecretBytes;
 import blocktree.node.NodeSettings.NodeKeyProtection;
+import blocktree.store.KeyHolders;
 import blocktree.store.StoreException;
 import java.io.Console;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -40,6 +43,8 @@ import picocli.CommandLine.Parameters;
             "",
             "Makes this machine's own key, has it certified, and takes a copy of the whole tree over, verifying all of it. The node runs when btnode run starts it.",
             "",
+            "When taking the copy over was cut off, the same command in the same data directory goes on with it, without a code.",
+            "",
             "The code is asked for, read from --code-file, or given as CODE; every user of this machine can see a command line while it runs. "
                     + "How the node key is kept (--node-key) is as with btnode init."
         },
@@ -50,6 +55,8 @@ final class JoinCommand implements Callable<Integer> {
     private static final int CODE_SIZE_MAX = 4096;
     private static final long CONNECT_MILLIS = 15_000;
     private static final long PAUSE_MILLIS = 1_000;
+    private static final String GIVE_AGAIN =
+            "give btnode join again with the same data directory: this machine is a node, and needs no other invitation";
 
     @Parameters(arity = "0..1", paramLabel = "CODE", description = "What btnode invite shows.")
     private @Nullable String code;
@@ -84,8 +91,20 @@ final class JoinCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws NodeException {
-        String tried = "to join a tree";
         Path directory = node.path();
+        try (ProgressLine line = new ProgressLine()) {
+            if (UnfinishedJoin.isIn(directory.resolve(DataDirectory.CLUSTER))) {
+                goOn(DataDirectory.open(directory), line);
+            } else {
+                begin(directory, line);
+            }
+        }
+        print(DataDirectory.open(directory));
+        return ExitCode.OK.code();
+    }
+
+    private void begin(Path directory, ProgressLine line) throws NodeException {
+        String tried = "to join a tree";
         String called = name == null ? NodePlace.hostName() : name;
         if (!NodeRecord.isName(called)) {
             throw new NodeException(
@@ -96,14 +115,27 @@ final class JoinCommand implements Callable<Integer> {
         }
         NodeFounding founding = key.founding(directory);
         founding.check();
-        NodeFounding.Founded made;
         try (Invitation invitation = invitation(tried);
                 SecretBytes secret =
-                        key.protection() == NodeKeyProtection.PASSPHRASE ? passphrase.readNew(System.err) : null) {
-            made = founding.make(site -> join(founding, site, invitation, called, secret));
+                        key.protection() == NodeKeyProtection.PASSPHRASE ? passphrase.readNew(System.err) : null;
+                Identity machine = Identity.generate()) {
+            founding.make(site -> join(founding, site, invitation, called, secret, machine, line));
+            takeOver(DataDirectory.open(directory), machine, line);
         }
-        print(directory, called, made);
-        return ExitCode.OK.code();
+    }
+
+    /** After an attempt that was cut off when this machine was a node already. */
+    private void goOn(DataDirectory data, ProgressLine line) throws NodeException {
+        String tried = "to go on with taking the tree over";
+        try {
+            KeyFile file = KeyFile.read(data.nodeKey());
+            try (SecretBytes secret = file.isProtected() ? passphrase.read("of the node key", System.err) : null;
+                    Identity machine = file.unlock(secret)) {
+                takeOver(data, machine, line);
+            }
+        } catch (CryptoException e) {
+            throw Failures.of(tried, e);
+        }
     }
 
     private Invitation invitation(String tried) throws NodeException {
@@ -144,10 +176,11 @@ final class JoinCommand implements Callable<Integer> {
             NodeFounding.Site site,
             Invitation invitation,
             String called,
-            @Nullable SecretBytes secret)
+            @Nullable SecretBytes secret,
+            Identity machine,
+            ProgressLine line)
             throws NodeException, IOException, CryptoException {
-        try (Identity machine = Identity.generate();
-                ProgressLine line = new ProgressLine()) {
+        try {
             Joined joined = new Joining(invitation, machine, called, Admissions.ROLE, new Joining.Steps() {
                         @Override
                         public void reached(Joining.Step step, String detail) {
@@ -179,7 +212,7 @@ final class JoinCommand implements Callable<Integer> {
                     site.path(DataDirectory.CLUSTER),
                     called,
                     joined.members().stream().map(Member::principal).collect(Collectors.toSet()));
-            copy(site, joined, machine, called, line);
+            UnfinishedJoin.of(joined).write(site.path(DataDirectory.CLUSTER));
             return founding.founded(joined.tree(), machine.id());
         } catch (JoinException e) {
             throw new NodeException(
@@ -213,18 +246,34 @@ final class JoinCommand implements Callable<Integer> {
         return answer != null && answer.strip().equalsIgnoreCase("y");
     }
 
+    private static void takeOver(DataDirectory data, Identity machine, ProgressLine line) throws NodeException {
+        String tried = "to take the tree over";
+        try (DataDirectory.Lock lock = data.lock(false)) {
+            UnfinishedJoin joined = UnfinishedJoin.read(data.cluster());
+            if (!OpenTree.isWhole(data, machine)) {
+                Files.deleteIfExists(data.anchor()); // of a copy that was cut off
+                copy(data, joined, machine, line);
+            }
+            UnfinishedJoin.delete(data.cluster());
+        } catch (CryptoException e) {
+            throw Failures.of(tried, e);
+        } catch (IOException e) {
+            throw Failures.of(tried, e, GIVE_AGAIN);
+        }
+    }
+
     /** From the member that has certified this machine, or else from another. */
-    private static void copy(NodeFounding.Site site, Joined joined, Identity machine, String called, ProgressLine line)
+    private static void copy(DataDirectory data, UnfinishedJoin joined, Identity machine, ProgressLine line)
             throws NodeException, IOException, CryptoException {
         String tried = "to take the tree over";
-        Path anchor = site.newAnchor();
+        String called = NodePlace.joinedName(data.cluster());
         try (Messenger messenger = Membership.messenger(machine, joined.chain(), joined.authority(), called)) {
             List<Peer> peers = new ArrayList<>();
             for (Member member : joined.members()) {
                 if (!member.addresses().isEmpty()) {
                     Peer peer = messenger.peer(member.principal());
                     peer.setAddresses(member.addresses());
-                    peers.add(member.principal().equals(joined.member()) ? 0 : peers.size(), peer);
+                    peers.add(peer);
                 }
             }
             String reason = "no member has an address";
@@ -234,8 +283,8 @@ final class JoinCommand implements Callable<Integer> {
                     peer.whenConnected().get(CONNECT_MILLIS, TimeUnit.MILLISECONDS);
                     StoreCopies.create(
                             peer,
-                            site.path(DataDirectory.TREE),
-                            OpenTree.newStoreOptions(anchor),
+                            data.tree(),
+                            OpenTree.newStoreOptions(data.anchor()),
                             machine,
                             joined.tree(),
                             progress ->
@@ -256,23 +305,33 @@ final class JoinCommand implements Callable<Integer> {
                     ExitCode.FAILED,
                     tried,
                     reason,
-                    "see what the log of the node with the invitation says; then invite and join again, and retire what was made a node now");
+                    "see what the log of the node with the invitation says; then " + GIVE_AGAIN);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
-            throw new NodeException(ExitCode.FAILED, tried, "interrupted", "invite and join again", e);
+            throw new NodeException(ExitCode.FAILED, tried, "interrupted", GIVE_AGAIN, e);
         }
     }
 
-    private void print(Path directory, String called, NodeFounding.Founded made) {
+    private void print(DataDirectory data) throws NodeException {
+        KeyHolders holders = OpenTree.keyHolders(data.tree());
+        String called;
+        try {
+            called = NodePlace.joinedName(data.cluster());
+        } catch (IOException e) {
+            throw Failures.of("to show what this node is called", e, "check the permissions of " + data.cluster());
+        }
+        String fingerprint = Fingerprint.of(holders.authority().tree());
+        NodeKeyProtection protection = data.settings().nodeKey();
         Map<String, Object> value = new LinkedHashMap<>();
-        value.put("tree", made.tree().toHex());
-        value.put("fingerprint", made.fingerprint());
-        value.put("principal", made.principal().toHex());
+        value.put("tree", holders.authority().tree().toHex());
+        value.put("fingerprint", fingerprint);
+        value.put("principal", holders.node().toHex());
         value.put("name", called);
-        value.put("data_directory", directory);
-        value.put("node_key", made.nodeKey());
-        String next = key.next(
-                made, "btnode run --data-dir " + Shell.word(directory) + " --listen 0.0.0.0:9274 --mount MOUNTPOINT");
+        value.put("data_directory", data.path());
+        value.put("node_key", data.nodeKey());
+        String next = protection == NodeKeyProtection.CREDENTIAL
+                ? NodeKeys.intoCredentialStore(data.nodeKey())
+                : "btnode run --data-dir " + Shell.word(data.path()) + " --listen 0.0.0.0:9274 --mount MOUNTPOINT";
         output.print(value, """
                 This machine is a node of the tree, and has a copy of it.
                   tree      %s
@@ -280,12 +339,12 @@ final class JoinCommand implements Callable<Integer> {
                   data      %s
                   node key  %s (%s)
                 Next: %s""".formatted(
-                        made.fingerprint(),
+                        fingerprint,
                         called,
-                        Fingerprint.of(made.principal()),
-                        directory,
-                        made.nodeKey(),
-                        Choice.label(key.protection()),
+                        Fingerprint.of(holders.node()),
+                        data.path(),
+                        data.nodeKey(),
+                        Choice.label(protection),
                         next));
     }
 }

@@ -128,6 +128,15 @@ final class KeyFiles {
         }
     }
 
+    /** Of a change that will never count. */
+    static void discard(Path file, String tried) throws NodeException {
+        try {
+            Files.deleteIfExists(next(file));
+        } catch (IOException e) {
+            throw Failures.of(tried, e, "remove " + next(file));
+        }
+    }
+
     /**
      * The waiting root key takes its place, after a node key that was sealed anew under its passphrase: as long as the root key waits, both are to be done. The root key before is kept, where it is
      * said; null when there was none.

@@ -1,5 +1,7 @@
 package blocktree.node;
 
+import blocktree.btmsg.ControlReply;
+import blocktree.btmsg.ControlRequest;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.Fingerprint;
 import blocktree.crypto.Identity;
@@ -9,10 +11,14 @@ import blocktree.crypto.PrincipalId;
 import blocktree.crypto.SecretBytes;
 import blocktree.crypto.TreeId;
 import blocktree.store.KeyHolders;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
@@ -24,7 +30,7 @@ import picocli.CommandLine.Option;
 @Command(
         name = "rotate-root",
         description = {
-            "Give the tree a new root key: when the old one or its passphrase may be known to somebody, or has been in use for long. The node must not run.",
+            "Give the tree a new root key: when the old one or its passphrase may be known to somebody, or has been in use for long. The node may run, and has to where the tree is on several machines: all of them.",
             "",
             "The old root key signs for the new one. All that rests on it, for every writer and reader, is issued again, and a new epoch begins: what is written from then on opens for the new "
                     + "root key and not for the old. The old key signs nothing for this tree any more. With a copy of the data it still reads what was "
@@ -71,7 +77,16 @@ final class KeyRotateRootCommand implements Callable<Integer> {
         long graceMillis = graceMillis();
         String tried = "to rotate the root key of " + data.path();
         Path rootPath = places.rootKey(data);
-        try (DataDirectory.Lock lock = data.lock(false)) {
+        Optional<NodeClient> running = NodeClient.connect(data.path());
+        if (running.isEmpty() && Files.isDirectory(data.cluster())) {
+            throw new NodeException(
+                    ExitCode.NOT_RUNNING,
+                    tried,
+                    "this node is one of several, which have to agree, and does not run",
+                    "start it: btnode run --data-dir " + Shell.word(data.path()));
+        }
+        try (NodeClient client = running.orElse(null);
+                DataDirectory.Lock lock = client == null ? data.lock(false) : null) {
             if (KeyFiles.settle(data, places)) {
                 throw new NodeException(
                         ExitCode.FAILED,
@@ -79,6 +94,9 @@ final class KeyRotateRootCommand implements Callable<Integer> {
                         "a rotation before was cut off after it counted: it is finished now, and " + rootPath
                                 + " is the new root key",
                         "make a new backup; for yet another root key repeat this");
+            }
+            if (client != null) {
+                requireAlone(client, rootPath, Files.isDirectory(data.cluster()), tried);
             }
             KeyHolders holders = OpenTree.keyHolders(data.tree());
             KeyFile rootFile = NodeKeys.readRoot(rootPath, holders, tried);
@@ -90,15 +108,23 @@ final class KeyRotateRootCommand implements Callable<Integer> {
                     SecretBytes newSecret = PassphraseOptions.of(newFile).readNew(System.err);
                     Identity fresh = Identity.generate()) {
                 TreeId tree = holders.authority().tree();
-                KeyChange change;
+                long nowMillis = System.currentTimeMillis();
+                KeyChange change = KeyChange.rotateRoot(
+                        holders.authority(), old, fresh, nowMillis, graceMillis == 0 ? 0 : nowMillis + graceMillis);
                 Path retired;
                 try (ProgressLine line = ProgressLine.during("putting the new root key in force")) {
                     if (nodeFile.isProtected()) { // backups hold both keys under one passphrase
                         KeyFile.protect(identity, KeyFile.Role.NODE, tree, newSecret)
                                 .write(KeyFiles.next(nodePath), true);
                     }
-                    KeyFile.protect(fresh, KeyFile.Role.ROOT, tree, newSecret).write(KeyFiles.next(rootPath), true);
-                    change = OpenTree.rotateRoot(settings, identity, old, fresh, graceMillis);
+                    KeyFile.protect(fresh, KeyFile.Role.ROOT, tree, newSecret)
+                            .write(KeyFiles.next(rootPath), client == null);
+                    long after = holders.authority().position();
+                    if (client == null) {
+                        OpenTree.appendAuthority(settings, identity, change.entries(), after);
+                    } else {
+                        append(client, change, after, rootPath);
+                    }
                     int rotation = holders.authority().rotations() + 1;
                     retired = KeyFiles.finishRotation(rootPath, nodePath, rotation, tried);
                 }
@@ -109,6 +135,51 @@ final class KeyRotateRootCommand implements Callable<Integer> {
             throw Failures.of(tried, e);
         }
         return ExitCode.OK.code();
+    }
+
+    /** Of others that change the key at this moment: the key that waits is whose it is. And no node may miss the change, since it would know none of the others after it. */
+    private static void requireAlone(NodeClient client, Path rootPath, boolean clustered, String tried)
+            throws NodeException {
+        Path next = KeyFiles.next(rootPath);
+        if (Files.exists(next, LinkOption.NOFOLLOW_LINKS)) {
+            throw new NodeException(
+                    ExitCode.FAILED,
+                    tried,
+                    next + " is there: another rotation is under way, or was cut off before it counted",
+                    "wait for the other; when there is none, and the node has caught up with the others (btnode nodes), remove the file and give the command again");
+        }
+        List<String> away = clustered
+                ? ((ControlReply.Nodes) client.call(new ControlRequest.Nodes()))
+                        .nodes().stream()
+                                .filter(each -> !each.connected())
+                                .map(each -> each.name().isEmpty() ? each.principal() : each.name())
+                                .toList()
+                : List.of();
+        if (!away.isEmpty()) {
+            throw new NodeException(
+                    ExitCode.FAILED,
+                    tried,
+                    "not connected: " + String.join(", ", away) + "; who misses the change does not know the others any more",
+                    "start what is away, or end it for good with btnode retire, and give the command again");
+        }
+    }
+
+    /** Has the node that runs put in the log what is signed here: it never has a root key. */
+    private static void append(NodeClient client, KeyChange change, long after, Path rootPath) throws NodeException {
+        try {
+            client.call(new ControlRequest.AppendAuthority(NodeClient.records(change.entries()), after));
+        } catch (NodeException e) {
+            if (e.exitCode() != ExitCode.USAGE) {
+                throw new NodeException(
+                        e.exitCode(),
+                        e.tried(),
+                        e.found() + "; whether the new root key counts is not known",
+                        "keep " + KeyFiles.next(rootPath) + ", and give the command again once the node runs: it finishes what counts",
+                        e);
+            }
+            KeyFiles.discard(rootPath, e.tried());
+            throw e;
+        }
     }
 
     private long graceMillis() throws NodeException {

@@ -127,13 +127,6 @@ final class Membership implements AutoCloseable {
     static Membership start(RunSettings settings, BlockStore store, Identity identity) throws NodeException {
         NodePlace place = NodePlace.of(settings);
         String tried = "to take part in the tree's cluster";
-        if (place.isRecovering()) {
-            throw new NodeException(
-                    ExitCode.BAD_CONFIGURATION,
-                    tried,
-                    "btnode recover was begun and has not come to its end",
-                    "give that command again");
-        }
         Messenger messenger = null;
         ClusterNode cluster = null;
         try {
@@ -221,6 +214,7 @@ final class Membership implements AutoCloseable {
     static void catchUp(RunSettings settings, StoreOptions options, Identity identity, BooleanSupplier toStop)
             throws NodeException {
         NodePlace place = NodePlace.of(settings);
+        place.requireWhole();
         PrincipalId from = place.behind();
         if (from == null) {
             return;
@@ -340,6 +334,7 @@ final class Membership implements AutoCloseable {
             Authority authority = store.authority();
             if (authority.position() != authorityPosition) {
                 authorityPosition = authority.position();
+                messenger.useChain(chainOf(authority, identity.id()));
                 messenger.authorityChanged();
                 dial(messenger, authority, identity.id(), dialled);
             }
@@ -347,7 +342,7 @@ final class Membership implements AutoCloseable {
                 agreeingIsUnderWay = true;
                 agreeing.execute(this::agree);
             }
-        } catch (RuntimeException e) {
+        } catch (NodeException | RuntimeException e) {
             log.atError().setCause(e).log("membership_failed");
         }
     }
@@ -498,12 +493,18 @@ final class Membership implements AutoCloseable {
                 self ? Version.SOFTWARE : proven == null ? "" : proven.software());
     }
 
-    private static List<String> texts(List<InetSocketAddress> addresses) {
+    /** As a setting gives them. */
+    static List<String> texts(List<InetSocketAddress> addresses) {
         return addresses.stream()
                 .map(address -> address.getHostString().contains(":")
                         ? "[" + address.getHostString() + "]:" + address.getPort()
                         : address.getHostString() + ":" + address.getPort())
                 .toList();
+    }
+
+    /** Whether no majority is reached, so that the tree can only be read. */
+    boolean isCutOff() {
+        return cluster.cutOffMillis() > 0;
     }
 
     /** Adds numbers by stable name. */
@@ -514,6 +515,7 @@ final class Membership implements AutoCloseable {
         counters.put("cluster.votes", status.voters().contains(identity.id()) ? 1L : 0L);
         counters.put("cluster.leads", Objects.equals(identity.id(), status.leader()) ? 1L : 0L);
         counters.put("cluster.has_leader", status.leader() == null ? 0L : 1L);
+        counters.put("cluster.cut_off_millis", cluster.cutOffMillis());
         counters.put("cluster.term", status.term());
         counters.put("cluster.committed", status.committed());
         counters.put("cluster.applied", status.applied());
@@ -582,11 +584,7 @@ final class Membership implements AutoCloseable {
         String tried = "to retire " + node;
         try {
             PrincipalId principal = PrincipalId.parse(node);
-            List<TreeFounding.Entry> records = new ArrayList<>();
-            for (ControlRequest.Record record : signed) {
-                records.add(new TreeFounding.Entry(
-                        RecordKind.of(record.kind()), record.payload().toByteArray()));
-            }
+            List<TreeFounding.Entry> records = OpenTree.entries(signed);
             if (principal.equals(identity.id())) {
                 throw new NodeException(
                         ExitCode.USAGE, tried, "it is this node", "give the command on another node of the tree");

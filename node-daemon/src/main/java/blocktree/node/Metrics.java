@@ -79,6 +79,12 @@ final class Metrics {
             gauge("cluster.votes", "btnode_cluster_votes", "1 when this node votes."),
             gauge("cluster.leads", "btnode_cluster_leads", "1 when this node leads."),
             gauge("cluster.has_leader", "btnode_cluster_has_leader", "1 when this node knows of one that leads."),
+            new Number(
+                    "cluster.cut_off_millis",
+                    Kind.GAUGE,
+                    "btnode_cluster_cut_off_seconds",
+                    MILLIS,
+                    "For how long this node has reached no majority, so that its tree can only be read; 0 when it does."),
             gauge("cluster.term", "btnode_cluster_term", "Of the newest election."),
             gauge("cluster.committed", "btnode_cluster_committed", "Entries of the order that a majority has."),
             gauge("cluster.applied", "btnode_cluster_applied", "Entries of the order that this store has."),

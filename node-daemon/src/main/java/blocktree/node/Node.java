@@ -188,12 +188,14 @@ final class Node {
 
     /** As it is now: the store may stop writing at any moment. */
     private String state() {
-        return state.equals(RUNNING) && hasStoppedWriting() ? "store_stopped" : state;
-    }
-
-    private boolean hasStoppedWriting() {
         OpenTree current = tree;
-        return current != null && current.hasStoppedWriting();
+        if (!state.equals(RUNNING) || current == null) {
+            return state;
+        }
+        Membership membership = current.membership();
+        return current.hasStoppedWriting()
+                ? "store_stopped"
+                : membership != null && membership.isCutOff() ? Health.CUT_OFF : state;
     }
 
     void requestStop(String reason) {

@@ -4,6 +4,8 @@ import blocktree.btmsg.ControlClient;
 import blocktree.btmsg.ControlException;
 import blocktree.btmsg.ControlReply;
 import blocktree.btmsg.ControlRequest;
+import blocktree.crypto.TreeFounding;
+import com.google.protobuf.ByteString;
 import java.io.IOException;
 import java.net.ConnectException;
 import java.net.SocketException;
@@ -12,6 +14,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -99,6 +102,13 @@ final class NodeClient implements AutoCloseable {
         try (ProgressLine line = ProgressLine.during("waiting for the node")) {
             return call(request, ANSWER_TIMEOUT, part -> {});
         }
+    }
+
+    /** As a request has them. */
+    static List<ControlRequest.Record> records(List<TreeFounding.Entry> entries) {
+        return entries.stream()
+                .map(entry -> new ControlRequest.Record(entry.kind().number(), ByteString.copyFrom(entry.payload())))
+                .toList();
     }
 
     ControlReply check(ControlRequest request, Consumer<ControlReply> parts) throws NodeException {

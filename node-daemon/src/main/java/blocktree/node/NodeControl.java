@@ -60,6 +60,8 @@ final class NodeControl implements ControlHandler {
             node.membership("to change who votes").setVoter(change.node(), change.voter());
         } else if (request instanceof ControlRequest.Retire retire) {
             node.membership("to retire a node").retire(retire.principal(), retire.records());
+        } else if (request instanceof ControlRequest.AppendAuthority append) {
+            node.tree().appendAuthority(append.records(), append.after());
         } else if (request instanceof ControlRequest.Mount mount) {
             node.mount(mount.mount());
         } else if (request instanceof ControlRequest.Unmount unmount) {

@@ -60,6 +60,11 @@ record NodePlace(Path directory, String name, @Nullable InetSocketAddress listen
         return name.isEmpty() ? "node" : name;
     }
 
+    /** What a machine that has joined was called then. */
+    static String joinedName(Path directory) throws IOException {
+        return Files.readString(directory.resolve(NAME)).strip();
+    }
+
     /** Written by a machine that has joined, before its first start. */
     static void write(Path directory, String name, Set<PrincipalId> voters) throws IOException {
         Files.createDirectories(directory);
@@ -100,9 +105,18 @@ record NodePlace(Path directory, String name, @Nullable InetSocketAddress listen
         Files.deleteIfExists(directory.resolve(BEHIND));
     }
 
-    /** Whether {@code btnode recover} was begun here and has not come to its end. */
-    boolean isRecovering() {
-        return Files.exists(directory.resolve(RECOVERING));
+    /** BAD_CONFIGURATION when a command was begun here that the node cannot run before the end of. */
+    void requireWhole() throws NodeException {
+        String unfinished = UnfinishedJoin.isIn(directory)
+                ? "btnode join"
+                : Files.exists(directory.resolve(RECOVERING)) ? "btnode recover" : null;
+        if (unfinished != null) {
+            throw new NodeException(
+                    ExitCode.BAD_CONFIGURATION,
+                    "to take part in the tree's cluster",
+                    unfinished + " was begun here and has not come to its end",
+                    "give that command again, with the same data directory");
+        }
     }
 
     void noteRecovery() throws IOException {

@@ -2,11 +2,13 @@ package blocktree.node;
 
 import blocktree.btmsg.ControlMount;
 import blocktree.btmsg.ControlReply;
+import blocktree.btmsg.ControlRequest;
 import blocktree.crypto.Authority;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.Identity;
 import blocktree.crypto.KeyChange;
 import blocktree.crypto.KeyRing;
+import blocktree.crypto.RecordKind;
 import blocktree.crypto.TreeFounding;
 import blocktree.crypto.TreeId;
 import blocktree.store.BlockStore;
@@ -134,6 +136,16 @@ final class OpenTree implements AutoCloseable {
         } catch (FileSystemException e) {
             closeAfter(store, membership, e);
             throw Failures.of(tried, e);
+        }
+    }
+
+    /** Whether a takeover of the store came to its end. */
+    static boolean isWhole(DataDirectory data, Identity node) {
+        try (BlockStore store = BlockStore.open(
+                data.tree(), newStoreOptions(data.anchor()).withReadOnly(true), node)) {
+            return store.headPosition() > 0;
+        } catch (StoreException e) {
+            return false;
         }
     }
 
@@ -387,14 +399,16 @@ final class OpenTree implements AutoCloseable {
         });
     }
 
-    /** Puts a new root key in force; on the disk when it returns. Returns what came into force. */
-    static KeyChange rotateRoot(RunSettings settings, Identity node, Identity old, Identity fresh, long graceMillis)
-            throws NodeException {
-        Path directory = settings.directory().tree();
-        try (BlockStore store = BlockStore.open(directory, storeOptions(settings), node)) {
-            return store.rotateRoot(old, fresh, graceMillis);
+    /** As {@link #appendAuthority(List, long)}, for a store that no node has open; on the disk when it returns. */
+    static void appendAuthority(
+            RunSettings settings, Identity node, List<TreeFounding.Entry> records, long after) throws NodeException {
+        try (BlockStore store = openStore(settings, node)) {
+            store.appendAuthority(records, after);
         } catch (StoreException e) {
-            throw Failures.of("to put the new root key in force in the store " + directory, e);
+            throw Failures.of(
+                    "to put the new root key in force in the store "
+                            + settings.directory().tree(),
+                    e);
         }
     }
 
@@ -528,6 +542,40 @@ final class OpenTree implements AutoCloseable {
         } catch (StoreException e) {
             // it is about to end, and says why
         }
+    }
+
+    /** Takes records that a root key has signed for the authority as it was with its record at {@code after}; USAGE when the tree does not take them, and nothing was done. */
+    void appendAuthority(List<ControlRequest.Record> records, long after) throws NodeException {
+        String tried = "to take over what the root key has signed";
+        try {
+            store.appendAuthority(entries(records), after);
+        } catch (StoreException e) {
+            throw e.isRefusal()
+                    ? new NodeException(
+                            ExitCode.USAGE,
+                            tried,
+                            String.valueOf(e.getMessage()),
+                            "something else was signed meanwhile: give the command again",
+                            e)
+                    : Failures.of(tried, e);
+        } catch (CryptoException | IllegalArgumentException e) {
+            throw new NodeException(
+                    ExitCode.USAGE,
+                    tried,
+                    String.valueOf(e.getMessage()),
+                    "use the same version of btnode as the node that runs",
+                    e);
+        }
+    }
+
+    /** As the store takes them. */
+    static List<TreeFounding.Entry> entries(List<ControlRequest.Record> records) throws CryptoException {
+        List<TreeFounding.Entry> entries = new ArrayList<>();
+        for (ControlRequest.Record record : records) {
+            entries.add(new TreeFounding.Entry(
+                    RecordKind.of(record.kind()), record.payload().toByteArray()));
+        }
+        return entries;
     }
 
     /** Scrubs in the background from now on. */

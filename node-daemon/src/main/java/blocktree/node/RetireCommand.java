@@ -11,7 +11,6 @@ import blocktree.crypto.KeyFile;
 import blocktree.crypto.PrincipalId;
 import blocktree.crypto.SecretBytes;
 import blocktree.crypto.TreeFounding;
-import com.google.protobuf.ByteString;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -68,12 +67,7 @@ final class RetireCommand implements Callable<Integer> {
                 Authority authority = OpenTree.keyHolders(data.tree()).authority();
                 List<TreeFounding.Entry> records =
                         KeyChange.retireNode(authority, root, leaving, System.currentTimeMillis());
-                client.call(new ControlRequest.Retire(
-                        leaving.toHex(),
-                        records.stream()
-                                .map(record -> new ControlRequest.Record(
-                                        record.kind().number(), ByteString.copyFrom(record.payload())))
-                                .toList()));
+                client.call(new ControlRequest.Retire(leaving.toHex(), NodeClient.records(records)));
             }
             Map<String, Object> value = new LinkedHashMap<>();
             value.put("principal", leaving.toHex());

@@ -80,6 +80,12 @@ final class StatusCommand implements Callable<Integer> {
         text.append("\nsince    ").append(Instant.ofEpochMilli(status.startedMillis()));
         text.append("\ntree     ").append(Fingerprint.of(TreeId.parse(status.tree())));
         text.append("\ndata     ").append(status.dataDirectory());
+        if (status.state().equals(Health.CUT_OFF)) {
+            text.append(
+                    "\n         no majority of the nodes is reached since %s: the tree can be read, and who changes it gets EROFS\n         who is missing: btnode nodes; when they are lost for good: btnode recover --help"
+                            .formatted(Instant.ofEpochMilli(System.currentTimeMillis()
+                                    - status.counters().getOrDefault("cluster.cut_off_millis", 0L))));
+        }
         for (ControlMount mount : status.mounts()) {
             text.append("\nmount    ")
                     .append(mount.mountPoint())

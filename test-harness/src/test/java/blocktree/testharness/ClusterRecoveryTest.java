@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.btmsg.ControlEvent;
+import blocktree.btmsg.ControlReply;
 import blocktree.harness.CommandResult;
 import blocktree.harness.NodeCluster;
 import blocktree.harness.NodeDirectory;
@@ -19,10 +20,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -37,11 +39,13 @@ class ClusterRecoveryTest {
 
     private NodeCluster cluster;
 
-    @BeforeEach
-    void startThree() throws Exception {
+    private void start(int count) throws Exception {
         Program.require("fusermount");
         cluster = NodeCluster.start(
-                folder, NodeProgram.find(), 3, NodeOptions.defaults().withEnvironment(Map.of("BTNODE_LOG_KEPT", "16")));
+                folder,
+                NodeProgram.find(),
+                count,
+                NodeOptions.defaults().withEnvironment(Map.of("BTNODE_LOG_KEPT", "16")));
     }
 
     @AfterEach
@@ -64,6 +68,7 @@ class ClusterRecoveryTest {
 
     @Test
     void aVoterThatWasAwayForTooLongTakesOverWhatItLacksAndMountsAgain() throws Exception {
+        start(3);
         int leader = cluster.awaitLeader(PATIENCE);
         int away = (leader + 1) % 3;
         Path there = mount(leader);
@@ -127,6 +132,7 @@ class ClusterRecoveryTest {
 
     @Test
     void oneOfThreeGoesOnAloneWhenTheOthersAreLostAndTheyAreRefusedWhenTheyComeBack() throws Exception {
+        start(3);
         Path mounted = mount(0);
         Process counting = counting(mounted);
         try {
@@ -167,6 +173,46 @@ class ClusterRecoveryTest {
             assertEquals(0, cluster.node(i).terminate());
             CommandResult check = cluster.directory(i).fsck();
             assertEquals(0, check.exitCode(), () -> check.output() + check.errors());
+        }
+    }
+
+    @Test
+    void aJoinThatWasKilledDuringTheCopyGoesOnWithoutAnotherInvitation() throws Exception {
+        start(1);
+        byte[] content = new byte[64 << 20];
+        new Random(2).nextBytes(content);
+        Files.write(mount(0).resolve("large"), content);
+        cluster.node(0).sync();
+        NodeDirectory late = NodeDirectory.in(folder.resolve("late"), cluster.directory(0).program());
+        Path code = folder.resolve("code");
+        Process inviter = cluster.invite(code);
+        Path joined = late.data().resolve("cluster/joined");
+        List<String> command = new ArrayList<>(late.program().command());
+        command.addAll(List.of(
+                "join", "--yes", "--name", "late", "--data-dir", late.data().toString(), "--code-file", code.toString()));
+        Process joining = new ProcessBuilder(command)
+                .redirectErrorStream(true)
+                .redirectOutput(folder.resolve("joining").toFile())
+                .start();
+        try {
+            Await.until(PATIENCE, "it is a node", () -> Files.exists(joined));
+        } finally {
+            joining.destroyForcibly().waitFor();
+            inviter.destroyForcibly().waitFor(); // nobody is invited any more
+        }
+        assertTrue(Files.exists(joined), "it had the copy before it was killed");
+        CommandResult tooEarly = late.command("run");
+        assertEquals(8, tooEarly.exitCode(), tooEarly.errors());
+        assertTrue(tooEarly.errors().contains("btnode join was begun here"), tooEarly.errors());
+        late.command("join").orThrow();
+        Path mounted = Files.createDirectories(folder.resolve("mount-late"));
+        try (NodeProcess node =
+                late.start(NodeOptions.mountedOn(mounted).withArguments("--listen", "127.0.0.1:0"))) {
+            Await.until(PATIENCE, "both vote", () -> cluster.nodes(0).stream()
+                            .filter(ControlReply.NodeState::voter)
+                            .count()
+                    == 2);
+            assertArrayEquals(content, Files.readAllBytes(mounted.resolve("large")));
         }
     }
 }

@@ -2,6 +2,7 @@ package blocktree.testharness;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.btmsg.ControlReply;
@@ -14,6 +15,7 @@ import blocktree.testharness.program.Program;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -142,6 +144,17 @@ class ClusterTest {
             nodes.forEach(each -> assertTrue(each.voter(), each.toString()));
             assertEquals(3, nodes.size());
         }
+        rotateRoot().orThrow();
+        int again = (leader + 2) % 3;
+        assertEquals(0, cluster.node(again).terminate());
+        CommandResult missed = rotateRoot();
+        assertEquals(1, missed.exitCode(), missed.errors());
+        assertTrue(missed.errors().contains("not connected: node" + again), missed.errors());
+        cluster.startAgain(again); // it shows itself by what the new root key has signed
+        cluster.awaitWhole(PATIENCE);
+        mountOn(again);
+        writeDurably(mount(again).resolve("after"), "the rotation".getBytes(StandardCharsets.UTF_8));
+
         int killed = (leader + 1) % 3;
         cluster.node(killed).kill();
         Await.until(
@@ -155,6 +168,12 @@ class ClusterTest {
                 cluster.nodes(leader).stream()
                         .filter(ControlReply.NodeState::voter)
                         .count());
+    }
+
+    private CommandResult rotateRoot() throws Exception {
+        String passphrase = cluster.directory(0).passphraseFile().toString();
+        return cluster.directory(0)
+                .command("key rotate-root", "--passphrase-file", passphrase, "--new-passphrase-file", passphrase);
     }
 
     @Test
@@ -178,14 +197,29 @@ class ClusterTest {
             }
         });
         assertEquals("before", Files.readString(mount(leader).resolve("file")));
-        Thread.sleep(3000);
+        Await.until(
+                PATIENCE,
+                "it sees that it is cut off",
+                () -> cluster.node(leader).status().state().equals("cut_off"));
         assertFalse(written.isDone(), "acknowledged by one of three");
+        long begunNanos = System.nanoTime();
+        FileSystemException refused = assertThrows(
+                FileSystemException.class, () -> Files.createFile(mount(leader).resolve("refused")));
+        assertTrue(String.valueOf(refused.getReason()).contains("Read-only"), refused.toString());
+        assertTrue(System.nanoTime() - begunNanos < TimeUnit.SECONDS.toNanos(3), "it is not waited for the others");
+        assertEquals("before", Files.readString(mount(leader).resolve("file")));
+        CommandResult shown = cluster.directory(leader).command("status");
+        assertTrue(shown.output().contains("no majority of the nodes is reached since"), shown.output());
         for (int i = 0; i < 3; i++) {
             if (i != leader) {
                 cluster.node(i).thaw();
             }
         }
         written.get(20, TimeUnit.SECONDS);
+        Await.until(
+                PATIENCE,
+                "it is not cut off any more",
+                () -> cluster.node(leader).status().state().equals("running"));
         requireSameEverywhere(Map.of("file", before, "later", after));
     }
 }

@@ -361,11 +361,13 @@ class KeyChangeTest {
                         node.directory().passphraseFile().toString()
                     }
                     : new String[0];
-            node.start();
-            CommandResult running = key(node, command, more);
-            assertEquals(EXIT_ALREADY_RUNNING, running.exitCode());
-            assertTrue(running.errors().contains("btnode stop"), running.errors());
-            node.stop();
+            if (command.equals("replace-node")) {
+                node.start();
+                CommandResult running = key(node, command, more);
+                assertEquals(EXIT_ALREADY_RUNNING, running.exitCode());
+                assertTrue(running.errors().contains("btnode stop"), running.errors());
+                node.stop();
+            }
             Path wrong = passphrase(node, "wrong", "not it");
             assertEquals(
                     EXIT_WRONG_PASSPHRASE, keyWith(node, wrong, command, more).exitCode());

@@ -47,15 +47,27 @@ final class Admission {
         return refusalOf(proof.chain());
     }
 
-    /** For a chain whose subject is proven already, after a change of the authority's records. */
+    /**
+     * For a chain whose subject is proven already, after a change of the authority's records. The subject may have another chain here by now, and not know
+     * of it: that counts as well, else who is one record behind could never hear of it.
+     */
     @Nullable
     Refusal refusalOf(WriteCapabilityChain chain) {
         long timeMillis = logTimeMillis.getAsLong();
+        PrincipalId peer = chain.subject().id();
+        CryptoException refusal = denial(chain, timeMillis);
+        return refusal == null
+                        || authority.chainsOf(peer).stream().anyMatch(other -> denial(other, timeMillis) == null)
+                ? null
+                : refusal(peer, refusal, timeMillis);
+    }
+
+    private @Nullable CryptoException denial(WriteCapabilityChain chain, long timeMillis) {
         try {
             authority.checkNode(chain, timeMillis);
             return null;
         } catch (CryptoException e) {
-            return refusal(chain.subject().id(), e, timeMillis);
+            return e;
         }
     }
 
