@@ -120,7 +120,8 @@ class KeyChangeTest {
         Authority authority = tree.store.authority();
         KeyChange change = KeyChange.rotateRoot(authority, tree.root, fresh, System.currentTimeMillis(), 0);
         List<TreeFounding.Entry> others = new ArrayList<>(change.entries());
-        others.remove(0); // the rotation itself: what the new root has signed counts without it no more than a stranger's
+        others.remove(
+                0); // the rotation itself: what the new root has signed counts without it no more than a stranger's
         long head = tree.store.headPosition();
         assertCode(Code.DENIED, () -> tree.store.appendAuthority(others, authority.position()));
         assertCode(Code.CONFLICT, () -> tree.store.appendAuthority(change.entries(), authority.position() - 1));

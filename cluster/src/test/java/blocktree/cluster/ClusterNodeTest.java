@@ -341,8 +341,7 @@ class ClusterNodeTest {
                     }
                 }
                 Authority authority = stores.get(2).authority();
-                KeyChange change =
-                        KeyChange.rotateRoot(authority, cluster.root, fresh, System.currentTimeMillis(), 0);
+                KeyChange change = KeyChange.rotateRoot(authority, cluster.root, fresh, System.currentTimeMillis(), 0);
                 stores.get(2).appendAuthority(change.entries(), authority.position());
                 assertTrue(change.writers().size() >= 45);
             }

@@ -159,7 +159,8 @@ final class KeyRotateRootCommand implements Callable<Integer> {
             throw new NodeException(
                     ExitCode.FAILED,
                     tried,
-                    "not connected: " + String.join(", ", away) + "; who misses the change does not know the others any more",
+                    "not connected: " + String.join(", ", away)
+                            + "; who misses the change does not know the others any more",
                     "start what is away, or end it for good with btnode retire, and give the command again");
         }
     }
@@ -174,7 +175,8 @@ final class KeyRotateRootCommand implements Callable<Integer> {
                         e.exitCode(),
                         e.tried(),
                         e.found() + "; whether the new root key counts is not known",
-                        "keep " + KeyFiles.next(rootPath) + ", and give the command again once the node runs: it finishes what counts",
+                        "keep " + KeyFiles.next(rootPath)
+                                + ", and give the command again once the node runs: it finishes what counts",
                         e);
             }
             KeyFiles.discard(rootPath, e.tried());

@@ -6,7 +6,6 @@ import blocktree.btmsg.ControlRequest;
 import blocktree.crypto.Authority;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.Identity;
-import blocktree.crypto.KeyChange;
 import blocktree.crypto.KeyRing;
 import blocktree.crypto.RecordKind;
 import blocktree.crypto.TreeFounding;
@@ -141,8 +140,8 @@ final class OpenTree implements AutoCloseable {
 
     /** Whether a takeover of the store came to its end. */
     static boolean isWhole(DataDirectory data, Identity node) {
-        try (BlockStore store = BlockStore.open(
-                data.tree(), newStoreOptions(data.anchor()).withReadOnly(true), node)) {
+        try (BlockStore store =
+                BlockStore.open(data.tree(), newStoreOptions(data.anchor()).withReadOnly(true), node)) {
             return store.headPosition() > 0;
         } catch (StoreException e) {
             return false;
@@ -400,8 +399,8 @@ final class OpenTree implements AutoCloseable {
     }
 
     /** As {@link #appendAuthority(List, long)}, for a store that no node has open; on the disk when it returns. */
-    static void appendAuthority(
-            RunSettings settings, Identity node, List<TreeFounding.Entry> records, long after) throws NodeException {
+    static void appendAuthority(RunSettings settings, Identity node, List<TreeFounding.Entry> records, long after)
+            throws NodeException {
         try (BlockStore store = openStore(settings, node)) {
             store.appendAuthority(records, after);
         } catch (StoreException e) {

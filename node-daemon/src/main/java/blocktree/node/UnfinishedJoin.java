@@ -48,7 +48,8 @@ record UnfinishedJoin(
             lines.add("record " + entry.kind().number() + " " + HEX.formatHex(entry.payload()));
         }
         for (Member member : members) {
-            lines.add("member " + member.principal().toHex() + " " + String.join(",", Membership.texts(member.addresses())));
+            lines.add("member " + member.principal().toHex() + " "
+                    + String.join(",", Membership.texts(member.addresses())));
         }
         Files.write(cluster.resolve(FILE), lines);
     }

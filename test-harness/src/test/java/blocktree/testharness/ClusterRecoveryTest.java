@@ -183,13 +183,21 @@ class ClusterRecoveryTest {
         new Random(2).nextBytes(content);
         Files.write(mount(0).resolve("large"), content);
         cluster.node(0).sync();
-        NodeDirectory late = NodeDirectory.in(folder.resolve("late"), cluster.directory(0).program());
+        NodeDirectory late =
+                NodeDirectory.in(folder.resolve("late"), cluster.directory(0).program());
         Path code = folder.resolve("code");
         Process inviter = cluster.invite(code);
         Path joined = late.data().resolve("cluster/joined");
         List<String> command = new ArrayList<>(late.program().command());
         command.addAll(List.of(
-                "join", "--yes", "--name", "late", "--data-dir", late.data().toString(), "--code-file", code.toString()));
+                "join",
+                "--yes",
+                "--name",
+                "late",
+                "--data-dir",
+                late.data().toString(),
+                "--code-file",
+                code.toString()));
         Process joining = new ProcessBuilder(command)
                 .redirectErrorStream(true)
                 .redirectOutput(folder.resolve("joining").toFile())
@@ -206,12 +214,14 @@ class ClusterRecoveryTest {
         assertTrue(tooEarly.errors().contains("btnode join was begun here"), tooEarly.errors());
         late.command("join").orThrow();
         Path mounted = Files.createDirectories(folder.resolve("mount-late"));
-        try (NodeProcess node =
-                late.start(NodeOptions.mountedOn(mounted).withArguments("--listen", "127.0.0.1:0"))) {
-            Await.until(PATIENCE, "both vote", () -> cluster.nodes(0).stream()
-                            .filter(ControlReply.NodeState::voter)
-                            .count()
-                    == 2);
+        try (NodeProcess node = late.start(NodeOptions.mountedOn(mounted).withArguments("--listen", "127.0.0.1:0"))) {
+            Await.until(
+                    PATIENCE,
+                    "both vote",
+                    () -> cluster.nodes(0).stream()
+                                    .filter(ControlReply.NodeState::voter)
+                                    .count()
+                            == 2);
             assertArrayEquals(content, Files.readAllBytes(mounted.resolve("large")));
         }
     }

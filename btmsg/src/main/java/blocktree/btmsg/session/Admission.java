@@ -56,8 +56,7 @@ final class Admission {
         long timeMillis = logTimeMillis.getAsLong();
         PrincipalId peer = chain.subject().id();
         CryptoException refusal = denial(chain, timeMillis);
-        return refusal == null
-                        || authority.chainsOf(peer).stream().anyMatch(other -> denial(other, timeMillis) == null)
+        return refusal == null || authority.chainsOf(peer).stream().anyMatch(other -> denial(other, timeMillis) == null)
                 ? null
                 : refusal(peer, refusal, timeMillis);
     }
