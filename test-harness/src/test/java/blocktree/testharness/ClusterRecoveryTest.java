@@ -37,6 +37,7 @@ class ClusterRecoveryTest {
     @TempDir
     Path folder;
 
+    @SuppressWarnings("NullAway.Init") // each test starts it
     private NodeCluster cluster;
 
     private void start(int count) throws Exception {
@@ -76,7 +77,7 @@ class ClusterRecoveryTest {
         // Its node is frozen in the middle of this, and cuts it off when it mounts the tree anew.
         Process counting = counting(mounted);
         try {
-            awayForTooLong(leader, away, there, mounted);
+            awayForTooLong(away, there, mounted);
         } finally {
             counting.destroyForcibly().waitFor();
         }
@@ -100,7 +101,7 @@ class ClusterRecoveryTest {
         return Files.exists(file) ? Long.parseLong(Files.readString(file).strip()) : 0;
     }
 
-    private void awayForTooLong(int leader, int away, Path there, Path mounted) throws Exception {
+    private void awayForTooLong(int away, Path there, Path mounted) throws Exception {
         Await.until(PATIENCE, "the counter counts", () -> acknowledged() > 5);
         cluster.node(away).freeze();
         long counted = acknowledged();
