@@ -216,6 +216,16 @@ public final class BlockStore implements AutoCloseable {
         return ledger.isReadOnly();
     }
 
+    /** Whether this node has the key of what is written in the root domain now; a blind node has none, and opens no block. */
+    public boolean canRead() {
+        try {
+            ring.currentKey(rootDomain());
+            return true;
+        } catch (CryptoException e) {
+            return false;
+        }
+    }
+
     /** Who may do what, from the records of the log. */
     public Authority authority() {
         return ledger.authority();
@@ -481,26 +491,43 @@ public final class BlockStore implements AutoCloseable {
         ReadBuffers buffers = READ_BUFFERS.get();
         buffers.ensure(size);
         byte[] key = Keys.sector(header.block(), index, leaf.generation());
-        int found = read(key, size, source, buffers);
-        if (isNamed(buffers, found, size, leaf)) {
-            return buffers.heap;
+        StoreException unreadable = null;
+        int found = -1;
+        try {
+            found = read(key, size, source, buffers);
+            if (isNamed(buffers, found, size, leaf)) {
+                return buffers.heap;
+            }
+        } catch (StoreException e) {
+            unreadable = e;
         }
         // A commit of the same generation that was lost can have left a sector in the other family.
         for (Column column : Column.OF_SECTORS) {
-            int other = read(key, size, (k, target) -> rocks.getSector(column, k, target), buffers);
-            if (isNamed(buffers, other, size, leaf)) {
-                return buffers.heap;
+            try {
+                int other = read(key, size, (k, target) -> rocks.getSector(column, k, target), buffers);
+                if (isNamed(buffers, other, size, leaf)) {
+                    return buffers.heap;
+                }
+            } catch (StoreException e) {
+                unreadable = e;
             }
         }
-        if (found < 0) {
-            throw StoreException.corrupt("sector " + index + " of block " + header.block() + " is missing");
-        }
-        if (found != size) {
-            throw StoreException.corrupt(
-                    "sector " + index + " of block " + header.block() + " has " + found + " bytes, not " + size);
-        }
-        throw StoreException.corrupt(
-                "sector " + index + " of block " + header.block() + " is not the one that its tree names");
+        String what = "sector " + index + " of block " + header.block();
+        byte[] elsewhere = ledger.nodes()
+                .healing()
+                .heal(
+                        new Piece(header.block(), Piece.SECTOR, index, leaf.generation()),
+                        bytes -> bytes.length == size && IntegrityNode.isSector(bytes, leaf.hash()),
+                        unreadable != null
+                                ? unreadable
+                                : StoreException.corrupt(
+                                        found < 0
+                                                ? what + " is missing"
+                                                : found != size
+                                                        ? what + " has " + found + " bytes, not " + size
+                                                        : what + " is not the one that its tree names"));
+        System.arraycopy(elsewhere, 0, buffers.heap, 0, size);
+        return buffers.heap;
     }
 
     private static int read(byte[] key, int size, SectorSource source, ReadBuffers buffers) throws StoreException {
@@ -710,6 +737,40 @@ public final class BlockStore implements AutoCloseable {
         }
     }
 
+    // ---- what is lost here ----
+
+    /** Has {@code source} asked, from now on, for what is read here and is missing or damaged; what it gives is verified like what the disk gives, and kept. */
+    public void healFrom(PieceSource source) {
+        ledger.nodes().healing().from(source);
+    }
+
+    /** What this store has of a piece, not verified, for a node that has lost it; null where there is nothing. */
+    public byte @Nullable [] piece(Piece piece) throws StoreException {
+        try (Gate.Pass pass = gate.enter()) {
+            return ledger.nodes().healing().piece(piece);
+        }
+    }
+
+    /** Reads and verifies what is stored of the newest generation of a block, as any reader would, and needs no key: so what is lost here is taken from others. */
+    public void heal(BlockId id) throws StoreException {
+        OpenBlock block;
+        try {
+            block = read(id);
+        } catch (StoreException e) {
+            if (e.code() == StoreException.Code.NOT_FOUND) {
+                return; // deleted meanwhile
+            }
+            throw e;
+        }
+        for (long index = block.nextData(0); index < block.sectorCount(); index = block.nextData(index + 1)) {
+            try (Gate.Pass pass = gate.enter()) {
+                readSealed(block.header(), index, block.payload(ledger.nodes()).leaf(index), rocks::getSector);
+            } catch (StoreException e) {
+                throw report(id, index, e);
+            }
+        }
+    }
+
     /** Hands over every block that exists now, deleted ones left out, in no useful order. CORRUPT when that cannot be told. */
     public void forEachBlock(Consumer<BlockId> live) throws StoreException {
         try (Gate.Pass pass = gate.enter()) {
@@ -775,6 +836,7 @@ public final class BlockStore implements AutoCloseable {
                     upkeep.scrub().bytes(),
                     upkeep.scrub().rounds(),
                     upkeep.scrub().errors(),
+                    ledger.nodes().healing().healed(),
                     upkeep.snapshots().list().size(),
                     usableBytes(),
                     rocks.totalBytes(),

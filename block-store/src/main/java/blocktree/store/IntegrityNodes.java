@@ -16,13 +16,20 @@ final class IntegrityNodes {
     private static final int OVERHEAD_BYTES = 160;
 
     private final Rocks rocks;
+    private final Healing healing;
     private final long sizeBytesMax;
     private final Map<Hash, byte[]> nodes = new LinkedHashMap<>(16, 0.75f, true); // guarded by itself
     private long sizeBytes; // guarded by nodes
 
     IntegrityNodes(Rocks rocks, long sizeBytesMax) {
         this.rocks = rocks;
+        this.healing = new Healing(rocks);
         this.sizeBytesMax = sizeBytesMax;
+    }
+
+    /** Asked for what is not here. */
+    Healing healing() {
+        return healing;
     }
 
     /** The node that {@code entry} names; CORRUPT when it is not stored or not that one. Not to be changed. */
@@ -31,9 +38,16 @@ final class IntegrityNodes {
         if (node != null) {
             return node;
         }
-        node = load(block, level, index, entry.generation());
-        if (!IntegrityNode.nodeHash(level, node).equals(entry.hash())) {
-            throw corrupt(block, level, index, entry.generation(), "is not the one that its parent names");
+        try {
+            node = load(block, level, index, entry.generation());
+            if (!IntegrityNode.nodeHash(level, node).equals(entry.hash())) {
+                throw corrupt(block, level, index, entry.generation(), "is not the one that its parent names");
+            }
+        } catch (StoreException e) {
+            node = healing.heal(
+                    new Piece(block, level, index, entry.generation()),
+                    bytes -> IntegrityNode.isNode(level, bytes, entry.hash()),
+                    e);
         }
         put(entry.hash(), node);
         return node;
@@ -44,21 +58,38 @@ final class IntegrityNodes {
         if (header.sectorCount() == 0) {
             return Entry.HOLE;
         }
-        Entry top = Entry.HOLE;
-        byte @Nullable [] node = null;
         int level = IntegrityNode.depth(header.sectorCount()) - 1;
-        if (header.payloadGeneration() != 0) {
+        StoreException wrong = corrupt(
+                header.block(), level, 0, header.payloadGeneration(), "does not give the header's payload root");
+        if (header.payloadGeneration() == 0) {
+            if (!isTop(header, Entry.HOLE)) {
+                throw wrong;
+            }
+            return Entry.HOLE;
+        }
+        byte[] node;
+        try {
             node = load(header.block(), level, 0, header.payloadGeneration());
-            top = new Entry(header.payloadGeneration(), IntegrityNode.nodeHash(level, node));
+            if (!isTop(header, topEntry(header, level, node))) {
+                throw wrong;
+            }
+        } catch (StoreException e) {
+            node = healing.heal(
+                    new Piece(header.block(), level, 0, header.payloadGeneration()),
+                    bytes -> IntegrityNode.isWellFormed(bytes) && isTop(header, topEntry(header, level, bytes)),
+                    e);
         }
-        if (!header.hasPayloadRoot(IntegrityNode.payloadRoot(header.sectorCount(), header.sectorSize(), top))) {
-            throw corrupt(
-                    header.block(), level, 0, header.payloadGeneration(), "does not give the header's payload root");
-        }
-        if (node != null) {
-            put(top.hash(), node);
-        }
+        Entry top = topEntry(header, level, node);
+        put(top.hash(), node);
         return top;
+    }
+
+    private static Entry topEntry(Header header, int level, byte[] node) {
+        return new Entry(header.payloadGeneration(), IntegrityNode.nodeHash(level, node));
+    }
+
+    private static boolean isTop(Header header, Entry top) {
+        return header.hasPayloadRoot(IntegrityNode.payloadRoot(header.sectorCount(), header.sectorSize(), top));
     }
 
     private byte[] load(BlockId block, int level, long index, long generation) throws StoreException {

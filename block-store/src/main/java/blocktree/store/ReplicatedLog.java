@@ -100,6 +100,15 @@ public final class ReplicatedLog {
         }
     }
 
+    /** The hash of the log up to {@code position}, by which two nodes find that they have the same; null when this one does not reach so far. */
+    public @Nullable Hash hashAt(long position) throws StoreException {
+        try (Gate.Pass pass = store.gate().enter()) {
+            return position > store.headPosition()
+                    ? null
+                    : store.ledger().entry(position).hash();
+        }
+    }
+
     /** Everything applied before the call is on the device when it returns. */
     public void sync() throws StoreException {
         try (Gate.Pass pass = store.gate().enter()) {

@@ -154,9 +154,13 @@ public final class Scrub implements AutoCloseable {
                 if (own.isStopped() || closed) {
                     throw new StoreException(StoreException.Code.CLOSED, "scrub was ended");
                 }
+                long errorsBefore = errors.get();
                 BlockId checked = checkNext(from, own);
                 if (checked == null) {
                     break;
+                }
+                if (errors.get() > errorsBefore) {
+                    heal(checked);
                 }
                 blocks++;
                 byte[] next = Keys.after(checked.toBytes());
@@ -176,6 +180,17 @@ public final class Scrub implements AutoCloseable {
             return found;
         } finally {
             round.unlock();
+        }
+    }
+
+    /** As far as other nodes have what is damaged. */
+    private void heal(BlockId block) throws StoreException {
+        try {
+            store.heal(block);
+        } catch (StoreException e) {
+            if (!e.isUnreadable()) {
+                throw e;
+            }
         }
     }
 

@@ -12,6 +12,7 @@ package blocktree.store;
  * @param scrubbedBytes ciphertext that scrub has verified
  * @param scrubRounds times that scrub has been through the whole store
  * @param scrubErrors sectors, nodes and headers that scrub found damaged
+ * @param healedPieces sectors and nodes that were missing or damaged here, and are taken from other nodes
  */
 public record StoreStats(
         long headPosition,
@@ -26,6 +27,7 @@ public record StoreStats(
         long scrubbedBytes,
         long scrubRounds,
         long scrubErrors,
+        long healedPieces,
         int snapshots,
         long usableBytes,
         long totalBytes,

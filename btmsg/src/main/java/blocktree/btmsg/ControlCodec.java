@@ -63,7 +63,8 @@ final class ControlCodec {
         } else if (request instanceof ControlRequest.SnapshotDelete delete) {
             message.setSnapshotDelete(Named.newBuilder().setName(delete.name()));
         } else if (request instanceof ControlRequest.Fsck fsck) {
-            message.setFsck(ControlProto.Fsck.newBuilder().setRepair(fsck.repair()));
+            message.setFsck(
+                    ControlProto.Fsck.newBuilder().setRepair(fsck.repair()).setCluster(fsck.cluster()));
         } else if (request instanceof ControlRequest.Scrub) {
             message.setScrub(Empty.getDefaultInstance());
         } else if (request instanceof ControlRequest.Sync) {
@@ -73,7 +74,10 @@ final class ControlCodec {
         } else if (request instanceof ControlRequest.Stop stop) {
             message.setStop(ControlProto.Stop.newBuilder().setForce(stop.force()));
         } else if (request instanceof ControlRequest.Invite invite) {
-            message.setInvite(ControlProto.Invite.newBuilder().setLifeMillis(invite.lifeMillis()));
+            message.setInvite(ControlProto.Invite.newBuilder()
+                    .setLifeMillis(invite.lifeMillis())
+                    .setReplica(!invite.voter())
+                    .setBlind(!invite.trusted()));
         } else if (request instanceof ControlRequest.Admit admit) {
             message.setAdmit(ControlProto.Admit.newBuilder()
                     .setInvitation(admit.invitation())
@@ -119,12 +123,18 @@ final class ControlCodec {
             case SNAPSHOT_LIST -> new ControlRequest.SnapshotList();
             case SNAPSHOT_DELETE ->
                 new ControlRequest.SnapshotDelete(message.getSnapshotDelete().getName());
-            case FSCK -> new ControlRequest.Fsck(message.getFsck().getRepair());
+            case FSCK ->
+                new ControlRequest.Fsck(
+                        message.getFsck().getRepair(), message.getFsck().getCluster());
             case SCRUB -> new ControlRequest.Scrub();
             case SYNC -> new ControlRequest.Sync();
             case KEY -> new ControlRequest.Key();
             case STOP -> new ControlRequest.Stop(message.getStop().getForce());
-            case INVITE -> new ControlRequest.Invite(message.getInvite().getLifeMillis());
+            case INVITE ->
+                new ControlRequest.Invite(
+                        message.getInvite().getLifeMillis(),
+                        !message.getInvite().getReplica(),
+                        !message.getInvite().getBlind());
             case ADMIT ->
                 new ControlRequest.Admit(
                         message.getAdmit().getInvitation(),
@@ -379,6 +389,8 @@ final class ControlCodec {
                 .setClockDifferenceMillis(node.clockDifferenceMillis())
                 .setLag(node.lag())
                 .setSoftware(node.software())
+                .setBlind(!node.trusted())
+                .setPosition(node.position())
                 .build();
     }
 
@@ -394,7 +406,9 @@ final class ControlCodec {
                 node.getRttNanos(),
                 node.getClockDifferenceMillis(),
                 node.getLag(),
-                node.getSoftware());
+                node.getSoftware(),
+                !node.getBlind(),
+                node.getPosition());
     }
 
     /** Length and message. */

@@ -139,6 +139,8 @@ public sealed interface ControlReply {
      * @param clockDifferenceMillis by how much its clock was ahead when the session began
      * @param lag by how many entries of the order it is behind; -1 where this node cannot tell
      * @param software that it says it runs
+     * @param trusted whether it may hold read capabilities; otherwise it is blind
+     * @param position of the tree's log that it has; -1 where this node cannot tell
      */
     record NodeState(
             String principal,
@@ -151,7 +153,9 @@ public sealed interface ControlReply {
             long rttNanos,
             long clockDifferenceMillis,
             long lag,
-            String software) {
+            String software,
+            boolean trusted,
+            long position) {
         public NodeState {
             addresses = List.copyOf(addresses);
         }

@@ -26,7 +26,7 @@ public sealed interface ControlRequest {
     record SnapshotDelete(String name) implements ControlRequest {}
 
     /** Answered by {@link ControlReply.Progress} and {@link ControlReply.Finding} as they come, last by {@link ControlReply.Checked}. */
-    record Fsck(boolean repair) implements ControlRequest {}
+    record Fsck(boolean repair, boolean cluster) implements ControlRequest {}
 
     /** Answered like {@link Fsck}. */
     record Scrub() implements ControlRequest {}
@@ -46,8 +46,11 @@ public sealed interface ControlRequest {
     /**
      * Invites one machine, while the client listens. Answered by {@link ControlReply.Invited}, by {@link ControlReply.JoinAsked} when a machine asks, which
      * {@link Admit} answers, by {@link ControlReply.Progress} meanwhile, last by {@link ControlReply.Done} once the machine is a node.
+     *
+     * @param voter whether it will vote; otherwise it is a replica
+     * @param trusted whether it will be given read capabilities; otherwise it is blind
      */
-    record Invite(long lifeMillis) implements ControlRequest {}
+    record Invite(long lifeMillis, boolean voter, boolean trusted) implements ControlRequest {}
 
     /**
      * Makes the machine that asked a node, or refuses it.

@@ -33,12 +33,12 @@ class ControlCodecTest {
                 new ControlRequest.SnapshotCreate("before the move"),
                 new ControlRequest.SnapshotList(),
                 new ControlRequest.SnapshotDelete("x"),
-                new ControlRequest.Fsck(true),
+                new ControlRequest.Fsck(true, true),
                 new ControlRequest.Scrub(),
                 new ControlRequest.Sync(),
                 new ControlRequest.Key(),
                 new ControlRequest.Stop(true),
-                new ControlRequest.Invite(3_600_000),
+                new ControlRequest.Invite(3_600_000, true, false),
                 new ControlRequest.Admit("i", BYTES, List.of(BYTES, BYTES), "no"),
                 new ControlRequest.Nodes(),
                 new ControlRequest.SetVoter("laptop", true),
@@ -71,7 +71,19 @@ class ControlCodecTest {
                 new ControlReply.Invited("i", "CODE", 5),
                 new ControlReply.JoinAsked("i", BYTES, "laptop"),
                 new ControlReply.Nodes(List.of(new ControlReply.NodeState(
-                        "p", "laptop", List.of("127.0.0.1:9274"), true, true, false, true, 1, -2, -1, "btnode 1"))));
+                        "p",
+                        "laptop",
+                        List.of("127.0.0.1:9274"),
+                        true,
+                        true,
+                        false,
+                        true,
+                        1,
+                        -2,
+                        -1,
+                        "btnode 1",
+                        true,
+                        7))));
     }
 
     @ParameterizedTest

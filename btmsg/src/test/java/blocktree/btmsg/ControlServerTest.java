@@ -144,7 +144,7 @@ class ControlServerTest {
         AtomicInteger received = new AtomicInteger();
         try (ControlClient client = connect()) {
             CompletableFuture<ControlReply> last =
-                    CompletableFuture.supplyAsync(() -> call(client, new ControlRequest.Fsck(false), part -> {
+                    CompletableFuture.supplyAsync(() -> call(client, new ControlRequest.Fsck(false, false), part -> {
                         received.incrementAndGet();
                         firstPart.countDown();
                         await(readOn);

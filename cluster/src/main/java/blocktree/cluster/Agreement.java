@@ -7,8 +7,8 @@ import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Puts entries into one order on all voters, each of which applies them to its {@link Machine}. Knows nothing of what entries say.
- * Thread-safe.
+ * Puts entries into one order on all voters, each of which applies them to its {@link Machine}; seen from a voter, or from a node that follows them. Knows nothing of
+ * what entries say. Thread-safe.
  */
 public interface Agreement extends AutoCloseable {
 
@@ -20,7 +20,17 @@ public interface Agreement extends AutoCloseable {
      */
     CompletableFuture<Void> propose(ByteString entry);
 
-    /** Where this voter stands now. */
+    /**
+     * What is in the order behind the index {@code after} and up to {@code upTo}, which is applied here: as much of it, from its beginning, as has {@code sizeBytesMax}
+     * bytes, and one at least. Null when this node has not kept it.
+     */
+    @Nullable
+    List<OrderedEntry> entries(long after, long upTo, int sizeBytesMax);
+
+    /** Whether this node votes, as far as it knows. */
+    boolean isVoter();
+
+    /** Where this node stands now. */
     AgreementStatus status();
 
     /** Changes who votes, one or several at a time; this node must be the leader. Completes when it is so; fails as {@link #propose}. */

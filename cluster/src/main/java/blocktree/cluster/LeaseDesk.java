@@ -76,7 +76,7 @@ final class LeaseDesk {
             Messenger messenger,
             PrincipalId self,
             Supplier<@Nullable Agreement> agreement,
-            Predicate<PeerIdentity> isVoter,
+            Predicate<PeerIdentity> mayWrite,
             Own own) {
         this.messenger = messenger;
         this.self = self;
@@ -87,19 +87,19 @@ final class LeaseDesk {
                         1,
                         64,
                         call -> answered(acquire(call.caller().principal())))
-                .onlyFor(isVoter));
+                .onlyFor(mayWrite));
         messenger.register(Service.ofMessages(
                         WriteLease.RENEW,
                         1,
                         64,
                         call -> answered(renew(call.caller().principal())))
-                .onlyFor(isVoter));
+                .onlyFor(mayWrite));
         messenger.register(Service.ofMessages(
                         WriteLease.RELEASE,
                         1,
                         64,
                         call -> answered(release(call.caller().principal())))
-                .onlyFor(isVoter));
+                .onlyFor(mayWrite));
     }
 
     /** BUSY from who does not lead: the lease is none the worse for it. */

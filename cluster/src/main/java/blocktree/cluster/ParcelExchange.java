@@ -29,8 +29,8 @@ import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Parcels from voter to voter, over streams of their own (docs/cluster.md, "What travels beside it"): pushed by the writer before the
- * entry that names them, and asked for by a voter who finds one missing. Thread-safe.
+ * Parcels from node to node, over streams of their own (docs/cluster.md, "What travels beside it"): pushed by the writer before the
+ * entry that names them, and asked for by who finds one missing. Thread-safe.
  */
 final class ParcelExchange {
 
@@ -49,13 +49,13 @@ final class ParcelExchange {
     private final Parcels parcels;
     private final ExecutorService threads;
 
-    /** {@code isVoter}: who may push parcels here and ask for them. */
+    /** {@code isVoter}: who may push parcels here; every node of the tree may ask for them. */
     ParcelExchange(Messenger messenger, Parcels parcels, ExecutorService threads, Predicate<PeerIdentity> isVoter) {
         this.messenger = messenger;
         this.parcels = parcels;
         this.threads = threads;
         messenger.register(Service.ofStreams(PUT, this::take).onlyFor(isVoter));
-        messenger.register(Service.ofStreams(GET, this::give).onlyFor(isVoter));
+        messenger.register(Service.ofStreams(GET, this::give));
     }
 
     static ParcelName name(Hash hash, long sizeBytes) {

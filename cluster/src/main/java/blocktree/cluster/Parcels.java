@@ -203,7 +203,9 @@ final class Parcels {
     synchronized CompletableFuture<Void> named(Hash hash) {
         Kept one = kept.get(hash);
         if (one == null) {
-            return awaited.computeIfAbsent(hash, h -> new CompletableFuture<>());
+            // Who waited before may have given up.
+            return awaited.compute(
+                    hash, (h, before) -> before == null || before.isDone() ? new CompletableFuture<>() : before);
         }
         name(one);
         return CompletableFuture.completedFuture(null);

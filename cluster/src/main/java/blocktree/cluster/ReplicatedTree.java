@@ -1,5 +1,6 @@
 package blocktree.cluster;
 
+import blocktree.btmsg.session.MessageException;
 import blocktree.cluster.ClusterProto.Entry;
 import blocktree.cluster.ClusterProto.ParcelName;
 import blocktree.crypto.BlockId;
@@ -24,6 +25,7 @@ import java.time.Clock;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
@@ -36,7 +38,7 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * A store whose log the voters order together: what this node writes goes to the {@link Agreement}, and what comes from it, own or not,
+ * A store whose log the voters order together, on a voter or a node that follows: what this node writes goes to the {@link Agreement}, and what comes from it, own or not,
  * is applied to the store. A commit returns once it is applied here, which is after a majority has it on its devices. Thread-safe.
  */
 final class ReplicatedTree implements Machine, LogPort {
@@ -55,6 +57,9 @@ final class ReplicatedTree implements Machine, LogPort {
     private static final long RETRY_MILLIS = 1_000;
     private static final long PUSH_SECONDS_MAX = 60;
 
+    /** A node that follows asks all voters so often for what each says that it does not have. */
+    private static final int GONE_ROUNDS = 2;
+
     /** What was proposed; of a commit or change that comes by itself or by name. */
     private record Proposed(boolean isCommit, Hash hash) {}
 
@@ -70,7 +75,12 @@ final class ReplicatedTree implements Machine, LogPort {
     private final ExecutorService threads;
 
     private final Consumer<@Nullable PrincipalId> leased;
+    private volatile Runnable appliedMore = () -> {};
     private final Map<Proposed, Waiting> waiting = new ConcurrentHashMap<>();
+
+    /** What is asked for at this moment. */
+    private final Set<Hash> fetching = ConcurrentHashMap.newKeySet();
+
     private final CompletableFuture<PrincipalId> behind = new CompletableFuture<>();
     private final long startMillis;
     private volatile @Nullable Agreement agreement;
@@ -102,6 +112,11 @@ final class ReplicatedTree implements Machine, LogPort {
     void begin(Agreement agreed) {
         agreement = agreed;
         store.orderBy(this);
+    }
+
+    /** Has {@code listener} called, which must not block, whenever an entry is applied. */
+    void onApplied(Runnable listener) {
+        appliedMore = listener;
     }
 
     /** See {@link ClusterNode#onChanges}. */
@@ -171,8 +186,11 @@ final class ReplicatedTree implements Machine, LogPort {
         }
     }
 
-    /** Until a majority has it, or those who are left fail: voters who miss it ask for it. */
+    /** Until a majority has it, or those who are left fail: voters who miss it ask for it. One that takes proposals of a node that follows asks for it first. */
     private void push(Hash hash, long sizeBytes) {
+        if (!agreed().isVoter()) {
+            return;
+        }
         List<PrincipalId> others = others();
         List<CompletableFuture<Void>> pushed = exchange.push(hash, sizeBytes, others);
         int needed = (others.size() + 1) / 2;
@@ -231,11 +249,13 @@ final class ReplicatedTree implements Machine, LogPort {
             while (true) {
                 AgreementException failure = null;
                 try {
-                    failure = proposed(one, agreed().propose(entry.toByteString()));
+                    Agreement asked = agreed();
+                    failure = proposed(one, asked.propose(entry.toByteString()));
                     if (failure == null) {
                         return one.placed.get();
                     }
-                    if (closed || isFinal(failure)) {
+                    // One that has stopped since this node votes no more, or votes now, is no reason.
+                    if (closed || asked == agreed() && isFinal(failure)) {
                         return withdrawn(what, one, failure);
                     }
                     if (!told) {
@@ -352,8 +372,14 @@ final class ReplicatedTree implements Machine, LogPort {
             return CompletableFuture.completedFuture(null); // refused when it is applied
         }
         CompletableFuture<Void> there = parcels.named(hash);
-        if (!there.isDone()) {
-            threads.execute(() -> fetch(hash, name.getSizeBytes(), there));
+        if (!there.isDone() && fetching.add(hash)) {
+            threads.execute(() -> {
+                try {
+                    fetch(hash, name.getSizeBytes(), there);
+                } finally {
+                    fetching.remove(hash);
+                }
+            });
         }
         return there;
     }
@@ -361,7 +387,9 @@ final class ReplicatedTree implements Machine, LogPort {
     private void fetch(Hash hash, long sizeBytes, CompletableFuture<Void> there) {
         for (int round = 0; !closed && !there.isDone(); round++) {
             String reason = "no other voter";
-            for (PrincipalId voter : others()) {
+            List<PrincipalId> others = others();
+            int goneCount = 0;
+            for (PrincipalId voter : others) {
                 if (there.isDone()) {
                     return;
                 }
@@ -370,9 +398,14 @@ final class ReplicatedTree implements Machine, LogPort {
                     return;
                 } catch (IOException e) {
                     reason = String.valueOf(e.getMessage());
+                    goneCount += e instanceof MessageException m && m.code() == MessageException.Code.FAILED ? 1 : 0;
                 } catch (InterruptedException e) {
                     return;
                 }
+            }
+            if (round >= GONE_ROUNDS && !others.isEmpty() && goneCount == others.size() && !agreed().isVoter()) {
+                // Voters have applied it long ago, and keep it no more.
+                behind.complete(others.get(0));
             }
             if (round == 10) {
                 log.atWarn()
@@ -390,9 +423,13 @@ final class ReplicatedTree implements Machine, LogPort {
 
     @Override
     public void apply(Mark mark, ByteString bytes) throws StoreException, IOException, InterruptedException {
-        if (mark.index() <= applied().index()) {
-            return;
+        if (mark.index() > applied().index()) {
+            applyNext(mark, bytes);
+            appliedMore.run();
         }
+    }
+
+    private void applyNext(Mark mark, ByteString bytes) throws StoreException, IOException, InterruptedException {
         Entry entry = parse(bytes);
         Order order = new Order(mark.term(), mark.index(), entry == null ? 0 : entry.getTimeMillis());
         if (entry == null) {
@@ -449,6 +486,19 @@ final class ReplicatedTree implements Machine, LogPort {
     private void apply(Order order, Proposed what, Entry entry)
             throws StoreException, IOException, InterruptedException {
         Waiting own = waiting.remove(what);
+        boolean done = false;
+        try {
+            apply(order, what, entry, own);
+            done = true;
+        } finally {
+            if (!done && own != null && !own.placed.isDone()) {
+                waiting.putIfAbsent(what, own); // it is applied by whoever goes on from here
+            }
+        }
+    }
+
+    private void apply(Order order, Proposed what, Entry entry, @Nullable Waiting own)
+            throws StoreException, IOException, InterruptedException {
         SealedCommit commit = own == null ? null : own.commit;
         CompletableFuture<Placed> result = own == null ? new CompletableFuture<>() : own.placed;
         boolean again = false;
@@ -550,6 +600,11 @@ final class ReplicatedTree implements Machine, LogPort {
         } catch (InvalidProtocolBufferException e) {
             return null;
         }
+    }
+
+    /** Nothing is waited for any more. */
+    void stop() {
+        closed = true;
     }
 
     /** Who waits for a result gets none: call it once nothing is applied any more. */

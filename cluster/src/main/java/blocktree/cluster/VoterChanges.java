@@ -10,6 +10,7 @@ import blocktree.crypto.Id;
 import blocktree.crypto.PrincipalId;
 import com.google.protobuf.ByteString;
 import com.google.protobuf.InvalidProtocolBufferException;
+import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -39,22 +40,34 @@ final class VoterChanges {
     private final PrincipalId self;
     private final Supplier<@Nullable Agreement> agreement;
 
-    /** {@code isVoter}: who may ask for a change here. */
+    /**
+     * @param mayWrite who may ask for a change here, and whether this node is ready for one
+     * @param becoming has this node take part in the agreement, if it only follows: then it can be made a voter
+     */
     VoterChanges(
             Messenger messenger,
             PrincipalId self,
             Supplier<@Nullable Agreement> agreement,
-            Predicate<PeerIdentity> isVoter) {
+            Predicate<PeerIdentity> mayWrite,
+            Becoming becoming) {
         this.messenger = messenger;
         this.self = self;
         this.agreement = agreement;
-        messenger.register(Service.ofMessages(CHANGE, 1, 16, this::answer).onlyFor(isVoter));
-        messenger.register(Service.ofMessages(READY, 1, 64, call -> {
-            if (agreement.get() == null) {
-                throw new MessageException(MessageException.Code.FAILED, "the node does not take part yet");
-            }
-            return CompletableFuture.completedFuture(new byte[0]);
-        }));
+        messenger.register(Service.ofMessages(CHANGE, 1, 16, this::answer).onlyFor(mayWrite));
+        messenger.register(Service.ofMessages(READY, 1, 16, call -> {
+                    try {
+                        becoming.becomeVoter();
+                        return CompletableFuture.completedFuture(new byte[0]);
+                    } catch (IOException e) {
+                        throw new MessageException(MessageException.Code.FAILED, String.valueOf(e.getMessage()));
+                    }
+                })
+                .onlyFor(mayWrite));
+    }
+
+    @FunctionalInterface
+    interface Becoming {
+        void becomeVoter() throws IOException;
     }
 
     /** Whether a node is connected, and its engine runs: only then can it be made a voter. */
@@ -105,6 +118,11 @@ final class VoterChanges {
             return;
         }
         if (votes) {
+            if (!isReady(node)) {
+                throw new AgreementException(
+                        AgreementException.Code.NO_LEADER,
+                        node + " is not connected to the leader, or not ready to vote");
+            }
             voters.add(node);
         } else {
             voters.remove(node);

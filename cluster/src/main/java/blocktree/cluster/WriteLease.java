@@ -119,20 +119,20 @@ public final class WriteLease implements AutoCloseable {
         return thread;
     }
 
-    /** {@code isVoter}: who may hold it, and recall it. */
+    /** {@code mayWrite}: who may hold it, and recall it. */
     WriteLease(
             Messenger messenger,
             PrincipalId self,
             Supplier<@Nullable Agreement> agreement,
-            Predicate<PeerIdentity> isVoter,
+            Predicate<PeerIdentity> mayWrite,
             Clock clock) {
         this.messenger = messenger;
         this.self = self;
         this.agreement = agreement;
         this.clock = clock;
-        this.desk = new LeaseDesk(messenger, self, agreement, isVoter, this::giveBack);
-        messenger.register(Service.ofMessages(RECALL, 2, 16, this::recalled).onlyFor(isVoter));
-        messenger.register(Service.ofMessages(SETTLE, 2, 64, this::settle).onlyFor(isVoter));
+        this.desk = new LeaseDesk(messenger, self, agreement, mayWrite, this::giveBack);
+        messenger.register(Service.ofMessages(RECALL, 2, 16, this::recalled).onlyFor(mayWrite));
+        messenger.register(Service.ofMessages(SETTLE, 2, 64, this::settle).onlyFor(mayWrite));
         renewing.scheduleWithFixedDelay(this::renewOrRelease, RENEW_MILLIS, RENEW_MILLIS, TimeUnit.MILLISECONDS);
     }
 

@@ -4,7 +4,7 @@ import blocktree.btmsg.session.Messenger;
 import blocktree.btmsg.session.MessengerOptions;
 import blocktree.btmsg.session.Peer;
 import blocktree.cluster.raft.LostGroup;
-import blocktree.cluster.raft.RaftAgreement;
+import blocktree.cluster.raft.RaftEngine;
 import blocktree.cluster.raft.RaftOptions;
 import blocktree.crypto.Authority;
 import blocktree.crypto.CryptoException;
@@ -62,7 +62,7 @@ final class TreeCluster implements AutoCloseable {
             for (int i = 1; i < count; i++) {
                 Node node = new Node();
                 nodes.add(node);
-                admit(store, node);
+                admit(store, node, true);
             }
         }
         first.start();
@@ -72,18 +72,33 @@ final class TreeCluster implements AutoCloseable {
             node.start();
         }
         if (count > 1) {
+            for (Node node : nodes.subList(1, count)) {
+                await(
+                        "node " + node.number + " is ready",
+                        () -> first.cluster().isReady(node.identity.id()) ? true : null);
+            }
             first.cluster().agreement().setVoters(List.copyOf(ids())).get(PATIENCE_MILLIS, TimeUnit.MILLISECONDS);
         }
     }
 
-    private void admit(BlockStore store, Node node) throws StoreException, CryptoException {
+    /** One more that does not vote, with a copy of what {@code from} has. */
+    Node addFollower(Node from, boolean trusted) throws Exception {
+        Node node = new Node();
+        nodes.add(node);
+        admit(from.store(), node, trusted);
+        node.copyFrom(from);
+        node.start();
+        return node;
+    }
+
+    private void admit(BlockStore store, Node node, boolean trusted) throws StoreException, CryptoException {
         try (KeyRing ring = new KeyRing(root, store.authority())) {
             NodeAdmission admission = NodeAdmission.create(
                     store.authority(),
                     root,
                     node.identity.keys(),
-                    Rights.NODE.and(Rights.WRITE),
-                    List.of(ring.currentKey(store.rootDomain())),
+                    trusted ? Rights.NODE.and(Rights.WRITE) : Rights.NODE,
+                    trusted ? List.of(ring.currentKey(store.rootDomain())) : List.of(),
                     System.currentTimeMillis());
             for (TreeFounding.Entry entry : admission.entries()) {
                 store.appendAuthority(entry.kind(), entry.payload());
@@ -181,8 +196,12 @@ final class TreeCluster implements AutoCloseable {
             Messenger own = connect(opened.authority());
             StoreCopies.serve(own, opened);
             ClusterNode started = new ClusterNode(opened, own, identity.id(), path("cluster"), Clock.systemUTC());
-            started.start(machine -> RaftAgreement.start(
-                    configure.apply(RaftOptions.of(path("raft"), opened.tree(), identity.id(), voters, own, machine))));
+            started.start(
+                    new RaftEngine(
+                            path("raft"),
+                            (machine, founders) -> configure.apply(RaftOptions.of(
+                                    path("raft"), opened.tree(), identity.id(), founders, own, machine))),
+                    voters);
             store = opened;
             messenger = own;
             cluster = started;

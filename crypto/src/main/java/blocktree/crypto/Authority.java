@@ -693,9 +693,18 @@ public final class Authority {
         });
     }
 
+    /** Whether one of {@link #nodesAt} may change blocks as well; a blind node may not. */
+    public boolean mayWrite(PrincipalId node, long timeMillis) {
+        return read(() -> rootDomain != null && holds(node, rootDomain, Rights.WRITE, timeMillis));
+    }
+
     private boolean runsNode(PrincipalId who, Domain top, long timeMillis) {
+        return holds(who, top, Rights.NODE, timeMillis);
+    }
+
+    private boolean holds(PrincipalId who, Domain top, Rights needed, long timeMillis) {
         try {
-            checkHoldsByChain(who, top, List.of(Rights.NODE), lastPosition, timeMillis);
+            checkHoldsByChain(who, top, List.of(needed), lastPosition, timeMillis);
             return true;
         } catch (CryptoException e) {
             return false;

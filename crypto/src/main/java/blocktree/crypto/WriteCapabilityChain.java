@@ -60,6 +60,11 @@ public final class WriteCapabilityChain {
         return links;
     }
 
+    /** What it grants its subject, as long as all of its links hold. */
+    public Rights rights() {
+        return last().rights();
+    }
+
     WriteCapability last() {
         return links.get(links.size() - 1);
     }

@@ -120,10 +120,22 @@ public final class NodeCluster implements AutoCloseable {
 
     /** Has one more machine join, and starts it; returns its number once it votes. */
     public int join() throws HarnessException {
+        int number = joinAs();
+        String principal = self(number).principal();
+        await(
+                "node " + number + " votes",
+                running -> nodes(running).stream()
+                        .anyMatch(each -> each.principal().equals(principal) && each.voter()),
+                JOIN_TIMEOUT);
+        return number;
+    }
+
+    /** Has one more machine join, invited with {@code options}, and starts it; returns its number. */
+    public int joinAs(String... options) throws HarnessException {
         int number = nodes.size();
         Node node = add();
         Path code = folder.resolve("node" + number).resolve("code");
-        Process inviter = invite(code);
+        Process inviter = invite(code, options);
         try {
             node.directory
                     .command("join", "--code-file", code.toString(), "--name", "node" + number, "--yes")
@@ -138,17 +150,11 @@ public final class NodeCluster implements AutoCloseable {
             inviter.destroyForcibly();
         }
         startNode(number, first);
-        String principal = self(number).principal();
-        await(
-                "node " + number + " votes",
-                running -> nodes(running).stream()
-                        .anyMatch(each -> each.principal().equals(principal) && each.voter()),
-                JOIN_TIMEOUT);
         return number;
     }
 
     /** {@code btnode invite} on a node that runs, once it has shown its code, which is written to {@code code}; it waits until somebody joins. */
-    public Process invite(Path code) throws HarnessException {
+    public Process invite(Path code, String... options) throws HarnessException {
         NodeDirectory inviting = node(running()).directory();
         List<String> command = new ArrayList<>(inviting.program().command());
         command.addAll(List.of(
@@ -158,6 +164,7 @@ public final class NodeCluster implements AutoCloseable {
                 "--passphrase-file",
                 inviting.passphraseFile().toString(),
                 "--json"));
+        command.addAll(List.of(options));
         try {
             Process inviter = new ProcessBuilder(command)
                     .redirectErrorStream(true)

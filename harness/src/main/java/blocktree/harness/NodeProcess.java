@@ -247,7 +247,7 @@ public final class NodeProcess implements AutoCloseable {
 
     /** What a check of the running node finds. */
     public List<ControlReply.Finding> fsck() throws HarnessException {
-        return findings(new ControlRequest.Fsck(false));
+        return findings(new ControlRequest.Fsck(false, false));
     }
 
     /** What one pass over everything stored finds. */

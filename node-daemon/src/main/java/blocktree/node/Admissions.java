@@ -44,9 +44,6 @@ import org.slf4j.LoggerFactory;
 final class Admissions implements Certifier, AutoCloseable {
     private static final Logger log = LoggerFactory.getLogger(Admissions.class);
 
-    /** Of everybody who is invited. */
-    static final NodeRole ROLE = new NodeRole(NodeRole.Kind.VOTER, true);
-
     /** Whom this node has admitted, and who does not vote yet. */
     private static final String TABLE = "membership.awaited";
 
@@ -212,7 +209,9 @@ final class Admissions implements Certifier, AutoCloseable {
         try {
             NodeAdmission admission = question.answer.get(ANSWER_SECONDS, TimeUnit.SECONDS);
             admitting.add(node.id());
-            awaited.put(node.id().toBytes(), new byte[0]);
+            if (role.kind() == NodeRole.Kind.VOTER) {
+                awaited.put(node.id().toBytes(), new byte[0]);
+            }
             store.appendAuthority(admission.entries());
             store.sync();
             guest.admission = admission;

@@ -39,6 +39,12 @@ final class FsckCommand implements Callable<Integer> {
             description = "Repair what can be repaired without losing anything; everything else is only reported.")
     private boolean repair;
 
+    @Option(
+            names = "--cluster",
+            description =
+                    "First take from the tree's other nodes what is missing or damaged here, and compare the logs with theirs. For a node that runs.")
+    private boolean cluster;
+
     @Mixin
     private Output output;
 
@@ -57,8 +63,15 @@ final class FsckCommand implements Callable<Integer> {
         if (running.isPresent()) {
             try (NodeClient client = running.get()) {
                 return report.finish(
-                        (ControlReply.Checked) client.check(new ControlRequest.Fsck(repair), report::accept));
+                        (ControlReply.Checked) client.check(new ControlRequest.Fsck(repair, cluster), report::accept));
             }
+        }
+        if (cluster) {
+            throw new NodeException(
+                    ExitCode.NOT_RUNNING,
+                    "to ask the other nodes of the tree",
+                    "the node of " + path + " does not run",
+                    "start it, or leave --cluster out");
         }
         passphrase.orFrom(configured.path(Setting.PASSPHRASE_FILE));
         try (DataDirectory.Lock lock = data.lock(!repair);

@@ -38,6 +38,9 @@ import picocli.CommandLine.Option;
         description = {
             "Take another machine in: it gets a copy of the whole tree, keeps it up to date, and votes on the order of writes.",
             "",
+            "With --role replica it does not vote; btnode promote changes that later. With --blind it is a replica that is given no key: it stores, verifies and serves what it cannot read, "
+                    + "and neither writes nor votes. That is for machines of others, such as rented ones.",
+            "",
             "Shows a code for btnode join on the new machine, and waits until it was used. The code is for one machine; it ends with this command, with the node, or at its time. "
                     + "Whoever has the code can join, so give it to nobody else; it is no key, and worth nothing afterwards.",
             "",
@@ -62,6 +65,20 @@ final class InviteCommand implements Callable<Integer> {
             description = "How long the code holds, such as 10m or 1d. Default: ${DEFAULT-VALUE}.")
     private String expires = "1h";
 
+    enum Role {
+        VOTER,
+        REPLICA
+    }
+
+    @Option(
+            names = "--role",
+            paramLabel = "voter|replica",
+            description = "Whether the machine will vote. Default: voter; replica with --blind.")
+    private @Nullable Role role;
+
+    @Option(names = "--blind", description = "Give the machine no key: it can read nothing.")
+    private boolean blind;
+
     @Option(
             names = "--ask",
             description =
@@ -75,6 +92,13 @@ final class InviteCommand implements Callable<Integer> {
     public Integer call() throws NodeException {
         String tried = "to invite a machine";
         long lifeMillis = lifeMillis(tried);
+        if (blind && role == Role.VOTER) {
+            throw new NodeException(
+                    ExitCode.USAGE,
+                    tried,
+                    "--blind with --role voter: who agrees on the order of writes has to be trusted",
+                    "leave one of them out");
+        }
         DataDirectory data = node.open();
         Path rootPath = KeyPlaceOptions.of(rootKey).rootKey(data);
         if (ask && System.console() == null) {
@@ -113,7 +137,7 @@ final class InviteCommand implements Callable<Integer> {
                 NodeClient answering = NodeClient.require(data.path())) {
             CompletableFuture<ControlReply> end = CompletableFuture.supplyAsync(() -> {
                 try {
-                    return waiting.check(new ControlRequest.Invite(lifeMillis), parts::add);
+                    return waiting.check(new ControlRequest.Invite(lifeMillis, votes(), !blind), parts::add);
                 } catch (NodeException e) {
                     return Failures.toReply(e);
                 }
@@ -135,6 +159,10 @@ final class InviteCommand implements Callable<Integer> {
         } catch (InterruptedException | ExecutionException e) {
             throw new IllegalStateException(e);
         }
+    }
+
+    private boolean votes() {
+        return !blind && role != Role.REPLICA;
     }
 
     private void show(DataDirectory data, ControlReply.Invited invited) throws NodeException {
@@ -169,9 +197,14 @@ final class InviteCommand implements Callable<Integer> {
             try (KeyRing ring = new KeyRing(root, authority)) {
                 DomainKey key = ring.currentKey(
                         Objects.requireNonNull(authority.rootDomain()).domain());
-                NodeRole role = Admissions.ROLE;
+                NodeRole given = new NodeRole(votes() ? NodeRole.Kind.VOTER : NodeRole.Kind.REPLICA, !blind);
                 NodeAdmission admission = NodeAdmission.create(
-                        authority, root, keys, role.rights(), List.of(key), System.currentTimeMillis());
+                        authority,
+                        root,
+                        keys,
+                        given.rights(),
+                        blind ? List.of() : List.of(key),
+                        System.currentTimeMillis());
                 return new ControlRequest.Admit(
                         question.invitation(),
                         ByteString.copyFrom(admission.chain().toBytes()),
@@ -202,7 +235,8 @@ final class InviteCommand implements Callable<Integer> {
             output.print(value, """
                     %s is a node of the tree now, and takes a copy of it.
                       fingerprint  %s
-                    It votes as soon as it runs; see: btnode nodes --data-dir %s""".formatted(asked.name(), Fingerprint.of(keys.id()), Shell.word(data.path())));
+                    It %s as soon as it runs; see: btnode nodes --data-dir %s""".formatted(
+                    asked.name(), Fingerprint.of(keys.id()), votes() ? "votes" : "follows", Shell.word(data.path())));
         } catch (CryptoException e) {
             throw Failures.of("to show who has joined", e);
         }

@@ -5,6 +5,7 @@ import blocktree.btmsg.session.Joined;
 import blocktree.btmsg.session.Joining;
 import blocktree.btmsg.session.Member;
 import blocktree.btmsg.session.Messenger;
+import blocktree.btmsg.session.NodeRole;
 import blocktree.btmsg.session.Peer;
 import blocktree.cluster.StoreCopies;
 import blocktree.crypto.CryptoException;
@@ -92,18 +93,17 @@ final class JoinCommand implements Callable<Integer> {
     @Override
     public Integer call() throws NodeException {
         Path directory = node.path();
+        NodeRole role;
         try (ProgressLine line = new ProgressLine()) {
-            if (UnfinishedJoin.isIn(directory.resolve(DataDirectory.CLUSTER))) {
-                goOn(DataDirectory.open(directory), line);
-            } else {
-                begin(directory, line);
-            }
+            role = UnfinishedJoin.isIn(directory.resolve(DataDirectory.CLUSTER))
+                    ? goOn(DataDirectory.open(directory), line)
+                    : begin(directory, line);
         }
-        print(DataDirectory.open(directory));
+        print(DataDirectory.open(directory), role);
         return ExitCode.OK.code();
     }
 
-    private void begin(Path directory, ProgressLine line) throws NodeException {
+    private NodeRole begin(Path directory, ProgressLine line) throws NodeException {
         String tried = "to join a tree";
         String called = name == null ? NodePlace.hostName() : name;
         if (!NodeRecord.isName(called)) {
@@ -120,18 +120,18 @@ final class JoinCommand implements Callable<Integer> {
                         key.protection() == NodeKeyProtection.PASSPHRASE ? passphrase.readNew(System.err) : null;
                 Identity machine = Identity.generate()) {
             founding.make(site -> join(founding, site, invitation, called, secret, machine, line));
-            takeOver(DataDirectory.open(directory), machine, line);
+            return takeOver(DataDirectory.open(directory), machine, line);
         }
     }
 
     /** After an attempt that was cut off when this machine was a node already. */
-    private void goOn(DataDirectory data, ProgressLine line) throws NodeException {
+    private NodeRole goOn(DataDirectory data, ProgressLine line) throws NodeException {
         String tried = "to go on with taking the tree over";
         try {
             KeyFile file = KeyFile.read(data.nodeKey());
             try (SecretBytes secret = file.isProtected() ? passphrase.read("of the node key", System.err) : null;
                     Identity machine = file.unlock(secret)) {
-                takeOver(data, machine, line);
+                return takeOver(data, machine, line);
             }
         } catch (CryptoException e) {
             throw Failures.of(tried, e);
@@ -181,7 +181,7 @@ final class JoinCommand implements Callable<Integer> {
             ProgressLine line)
             throws NodeException, IOException, CryptoException {
         try {
-            Joined joined = new Joining(invitation, machine, called, Admissions.ROLE, new Joining.Steps() {
+            Joined joined = new Joining(invitation, machine, called, null, new Joining.Steps() {
                         @Override
                         public void reached(Joining.Step step, String detail) {
                             line.show(
@@ -246,7 +246,7 @@ final class JoinCommand implements Callable<Integer> {
         return answer != null && answer.strip().equalsIgnoreCase("y");
     }
 
-    private static void takeOver(DataDirectory data, Identity machine, ProgressLine line) throws NodeException {
+    private static NodeRole takeOver(DataDirectory data, Identity machine, ProgressLine line) throws NodeException {
         String tried = "to take the tree over";
         try (DataDirectory.Lock lock = data.lock(false)) {
             UnfinishedJoin joined = UnfinishedJoin.read(data.cluster());
@@ -255,6 +255,7 @@ final class JoinCommand implements Callable<Integer> {
                 copy(data, joined, machine, line);
             }
             UnfinishedJoin.delete(data.cluster());
+            return joined.role();
         } catch (CryptoException e) {
             throw Failures.of(tried, e);
         } catch (IOException e) {
@@ -312,7 +313,7 @@ final class JoinCommand implements Callable<Integer> {
         }
     }
 
-    private void print(DataDirectory data) throws NodeException {
+    private void print(DataDirectory data, NodeRole role) throws NodeException {
         KeyHolders holders = OpenTree.keyHolders(data.tree());
         String called;
         try {
@@ -327,18 +328,21 @@ final class JoinCommand implements Callable<Integer> {
         value.put("fingerprint", fingerprint);
         value.put("principal", holders.node().toHex());
         value.put("name", called);
+        value.put("role", role.toString());
         value.put("data_directory", data.path());
         value.put("node_key", data.nodeKey());
         String next = protection == NodeKeyProtection.CREDENTIAL
                 ? NodeKeys.intoCredentialStore(data.nodeKey())
-                : "btnode run --data-dir " + Shell.word(data.path()) + " --listen 0.0.0.0:9274 --mount MOUNTPOINT";
+                : "btnode run --data-dir " + Shell.word(data.path()) + " --listen 0.0.0.0:9274"
+                        + (role.trusted() ? " --mount MOUNTPOINT" : "");
         output.print(value, """
-                This machine is a node of the tree, and has a copy of it.
+                This machine is a %s of the tree, and has a copy of it.
                   tree      %s
                   node      %s (%s)
                   data      %s
                   node key  %s (%s)
                 Next: %s""".formatted(
+                        role,
                         fingerprint,
                         called,
                         Fingerprint.of(holders.node()),

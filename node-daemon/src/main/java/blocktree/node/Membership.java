@@ -8,6 +8,7 @@ import blocktree.btmsg.session.Invitations;
 import blocktree.btmsg.session.Member;
 import blocktree.btmsg.session.Messenger;
 import blocktree.btmsg.session.MessengerOptions;
+import blocktree.btmsg.session.NodeRole;
 import blocktree.btmsg.session.Peer;
 import blocktree.btmsg.session.PeerIdentity;
 import blocktree.btmsg.session.PeerStats;
@@ -16,7 +17,7 @@ import blocktree.cluster.AgreementStatus;
 import blocktree.cluster.ClusterNode;
 import blocktree.cluster.StoreCopies;
 import blocktree.cluster.WriteLease;
-import blocktree.cluster.raft.RaftAgreement;
+import blocktree.cluster.raft.RaftEngine;
 import blocktree.cluster.raft.RaftOptions;
 import blocktree.crypto.Authority;
 import blocktree.crypto.CryptoException;
@@ -24,7 +25,6 @@ import blocktree.crypto.Fingerprint;
 import blocktree.crypto.Identity;
 import blocktree.crypto.NodeRecord;
 import blocktree.crypto.PrincipalId;
-import blocktree.crypto.RecordKind;
 import blocktree.crypto.TreeFounding;
 import blocktree.crypto.WriteCapabilityChain;
 import blocktree.store.BlockStore;
@@ -82,6 +82,7 @@ final class Membership implements AutoCloseable {
     private final List<InetSocketAddress> advertised;
     private final Messenger messenger;
     private final ClusterNode cluster;
+    private final Announcement announcement;
     private final Admissions admissions;
     private final Invitations invitations;
     private final ScheduledExecutorService tending =
@@ -115,6 +116,7 @@ final class Membership implements AutoCloseable {
         this.advertised = advertised;
         this.messenger = messenger;
         this.cluster = cluster;
+        this.announcement = new Announcement(store, identity, place.name(), advertised, messenger);
         this.admissions = new Admissions(
                 store,
                 this::members,
@@ -137,11 +139,15 @@ final class Membership implements AutoCloseable {
             StoreCopies.serve(messenger, store);
             Messenger started = messenger;
             cluster = new ClusterNode(store, messenger, identity.id(), place.directory(), Clock.systemUTC());
-            Set<PrincipalId> voters = place.firstVoters(identity.id());
             dial(messenger, store.authority(), identity.id(), new HashMap<>());
-            cluster.start(machine -> RaftAgreement.start(RaftOptions.of(
-                            place.directory().resolve("raft"), store.tree(), identity.id(), voters, started, machine)
-                    .withLog(settings.logKept())));
+            Path log = place.directory().resolve("raft");
+            cluster.start(
+                    new RaftEngine(
+                            log,
+                            (machine, voters) -> RaftOptions.of(
+                                            log, store.tree(), identity.id(), voters, started, machine)
+                                    .withLog(settings.logKept())),
+                    place.firstVoters(identity.id()));
             Membership membership = new Membership(store, identity, place, place.advertised(local), messenger, cluster);
             messenger.welcomeJoiners(membership.invitations, membership.admissions);
             membership.tending.scheduleWithFixedDelay(membership::tend, 0, TEND_MILLIS, TimeUnit.MILLISECONDS);
@@ -381,11 +387,10 @@ final class Membership implements AutoCloseable {
     /** What only a majority can do: says where this node is, and takes in whom it has admitted. */
     private void agree() {
         try {
-            if (cluster.status().voters().contains(identity.id())) {
-                publish();
-                for (PrincipalId node : admissions.awaited()) {
-                    takeIn(node);
-                }
+            AgreementStatus status = cluster.status();
+            announcement.publish(status.leader(), isTrusted(identity.id()));
+            for (PrincipalId node : admissions.awaited()) {
+                takeIn(node);
             }
         } catch (InterruptedException e) {
             // the node stops
@@ -394,22 +399,6 @@ final class Membership implements AutoCloseable {
         } finally {
             agreeingIsUnderWay = false;
         }
-    }
-
-    private void publish() throws StoreException {
-        NodeRecord known = store.authority().node(identity.id());
-        if (known != null
-                && known.name().equals(place.name())
-                && known.addresses().equals(advertised)) {
-            return;
-        }
-        long sequence = known == null ? 1 : known.sequence() + 1;
-        NodeRecord record = NodeRecord.create(identity, store.tree(), sequence, place.name(), advertised);
-        store.appendAuthority(RecordKind.NODE, record.toBytes());
-        log.atInfo()
-                .addKeyValue("name", place.name())
-                .addKeyValue("addresses", texts(advertised))
-                .log("node_published");
     }
 
     private void takeIn(PrincipalId node) throws InterruptedException, StoreException {
@@ -456,8 +445,20 @@ final class Membership implements AutoCloseable {
                 .orElse(null);
     }
 
+    /** Whether a node may change the tree, and so has what is needed to read it; otherwise it is blind. */
+    private boolean isTrusted(PrincipalId node) {
+        return store.authority().mayWrite(node, System.currentTimeMillis());
+    }
+
     List<ControlReply.NodeState> nodes() {
+        Map<PrincipalId, ClusterNode.Elsewhere> elsewhere = elsewhere();
         AgreementStatus status = cluster.status();
+        long committed = Math.max(
+                status.committed(),
+                elsewhere.values().stream()
+                        .mapToLong(ClusterNode.Elsewhere::applied)
+                        .max()
+                        .orElse(0));
         Authority authority = store.authority();
         Set<PrincipalId> all = new LinkedHashSet<>();
         all.add(identity.id());
@@ -465,20 +466,36 @@ final class Membership implements AutoCloseable {
         all.addAll(status.voters());
         List<ControlReply.NodeState> states = new ArrayList<>();
         for (PrincipalId node : all) {
-            states.add(state(node, status, authority.node(node)));
+            states.add(state(node, status, committed, elsewhere.get(node), authority.node(node)));
         }
         return states;
     }
 
-    private ControlReply.NodeState state(PrincipalId node, AgreementStatus status, @Nullable NodeRecord record) {
+    private Map<PrincipalId, ClusterNode.Elsewhere> elsewhere() {
+        try {
+            return cluster.elsewhere();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return Map.of();
+        }
+    }
+
+    private ControlReply.NodeState state(
+            PrincipalId node,
+            AgreementStatus status,
+            long committed,
+            ClusterNode.@Nullable Elsewhere elsewhere,
+            @Nullable NodeRecord record) {
         boolean self = node.equals(identity.id());
         Peer peer = self ? null : messenger.peer(node);
         PeerStats stats = peer == null ? null : peer.stats();
         PeerIdentity proven = peer == null ? null : peer.identity();
         String name = record != null ? record.name() : self ? place.name() : proven == null ? "" : proven.nodePath();
         long lag = self
-                ? status.leader() == null ? -1 : Math.max(0, status.committed() - status.applied())
-                : status.lag().getOrDefault(node, -1L);
+                ? status.leader() == null ? -1 : Math.max(0, committed - status.applied())
+                : elsewhere == null
+                        ? status.lag().getOrDefault(node, -1L)
+                        : Math.max(0, committed - elsewhere.applied());
         return new ControlReply.NodeState(
                 node.toHex(),
                 name,
@@ -490,7 +507,35 @@ final class Membership implements AutoCloseable {
                 stats == null ? 0 : stats.rttNanos(),
                 stats == null ? 0 : stats.clockDifferenceMillis(),
                 lag,
-                self ? Version.SOFTWARE : proven == null ? "" : proven.software());
+                self ? Version.SOFTWARE : proven == null ? "" : proven.software(),
+                isTrusted(node),
+                self ? store.headPosition() : elsewhere == null ? -1 : elsewhere.position());
+    }
+
+    /** Whether the logs of those that are there are this node's. */
+    void compare(NodeControl.CheckStream out) throws NodeException {
+        try {
+            Map<PrincipalId, Boolean> compared = cluster.compareLogs();
+            for (PrincipalId node : others(store.authority(), identity.id())) {
+                Boolean same = compared.get(node);
+                if (same == null) {
+                    out.offer(new ControlReply.Finding(
+                            "warning", "node_absent", node.toHex(), "not compared: it is not connected", false));
+                } else if (!same) {
+                    out.offer(new ControlReply.Finding(
+                            "error",
+                            "log_differs",
+                            node.toHex(),
+                            "its log is not this node's: one of the two is alone with its own",
+                            false));
+                }
+            }
+        } catch (StoreException e) {
+            throw Failures.of("to compare the logs", e);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new NodeException(ExitCode.FAILED, "to compare the logs", "the node stops", "try again", e);
+        }
     }
 
     /** As a setting gives them. */
@@ -513,6 +558,8 @@ final class Membership implements AutoCloseable {
         List<PeerStats> peers = messenger.peers().stream().map(Peer::stats).toList();
         counters.put("cluster.voters", (long) status.voters().size());
         counters.put("cluster.votes", status.voters().contains(identity.id()) ? 1L : 0L);
+        counters.put("cluster.trusted", isTrusted(identity.id()) ? 1L : 0L);
+        counters.put("cluster.behind", Math.max(0, status.committed() - status.applied()));
         counters.put("cluster.leads", Objects.equals(identity.id(), status.leader()) ? 1L : 0L);
         counters.put("cluster.has_leader", status.leader() == null ? 0L : 1L);
         counters.put("cluster.cut_off_millis", cluster.cutOffMillis());
@@ -556,7 +603,15 @@ final class Membership implements AutoCloseable {
 
     void setVoter(String node, boolean votes) throws NodeException {
         String tried = votes ? "to have " + node + " vote" : "to have " + node + " vote no more";
-        setVoter(find(nodes(), node, tried), votes, tried);
+        PrincipalId principal = find(nodes(), node, tried);
+        if (votes && !isTrusted(principal)) {
+            throw new NodeException(
+                    ExitCode.USAGE,
+                    tried,
+                    "it is blind: it was made a node without the right to write and without a key, and who votes has to be trusted",
+                    "retire it, and have the machine join anew, invited without --blind, if it is to be trusted");
+        }
+        setVoter(principal, votes, tried);
     }
 
     private void setVoter(PrincipalId principal, boolean votes, String tried) throws NodeException {
@@ -610,8 +665,15 @@ final class Membership implements AutoCloseable {
     // ---- taking somebody in ----
 
     /** Invites one machine for as long as the client listens; returns once it is a node. */
-    void invite(Duration life, ControlHandler.Stream client) throws NodeException {
+    void invite(Duration life, NodeRole role, ControlHandler.Stream client) throws NodeException {
         String tried = "to invite a machine";
+        if (!isTrusted(identity.id())) {
+            throw new NodeException(
+                    ExitCode.USAGE,
+                    tried,
+                    "this node is blind, and can put nothing in the tree's log",
+                    "invite it on a node that is trusted");
+        }
         if (place.listen() == null) {
             throw new NodeException(
                     ExitCode.BAD_CONFIGURATION,
@@ -620,7 +682,7 @@ final class Membership implements AutoCloseable {
                     "set listen in btnode.toml, or start it with --listen ADDRESS:PORT");
         }
         String id = null;
-        try (var made = invitations.create(Admissions.ROLE, advertised, life)) {
+        try (var made = invitations.create(role, advertised, life)) {
             id = made.secret().id();
             admissions.invite(id, client, new ControlReply.Invited(id, made.toCode(), made.expiresMillis()));
         } catch (ControlException e) {

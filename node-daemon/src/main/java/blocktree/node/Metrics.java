@@ -45,6 +45,10 @@ final class Metrics {
             gauge("store.live_bytes", "btnode_store_live_bytes", "What the store takes on its disk."),
             counter("scrub.bytes", "btnode_scrub_bytes", "Ciphertext that scrub has verified."),
             counter("scrub.rounds", "btnode_scrub_rounds", "Times that scrub has been through the whole store."),
+            counter(
+                    "store.healed",
+                    "btnode_pieces_healed",
+                    "Sectors and nodes of integrity trees that were lost here, and taken from other nodes."),
             counter("scrub.errors", "btnode_scrub_errors", "What scrub found damaged."),
             counter("tree.commits", "btnode_tree_commits", "Commits of changes of the tree."),
             gauge("tree.dirty_bytes", "btnode_dirty_bytes", "Data that waits in memory to be written."),
@@ -77,6 +81,11 @@ final class Metrics {
             gauge("fuse.known_inodes", "btnode_known_inodes", "Inodes that the kernel has references to."),
             gauge("cluster.voters", "btnode_cluster_voters", "Nodes that vote, as far as this one knows."),
             gauge("cluster.votes", "btnode_cluster_votes", "1 when this node votes."),
+            gauge("cluster.trusted", "btnode_cluster_trusted", "1 when this node may write, 0 when it is blind."),
+            gauge(
+                    "cluster.behind",
+                    "btnode_cluster_behind",
+                    "Entries of the order that a majority has, as far as this node knows, and this store has not."),
             gauge("cluster.leads", "btnode_cluster_leads", "1 when this node leads."),
             gauge("cluster.has_leader", "btnode_cluster_has_leader", "1 when this node knows of one that leads."),
             new Number(

@@ -4,6 +4,7 @@ import blocktree.btmsg.ControlException;
 import blocktree.btmsg.ControlHandler;
 import blocktree.btmsg.ControlReply;
 import blocktree.btmsg.ControlRequest;
+import blocktree.btmsg.session.NodeRole;
 import com.google.protobuf.ByteString;
 import java.time.Duration;
 
@@ -39,14 +40,24 @@ final class NodeControl implements ControlHandler {
         } else if (request instanceof ControlRequest.SnapshotList) {
             return new ControlReply.Snapshots(node.tree().snapshots());
         } else if (request instanceof ControlRequest.Fsck fsck) {
-            return node.tree().check(fsck.repair(), CheckStream.to(stream));
+            CheckStream out = CheckStream.to(stream);
+            if (fsck.cluster()) {
+                node.membership("to ask the other nodes of the tree").compare(out);
+                node.tree().heal(out);
+            }
+            return node.tree().check(fsck.repair(), out);
         } else if (request instanceof ControlRequest.Scrub) {
             return node.tree().scrub(CheckStream.to(stream));
         } else if (request instanceof ControlRequest.Nodes) {
             return new ControlReply.Nodes(
                     node.membership("to list the nodes of the tree").nodes());
         } else if (request instanceof ControlRequest.Invite invite) {
-            node.membership("to invite a machine").invite(Duration.ofMillis(invite.lifeMillis()), stream);
+            node.membership("to invite a machine")
+                    .invite(
+                            Duration.ofMillis(invite.lifeMillis()),
+                            new NodeRole(
+                                    invite.voter() ? NodeRole.Kind.VOTER : NodeRole.Kind.REPLICA, invite.trusted()),
+                            stream);
         } else if (request instanceof ControlRequest.Admit admit) {
             node.membership("to admit a machine")
                     .admit(

@@ -14,7 +14,7 @@ import picocli.CommandLine.Mixin;
 @Command(
         name = "nodes",
         description = {
-            "Show the nodes of the tree as the running node knows them: who votes, who leads, who is connected.",
+            "Show the nodes of the tree as the running node knows them: who votes, who leads, who is connected, how far each is.",
             "A majority of those that vote has to be there for the tree to be written to."
         },
         mixinStandardHelpOptions = true,
@@ -39,19 +39,25 @@ final class NodesCommand implements Callable<Integer> {
             return ExitCode.OK.code();
         }
         List<List<String>> rows = new ArrayList<>();
-        rows.add(List.of("NAME", "PRINCIPAL", "ROLE", "STATE", "RTT", "BEHIND", "ADDRESSES"));
+        rows.add(List.of("NAME", "PRINCIPAL", "ROLE", "STATE", "RTT", "POSITION", "BEHIND", "ADDRESSES"));
         for (ControlReply.NodeState each : nodes) {
             rows.add(List.of(
                     each.name().isEmpty() ? "-" : each.name(),
                     each.principal().substring(0, PRINCIPAL_DIGITS),
-                    each.leader() ? "voter, leads" : each.voter() ? "voter" : "no vote",
+                    role(each),
                     each.self() ? "this node" : each.connected() ? "connected" : "not connected",
                     each.rttNanos() == 0 ? "-" : "%.1f ms".formatted(each.rttNanos() / 1e6),
+                    each.position() < 0 ? "-" : Long.toString(each.position()),
                     each.lag() < 0 ? "-" : Long.toString(each.lag()),
                     each.addresses().isEmpty() ? "-" : String.join(" ", each.addresses())));
         }
         output.print(Map.of(), table(rows) + warning(nodes));
         return ExitCode.OK.code();
+    }
+
+    private static String role(ControlReply.NodeState node) {
+        String role = node.leader() ? "voter, leads" : node.voter() ? "voter" : "replica";
+        return node.trusted() ? role : "blind " + role;
     }
 
     private static String warning(List<ControlReply.NodeState> nodes) {
@@ -74,11 +80,13 @@ final class NodesCommand implements Callable<Integer> {
         value.put("addresses", each.addresses());
         value.put("self", each.self());
         value.put("voter", each.voter());
+        value.put("trusted", each.trusted());
         value.put("leader", each.leader());
         value.put("connected", each.connected());
         value.put("rtt_nanos", each.rttNanos());
         value.put("clock_difference_millis", each.clockDifferenceMillis());
         value.put("behind", each.lag());
+        value.put("position", each.position());
         value.put("software", each.software());
         return value;
     }

@@ -4,6 +4,7 @@ import blocktree.btmsg.ControlMount;
 import blocktree.btmsg.ControlReply;
 import blocktree.btmsg.ControlRequest;
 import blocktree.crypto.Authority;
+import blocktree.crypto.BlockId;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.Identity;
 import blocktree.crypto.KeyRing;
@@ -65,14 +66,20 @@ final class OpenTree implements AutoCloseable {
     /** Other nodes see changes that nobody has synced after about this time. */
     private static final long SHARED_DIRTY_AGE_MILLIS = 30;
 
+    /** Blocks after which it is said how far it is. */
+    private static final int HEALED_BETWEEN = 1_000;
+
     private static final long SCRUB_PAUSE_MILLIS = 7 * 86_400_000L;
 
     private final BlockStore store;
-    private final TreeFileSystem files;
+    /** Null of a blind node. */
+    private final @Nullable TreeFileSystem files;
+
     private final @Nullable Membership membership;
     private final boolean openedReadOnly;
 
-    private OpenTree(BlockStore store, @Nullable Membership membership, TreeFileSystem files, boolean openedReadOnly) {
+    private OpenTree(
+            BlockStore store, @Nullable Membership membership, @Nullable TreeFileSystem files, boolean openedReadOnly) {
         this.store = store;
         this.membership = membership;
         this.files = files;
@@ -119,12 +126,9 @@ final class OpenTree implements AutoCloseable {
         try {
             store = BlockStore.open(directory.tree(), storeOptions, node);
             membership = settings.isClustered() ? Membership.start(settings, store, node) : null;
-            TreeFileSystem files = TreeFileSystem.open(
-                    store,
-                    membership == null ? treeOptions : treeOptions.withDirtyAgeMillis(SHARED_DIRTY_AGE_MILLIS),
-                    membership == null ? ChangeGate.OPEN : membership.gate());
-            if (membership != null) {
-                membership.follow(files);
+            TreeFileSystem files = store.canRead() ? openFiles(store, membership, treeOptions) : null;
+            if (files == null) {
+                log.atInfo().addKeyValue("principal", node.id()).log("node_blind");
             }
             return new OpenTree(store, membership, files, settings.readOnly());
         } catch (StoreException e) {
@@ -160,6 +164,30 @@ final class OpenTree implements AutoCloseable {
         } catch (StoreException e) {
             throw Failures.of("to open the store " + settings.directory().tree(), e);
         }
+    }
+
+    private static TreeFileSystem openFiles(BlockStore store, @Nullable Membership membership, TreeOptions options)
+            throws FileSystemException {
+        TreeFileSystem files = TreeFileSystem.open(
+                store,
+                membership == null ? options : options.withDirtyAgeMillis(SHARED_DIRTY_AGE_MILLIS),
+                membership == null ? ChangeGate.OPEN : membership.gate());
+        if (membership != null) {
+            membership.follow(files);
+        }
+        return files;
+    }
+
+    /** Files and directories; USAGE, for what was {@code tried}, on a blind node. */
+    private TreeFileSystem files(String tried) throws NodeException {
+        if (files == null) {
+            throw new NodeException(
+                    ExitCode.USAGE,
+                    tried,
+                    "this node is blind: it was made a node without a key, and can read no name and no file",
+                    "do it on a node that is trusted; this one keeps and serves what it cannot read");
+        }
+        return files;
     }
 
     /** Of a store that a machine takes over from another node. */
@@ -212,21 +240,28 @@ final class OpenTree implements AutoCloseable {
     }
 
     /** What a mount shows; to be closed by the caller. NOT_FOUND or NOT_DIRECTORY when there is no such subtree. */
-    FileSystem view(ControlMount mount) throws FileSystemException {
+    FileSystem view(ControlMount mount) throws FileSystemException, NodeException {
         List<Name> subtree = new ArrayList<>();
         for (String component : mount.subtree().split("/")) {
             if (!component.isEmpty()) {
                 subtree.add(Name.of(component));
             }
         }
-        return files.view(new ViewOptions(mount.readOnly(), mount.showSnapshots(), subtree));
+        return files("to mount the tree on " + mount.mountPoint())
+                .view(new ViewOptions(mount.readOnly(), mount.showSnapshots(), subtree));
     }
 
     /** Everything written so far is on the disk when it returns. */
     void sync() throws NodeException {
         try {
-            files.sync();
+            if (files == null) {
+                store.sync();
+            } else {
+                files.sync();
+            }
         } catch (FileSystemException e) {
+            throw Failures.of("to write everything to disk", e);
+        } catch (StoreException e) {
             throw Failures.of("to write everything to disk", e);
         }
     }
@@ -249,11 +284,21 @@ final class OpenTree implements AutoCloseable {
             counters.put("scrub.bytes", stats.scrubbedBytes());
             counters.put("scrub.rounds", stats.scrubRounds());
             counters.put("scrub.errors", stats.scrubErrors());
+            counters.put("store.healed", stats.healedPieces());
         } catch (StoreException e) {
             // A disk that fails must not hide the rest of the status.
             log.atWarn().setCause(e).log("status_incomplete");
         }
-        TreeFileSystem.Counters tree = files.counters();
+        if (files != null) {
+            report(files.counters(), counters, latencies);
+        }
+        if (membership != null) {
+            membership.report(counters);
+        }
+    }
+
+    private static void report(
+            TreeFileSystem.Counters tree, Map<String, Long> counters, List<ControlReply.Latency> latencies) {
         counters.put("tree.commits", tree.commits());
         counters.put("tree.dirty_bytes", tree.dirtyBytes());
         counters.put("tree.clean_bytes", tree.cleanBytes());
@@ -266,9 +311,6 @@ final class OpenTree implements AutoCloseable {
         counters.put("tree.inode_misses", tree.inodeMisses());
         latencies.add(latency("tree.commit", 0, tree.commitLatency()));
         latencies.add(latency("tree.sync", 0, tree.syncLatency()));
-        if (membership != null) {
-            membership.report(counters);
-        }
     }
 
     static ControlReply.Latency latency(String name, long failures, LatencyHistogram.Snapshot latency) {
@@ -303,7 +345,7 @@ final class OpenTree implements AutoCloseable {
                     ExitCode.USAGE, tried, "not a name for a directory", "use 1 to 255 bytes without '/'");
         }
         try {
-            files.createSnapshot(Name.wrap(bytes));
+            files(tried).createSnapshot(Name.wrap(bytes));
         } catch (FileSystemException e) {
             throw switch (e.code()) {
                 case EXISTS ->
@@ -323,7 +365,7 @@ final class OpenTree implements AutoCloseable {
     void deleteSnapshot(String name) throws NodeException {
         String tried = "to delete the snapshot " + name;
         try {
-            files.deleteSnapshot(Name.wrap(name.getBytes(StandardCharsets.UTF_8)));
+            files(tried).deleteSnapshot(Name.wrap(name.getBytes(StandardCharsets.UTF_8)));
         } catch (FileSystemException e) {
             throw e.code() == FileSystemException.Code.NOT_FOUND
                     ? new NodeException(
@@ -440,7 +482,7 @@ final class OpenTree implements AutoCloseable {
             throws NodeException {
         try (BlockStore store = BlockStore.open(
                 settings.directory().tree(), storeOptions(settings).withReadOnly(!repair), node)) {
-            return check(store, repair, out, findings -> TreeCheck.run(store, findings));
+            return check(store, repair, out, findings -> checkNames(store, findings));
         } catch (StoreException e) {
             throw Failures.of("to check the store " + settings.directory().tree(), e);
         }
@@ -464,9 +506,48 @@ final class OpenTree implements AutoCloseable {
                     store,
                     repair,
                     out,
-                    findings -> store.isReadOnly() ? TreeCheck.run(store, findings) : files.check(findings));
+                    findings ->
+                            store.isReadOnly() || files == null ? checkNames(store, findings) : files.check(findings));
         } catch (StoreException e) {
             throw Failures.of("to check the store", e);
+        }
+    }
+
+    /** Of a store that does not change meanwhile; nothing of one that this node cannot read. */
+    private static TreeCheck.Summary checkNames(BlockStore store, Consumer<TreeFinding> findings)
+            throws StoreException, FileSystemException {
+        return store.canRead() ? TreeCheck.run(store, findings) : new TreeCheck.Summary(0, 0, 0, 0, 0);
+    }
+
+    /** Has what is lost here taken from other nodes, as far as they have it. */
+    void heal(NodeControl.CheckStream out) throws NodeException {
+        try {
+            long before = store.stats().healedPieces();
+            List<BlockId> blocks = new ArrayList<>();
+            store.forEachBlock(blocks::add);
+            for (int i = 0; i < blocks.size(); i++) {
+                if (i % HEALED_BETWEEN == 0 && !out.offer(new ControlReply.Progress("looked_for", i, blocks.size()))) {
+                    return;
+                }
+                try {
+                    store.heal(blocks.get(i));
+                } catch (StoreException e) {
+                    if (!e.isUnreadable()) {
+                        throw e;
+                    } // else the check says what is left
+                }
+            }
+            long healed = store.stats().healedPieces() - before;
+            if (healed > 0) {
+                out.offer(new ControlReply.Finding(
+                        "warning",
+                        "pieces_healed",
+                        "",
+                        healed + " sectors and integrity nodes were lost here, and are taken from other nodes",
+                        true));
+            }
+        } catch (StoreException e) {
+            throw Failures.of("to take what is lost here from other nodes", e);
         }
     }
 
@@ -608,7 +689,9 @@ final class OpenTree implements AutoCloseable {
             membership.stopChanging();
         }
         try {
-            files.close();
+            if (files != null) {
+                files.close();
+            }
         } catch (FileSystemException e) {
             failure = Failures.of("to write everything to disk", e);
         }

@@ -4,7 +4,7 @@ import blocktree.btmsg.session.Messenger;
 import blocktree.btmsg.session.Peer;
 import blocktree.cluster.ClusterNode;
 import blocktree.cluster.raft.LostGroup;
-import blocktree.cluster.raft.RaftAgreement;
+import blocktree.cluster.raft.RaftEngine;
 import blocktree.cluster.raft.RaftOptions;
 import blocktree.crypto.Authority;
 import blocktree.crypto.CryptoException;
@@ -68,8 +68,12 @@ final class Recovery {
                 store.sync();
                 NodePlace.write(place.directory(), place.name(), Set.of(self));
                 group.forget();
-                cluster.start(machine -> RaftAgreement.start(
-                        RaftOptions.of(raft, store.tree(), self, Set.of(self), messenger, machine)));
+                cluster.start(
+                        new RaftEngine(
+                                raft,
+                                (machine, voters) ->
+                                        RaftOptions.of(raft, store.tree(), self, voters, messenger, machine)),
+                        Set.of(self));
                 for (PrincipalId other : Membership.others(store.authority(), self)) {
                     store.appendAuthority(
                             KeyChange.retireNode(store.authority(), root, other, System.currentTimeMillis()));

@@ -79,6 +79,11 @@ final class StatusCommand implements Callable<Integer> {
         text.append("state    ").append(status.state()).append("\npid      ").append(status.pid());
         text.append("\nsince    ").append(Instant.ofEpochMilli(status.startedMillis()));
         text.append("\ntree     ").append(Fingerprint.of(TreeId.parse(status.tree())));
+        Long votes = status.counters().get("cluster.votes");
+        if (votes != null) {
+            boolean isBlind = status.counters().getOrDefault("cluster.trusted", 1L) == 0;
+            text.append("\nrole     ").append(isBlind ? "blind " : "").append(votes == 1 ? "voter" : "replica");
+        }
         text.append("\ndata     ").append(status.dataDirectory());
         if (status.state().equals(Health.CUT_OFF)) {
             text.append(

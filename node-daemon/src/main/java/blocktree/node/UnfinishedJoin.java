@@ -1,7 +1,9 @@
 package blocktree.node;
 
 import blocktree.btmsg.session.Joined;
+import blocktree.btmsg.session.Joining;
 import blocktree.btmsg.session.Member;
+import blocktree.btmsg.session.NodeRole;
 import blocktree.crypto.Authority;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.PrincipalId;
@@ -24,7 +26,11 @@ import org.jspecify.annotations.Nullable;
  * @param members from whom it is taken over, the one that has certified this machine first
  */
 record UnfinishedJoin(
-        TreeId tree, WriteCapabilityChain chain, List<TreeFounding.Entry> foundation, List<Member> members) {
+        TreeId tree,
+        NodeRole role,
+        WriteCapabilityChain chain,
+        List<TreeFounding.Entry> foundation,
+        List<Member> members) {
     private static final String FILE = "joined";
     private static final HexFormat HEX = HexFormat.of();
 
@@ -33,7 +39,8 @@ record UnfinishedJoin(
         for (Member member : joined.members()) {
             members.add(member.principal().equals(joined.member()) ? 0 : members.size(), member);
         }
-        return new UnfinishedJoin(joined.tree(), joined.chain(), joined.foundation(), List.copyOf(members));
+        return new UnfinishedJoin(
+                joined.tree(), joined.role(), joined.chain(), joined.foundation(), List.copyOf(members));
     }
 
     static boolean isIn(Path cluster) {
@@ -43,6 +50,7 @@ record UnfinishedJoin(
     void write(Path cluster) throws IOException {
         List<String> lines = new ArrayList<>();
         lines.add("tree " + tree.toHex());
+        lines.add("role " + role.kind() + " " + role.trusted());
         lines.add("chain " + HEX.formatHex(chain.toBytes()));
         for (TreeFounding.Entry entry : foundation) {
             lines.add("record " + entry.kind().number() + " " + HEX.formatHex(entry.payload()));
@@ -57,6 +65,7 @@ record UnfinishedJoin(
     static UnfinishedJoin read(Path cluster) throws IOException {
         Path file = cluster.resolve(FILE);
         TreeId tree = null;
+        NodeRole role = null;
         WriteCapabilityChain chain = null;
         List<TreeFounding.Entry> foundation = new ArrayList<>();
         List<Member> members = new ArrayList<>();
@@ -65,6 +74,7 @@ record UnfinishedJoin(
                 String[] words = line.split(" ", -1);
                 switch (words[0]) {
                     case "tree" -> tree = TreeId.parse(words[1]);
+                    case "role" -> role = new NodeRole(NodeRole.Kind.valueOf(words[1]), Boolean.parseBoolean(words[2]));
                     case "chain" -> chain = WriteCapabilityChain.parse(HEX.parseHex(words[1]));
                     case "record" ->
                         foundation.add(new TreeFounding.Entry(
@@ -77,7 +87,7 @@ record UnfinishedJoin(
         } catch (CryptoException | IllegalArgumentException | ArrayIndexOutOfBoundsException e) {
             throw new IOException(file + " is damaged: " + e.getMessage(), e);
         }
-        return new UnfinishedJoin(require(tree, file), require(chain, file), foundation, members);
+        return new UnfinishedJoin(require(tree, file), require(role, file), require(chain, file), foundation, members);
     }
 
     private static <T> T require(@Nullable T value, Path file) throws IOException {
@@ -93,10 +103,6 @@ record UnfinishedJoin(
 
     /** What the foundation says of who may do what, for as long as the tree's log is not here. */
     Authority authority() throws CryptoException {
-        Authority authority = new Authority(tree);
-        for (TreeFounding.Entry entry : foundation) {
-            authority.apply(entry.kind(), entry.payload(), authority.position() + 1, 0);
-        }
-        return authority;
+        return Joining.authority(tree, foundation);
     }
 }

@@ -43,7 +43,7 @@ abstract class VoteCommands implements Callable<Integer> {
     @Command(
             name = "promote",
             description = {
-                "Have a node of the tree vote on the order of writes. It must run and be connected.",
+                "Have a replica vote on the order of writes. It must run and be connected, and cannot be blind.",
                 "Three that vote go on when one is lost, five when two are; an even number bears no more than one fewer."
             },
             mixinStandardHelpOptions = true,
@@ -58,7 +58,7 @@ abstract class VoteCommands implements Callable<Integer> {
             name = "demote",
             description = {
                 "Have a node of the tree vote no more, such as one that is gone for good, so that fewer make a majority.",
-                "It stays a node, with its copy of the tree and its right to read; a majority of those that vote now has to be there."
+                "It stays a node, a replica: it follows the others, and can be read and written on; a majority of those that vote now has to be there."
             },
             mixinStandardHelpOptions = true,
             sortOptions = false)

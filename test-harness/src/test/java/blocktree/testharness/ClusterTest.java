@@ -161,13 +161,102 @@ class ClusterTest {
                 PATIENCE,
                 "the leader misses it",
                 () -> cluster.nodes(leader).stream().anyMatch(each -> !each.self() && !each.connected()));
-        CommandResult demoted = cluster.directory(leader).command("demote", "node" + killed);
-        assertEquals(0, demoted.exitCode(), demoted.errors());
+        change(leader, "demote", killed);
         assertEquals(
                 2,
                 cluster.nodes(leader).stream()
                         .filter(ControlReply.NodeState::voter)
                         .count());
+
+        // It finds out what it has become, and its mount goes on, both ways; so does that of who is demoted while it
+        // runs.
+        cluster.startNode(killed, NodeOptions.defaults());
+        Await.until(
+                PATIENCE,
+                "it follows the others",
+                () -> cluster.nodes(killed).stream().anyMatch(ControlReply.NodeState::leader)
+                        && cluster.nodes(killed).stream().noneMatch(each -> each.self() && each.voter()));
+        int replica = (leader + 2) % 3;
+        change(killed, "demote", replica);
+        for (int node : List.of(leader, killed, replica)) {
+            mountOn(node);
+        }
+        for (int node : List.of(replica, leader, killed)) {
+            writeDurably(mount(node).resolve("file"), ("by " + node).getBytes(StandardCharsets.UTF_8));
+            for (int other : List.of(leader, killed, replica)) {
+                assertEquals("by " + node, Files.readString(mount(other).resolve("file")));
+            }
+        }
+        assertTrue(cluster.directory(replica).command("status").output().contains("role     replica"));
+        change(replica, "promote", killed);
+        writeDurably(mount(killed).resolve("file"), "again".getBytes(StandardCharsets.UTF_8));
+        assertEquals("again", Files.readString(mount(replica).resolve("file")));
+    }
+
+    /** As it is given on {@code at}; every node knows it soon. */
+    private void change(int at, String command, int node) throws Exception {
+        CommandResult result = cluster.directory(at).command(command, "node" + node);
+        assertEquals(0, result.exitCode(), result.errors());
+    }
+
+    @Test
+    void aBlindNodeKeepsWhatItCannotRead() throws Exception {
+        mountOn(0);
+        Path secret = mount(0).resolve("markerName");
+        writeDurably(secret, "markerContent".repeat(100_000).getBytes(StandardCharsets.UTF_8));
+        int blind = cluster.joinAs("--blind");
+        Files.writeString(mount(0).resolve("markerLater"), "markerContent");
+        cluster.node(0).sync();
+        cluster.awaitSameLog(PATIENCE);
+        Await.until(
+                PATIENCE,
+                "the others know where it is",
+                () -> cluster.nodes(0).stream()
+                        .anyMatch(each -> each.name().equals("node" + blind)
+                                && !each.voter()
+                                && !each.trusted()
+                                && each.connected()
+                                && each.lag() == 0));
+        assertTrue(cluster.directory(0).command("nodes").output().contains("blind replica"));
+        CommandResult mounted = cluster.directory(blind)
+                .command("mount", Files.createDirectories(mount(blind)).toString());
+        assertEquals(2, mounted.exitCode());
+        assertTrue(mounted.errors().contains("blind"), mounted.errors());
+        CommandResult promoted = cluster.directory(0).command("promote", "node" + blind);
+        assertEquals(2, promoted.exitCode());
+        assertTrue(promoted.errors().contains("blind"), promoted.errors());
+        CommandResult checked = cluster.directory(blind).command("fsck");
+        assertEquals(0, checked.exitCode(), checked.errors());
+
+        // What a disk has lost comes from the others, whether who has lost it can read it or not.
+        int reader = 1;
+        for (int node : List.of(blind, reader)) {
+            assertEquals(0, cluster.node(node).terminate());
+            try (StoreEditor editor =
+                    StoreEditor.open(cluster.directory(node).data().resolve("tree"))) {
+                editor.flipAll(StoreEditor.SECTORS);
+                editor.flipAll(StoreEditor.NODES);
+            }
+            cluster.startNode(node, NodeOptions.defaults());
+        }
+        cluster.awaitWhole(PATIENCE);
+        mountOn(reader);
+        assertEquals(
+                "markerContent".repeat(100_000), Files.readString(mount(reader).resolve("markerName")));
+        CommandResult healed = cluster.directory(blind).command("fsck", "--cluster");
+        assertTrue(healed.output().contains("pieces_healed"), healed.output() + healed.errors());
+        for (int node : List.of(blind, reader)) {
+            CommandResult again = cluster.directory(node).command("fsck", "--cluster");
+            assertEquals(0, again.exitCode(), again.output() + again.errors());
+        }
+        assertEquals(0, cluster.node(blind).terminate());
+        assertEquals(
+                "",
+                Program.shell(
+                                folder,
+                                "grep -rlaF marker " + cluster.directory(blind).data() + " || true")
+                        .run());
+        assertEquals(0, cluster.directory(blind).fsck().exitCode());
     }
 
     private CommandResult rotateRoot() throws Exception {

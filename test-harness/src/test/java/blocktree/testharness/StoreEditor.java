@@ -55,7 +55,11 @@ final class StoreEditor implements AutoCloseable {
 
     /** The node must not run. */
     static StoreEditor open(TestNode node) throws RocksDBException {
-        return new StoreEditor(directory(node), false);
+        return open(directory(node));
+    }
+
+    static StoreEditor open(Path directory) throws RocksDBException {
+        return new StoreEditor(directory, false);
     }
 
     /** What the database holds now, also while the node runs. */
@@ -98,6 +102,12 @@ final class StoreEditor implements AutoCloseable {
 
     void delete(String family, byte[] key) throws RocksDBException {
         database.delete(family(family), key);
+    }
+
+    void flipAll(String family) throws RocksDBException {
+        for (Entry entry : entries(family)) {
+            flip(family, entry);
+        }
     }
 
     /** Turns one bit in the middle of a value. */

@@ -1,7 +1,5 @@
 package blocktree.btmsg.session;
 
-import blocktree.crypto.Authority;
-import blocktree.crypto.CryptoException;
 import blocktree.crypto.PrincipalId;
 import blocktree.crypto.PrincipalKeys;
 import blocktree.crypto.ReadCapability;
@@ -27,10 +25,4 @@ public record Joined(
         List<TreeFounding.Entry> foundation,
         List<PrincipalKeys> roots,
         PrincipalId member,
-        List<Member> members) {
-
-    /** What the foundation says of who may do what, for as long as the tree's log is not here. */
-    public Authority authority() throws CryptoException {
-        return Joining.authority(tree, foundation);
-    }
-}
+        List<Member> members) {}

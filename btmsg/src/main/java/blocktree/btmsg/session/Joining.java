@@ -265,7 +265,7 @@ public final class Joining {
     }
 
     /** The genesis record's hash is the tree's id, whose beginning is in the invitation: so the roots are the tree's. */
-    static Authority authority(TreeId tree, List<TreeFounding.Entry> foundation) throws CryptoException {
+    public static Authority authority(TreeId tree, List<TreeFounding.Entry> foundation) throws CryptoException {
         Authority authority = new Authority(tree);
         for (TreeFounding.Entry entry : foundation) {
             authority.apply(entry.kind(), entry.payload(), authority.position() + 1, 0);

@@ -110,6 +110,11 @@ public final class Messenger implements AutoCloseable {
         services.register(service);
     }
 
+    /** Offers the service of this name no more; what is under way goes on. */
+    public void unregister(String name) {
+        services.unregister(name);
+    }
+
     /** The peer of this principal, dialled only once it is given addresses. */
     public Peer peer(PrincipalId principal) {
         if (principal.equals(self())) {

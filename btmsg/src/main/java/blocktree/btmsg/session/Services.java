@@ -51,6 +51,13 @@ final class Services implements AutoCloseable {
         }
     }
 
+    void unregister(String name) {
+        Running running = byName.remove(name);
+        if (running != null) {
+            running.threads.shutdown();
+        }
+    }
+
     @Nullable
     Running find(String name) {
         return byName.get(name);

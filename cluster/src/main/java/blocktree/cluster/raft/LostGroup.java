@@ -14,7 +14,7 @@ import java.util.List;
 import org.apache.ratis.proto.RaftProtos.LogEntryProto;
 import org.apache.ratis.protocol.RaftGroupMemberId;
 
-/** What one voter has on its disk of a group whose majority is lost for good. For who has taken the voter's directory: it must not run. */
+/** What one node has on its disk of a group whose majority is lost for good. For who has taken the node's directory: it must not run. */
 public final class LostGroup {
 
     /** Has what the engine knows of who votes. */
@@ -28,11 +28,13 @@ public final class LostGroup {
     }
 
     private final RaftGroupMemberId member;
+    private final Path directory;
     private final Path current;
 
     /** {@code directory} is that of {@link RaftOptions}. */
     public LostGroup(Path directory, TreeId tree, PrincipalId self) {
         this.member = RaftGroupMemberId.valueOf(PeerIds.of(self), PeerIds.group(tree));
+        this.directory = directory;
         this.current = OldLog.current(directory, member);
     }
 
@@ -62,6 +64,7 @@ public final class LostGroup {
 
     /** On the device when it returns: the next start begins a new group, of the voters that it names, where its machine stands. The term goes on: none comes twice. */
     public void forget() throws IOException {
+        Files.deleteIfExists(RaftEngine.forgotten(directory));
         if (!Files.isDirectory(current)) {
             return;
         }
@@ -69,8 +72,8 @@ public final class LostGroup {
             Files.delete(file);
         }
         Files.deleteIfExists(current.resolve(VOTERS));
-        try (FileChannel directory = FileChannel.open(current, StandardOpenOption.READ)) {
-            directory.force(true);
+        try (FileChannel entries = FileChannel.open(current, StandardOpenOption.READ)) {
+            entries.force(true);
         }
     }
 }

@@ -3,6 +3,7 @@ package blocktree.cluster.raft;
 import blocktree.cluster.AgreementException;
 import blocktree.cluster.Machine;
 import blocktree.cluster.Machine.Mark;
+import blocktree.cluster.OrderedEntry;
 import blocktree.crypto.PrincipalId;
 import com.google.protobuf.ByteString;
 import java.io.IOException;
@@ -104,6 +105,12 @@ final class MachineAdapter extends BaseStateMachine {
                         .getStateMachineEntry()
                         .getStateMachineData()
                         .equals(MARKER);
+    }
+
+    /** What the machine is, or was, to apply of an entry. */
+    static OrderedEntry ordered(LogEntryProto entry) {
+        return new OrderedEntry(
+                new Mark(entry.getTerm(), entry.getIndex()), isOurs(entry) ? bytes(entry) : ByteString.EMPTY);
     }
 
     /** Empty for an entry of the engine's own. */

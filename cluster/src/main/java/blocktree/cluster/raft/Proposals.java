@@ -281,6 +281,7 @@ final class Proposals implements AutoCloseable {
 
     @Override
     public void close() {
+        messenger.unregister(SERVICE);
         thread.shutdownNow();
     }
 }

@@ -4,10 +4,12 @@ import blocktree.cluster.Agreement;
 import blocktree.cluster.AgreementException;
 import blocktree.cluster.AgreementException.Code;
 import blocktree.cluster.AgreementStatus;
+import blocktree.cluster.OrderedEntry;
 import blocktree.crypto.PrincipalId;
 import com.google.protobuf.ByteString;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
@@ -37,6 +39,7 @@ import org.apache.ratis.protocol.exceptions.TransferLeadershipException;
 import org.apache.ratis.server.DivisionInfo;
 import org.apache.ratis.server.RaftServer;
 import org.apache.ratis.server.raftlog.RaftLog;
+import org.apache.ratis.server.raftlog.RaftLogIOException;
 import org.apache.ratis.server.storage.RaftStorage;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -136,6 +139,37 @@ public final class RaftAgreement implements Agreement {
     @Override
     public CompletableFuture<Void> propose(ByteString entry) {
         return proposals.propose(entry);
+    }
+
+    @Override
+    public @Nullable List<OrderedEntry> entries(long after, long upTo, int sizeBytesMax) {
+        List<OrderedEntry> entries = new ArrayList<>();
+        long sizeBytes = 0;
+        try {
+            for (long index = after + 1; index <= upTo; index++) {
+                LogEntryProto entry = division.getRaftLog().get(index);
+                if (entry == null) {
+                    return null;
+                }
+                OrderedEntry ordered = MachineAdapter.ordered(entry);
+                sizeBytes += ordered.bytes().size();
+                if (!entries.isEmpty() && sizeBytes > sizeBytesMax) {
+                    break;
+                }
+                entries.add(ordered);
+            }
+        } catch (RaftLogIOException | RuntimeException e) {
+            // Purged meanwhile, for one.
+            log.atDebug().setCause(e).log("entries_not_read");
+            return null;
+        }
+        return entries;
+    }
+
+    @Override
+    public boolean isVoter() {
+        return stopped == null
+                && PeerIds.principals(division.getRaftConf().getCurrentPeers()).contains(options.self());
     }
 
     @Override

@@ -16,7 +16,7 @@ import java.util.Set;
  * @param self this node
  * @param voters who votes to begin with, as long as the directory says nothing newer. When this node is not among them it waits to be
  *     taken in by one of them, and hears nobody else until then
- * @param messenger whose sessions carry everything; there is one agreement in its life, which registers services
+ * @param messenger whose sessions carry everything; there is one agreement at a time, which registers services and takes them back when it is closed
  * @param electionTimeout the shortest time without a word from the leader after which there may be an election; the longest is half
  *     as much again. The leader says a word at least each half of it
  * @param proposeTimeout how long a proposal may look for a leader, and then wait for a majority

@@ -481,7 +481,10 @@ final class SessionRpc implements RaftServerRpc {
     }
 
     @Override
-    public void close() {
-        closed = true;
+    public synchronized void close() {
+        if (!closed) {
+            closed = true;
+            messenger.unregister(SERVICE);
+        }
     }
 }
