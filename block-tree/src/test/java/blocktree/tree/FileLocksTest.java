@@ -23,6 +23,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -35,16 +36,17 @@ class FileLocksTest {
     private final FileLocks locks = new FileLocks();
 
     private static Lock lock(Owner owner, long start, long end, boolean exclusive) {
-        return new Lock(owner, start, end, exclusive, (int) owner.number());
+        return new Lock(owner, start, end, exclusive, (int) owner.number(), 0);
     }
 
     private boolean tries(Owner owner, long start, long end, boolean exclusive) throws FileSystemException {
-        return locks.tryAcquire(FILE, Kind.RECORD, lock(owner, start, end, exclusive));
+        return locks.tryAcquire(FILE, Kind.RECORD, lock(owner, start, end, exclusive))
+                .join();
     }
 
-    private CompletableFuture<Void> waits(Owner owner, long start, long end, boolean exclusive)
+    private CompletableFuture<Boolean> waits(Owner owner, long start, long end, boolean exclusive)
             throws FileSystemException {
-        CompletableFuture<Void> wait = locks.acquire(FILE, Kind.RECORD, lock(owner, start, end, exclusive));
+        CompletableFuture<Boolean> wait = locks.acquire(FILE, Kind.RECORD, lock(owner, start, end, exclusive));
         assertFalse(wait.isDone());
         return wait;
     }
@@ -54,37 +56,43 @@ class FileLocksTest {
         assertTrue(tries(A, 0, 9, true));
         assertFalse(tries(C, 9, 9, false));
         assertTrue(tries(C, 10, FileLocks.END, true));
-        assertEquals(lock(A, 0, 9, true), locks.conflict(FILE, Kind.RECORD, lock(C, 3, 3, false)));
-        assertNull(locks.conflict(FILE, Kind.RECORD, lock(A, 3, 3, true)));
-        assertNull(locks.conflict(FILE + 1, Kind.RECORD, lock(C, 3, 3, true)));
+        assertEquals(
+                lock(A, 0, 9, true),
+                locks.conflict(FILE, Kind.RECORD, lock(C, 3, 3, false)).join());
+        assertNull(locks.conflict(FILE, Kind.RECORD, lock(A, 3, 3, true)).join());
+        assertNull(locks.conflict(FILE + 1, Kind.RECORD, lock(C, 3, 3, true)).join());
     }
 
     @Test
     void recordLocksAndFlockDoNotSeeEachOther() throws Exception {
         assertTrue(tries(A, 0, FileLocks.END, true));
-        assertTrue(locks.tryAcquire(FILE, Kind.FLOCK, lock(B, 0, FileLocks.END, true)));
+        assertTrue(locks.tryAcquire(FILE, Kind.FLOCK, lock(B, 0, FileLocks.END, true))
+                .join());
         locks.releaseAll(FILE, Kind.FLOCK, A);
         assertFalse(tries(B, 0, 0, true));
     }
 
     @Test
     void flockGivesUpWhatItHasBeforeItTakesAnother() throws Exception {
-        assertTrue(locks.tryAcquire(FILE, Kind.FLOCK, lock(A, 0, FileLocks.END, false)));
-        assertTrue(locks.tryAcquire(FILE, Kind.FLOCK, lock(B, 0, FileLocks.END, false)));
-        assertFalse(locks.tryAcquire(FILE, Kind.FLOCK, lock(A, 0, FileLocks.END, true)));
+        assertTrue(locks.tryAcquire(FILE, Kind.FLOCK, lock(A, 0, FileLocks.END, false))
+                .join());
+        assertTrue(locks.tryAcquire(FILE, Kind.FLOCK, lock(B, 0, FileLocks.END, false))
+                .join());
+        assertFalse(locks.tryAcquire(FILE, Kind.FLOCK, lock(A, 0, FileLocks.END, true))
+                .join());
         assertEquals(List.of(lock(B, 0, FileLocks.END, false)), locks.held(FILE, Kind.FLOCK));
         // Two that wait to be exclusive do not wait for each other.
-        CompletableFuture<Void> first = locks.acquire(FILE, Kind.FLOCK, lock(A, 0, FileLocks.END, true));
+        CompletableFuture<Boolean> first = locks.acquire(FILE, Kind.FLOCK, lock(A, 0, FileLocks.END, true));
         assertFalse(first.isDone());
-        CompletableFuture<Void> second = locks.acquire(FILE, Kind.FLOCK, lock(B, 0, FileLocks.END, true));
+        CompletableFuture<Boolean> second = locks.acquire(FILE, Kind.FLOCK, lock(B, 0, FileLocks.END, true));
         assertTrue(first.isDone() != second.isDone());
     }
 
     @Test
     void waitersAreServedInOrder() throws Exception {
         assertTrue(tries(A, 0, 9, true));
-        CompletableFuture<Void> first = waits(B, 0, 4, true);
-        CompletableFuture<Void> second = waits(C, 0, 4, true);
+        CompletableFuture<Boolean> first = waits(B, 0, 4, true);
+        CompletableFuture<Boolean> second = waits(C, 0, 4, true);
         locks.release(FILE, Kind.RECORD, A, 5, 9);
         assertFalse(first.isDone());
         locks.release(FILE, Kind.RECORD, A, 0, 9);
@@ -97,8 +105,8 @@ class FileLocksTest {
     @Test
     void whoeverCancelsLeavesTheQueueAndHoldsNothing() throws Exception {
         assertTrue(tries(A, 0, 9, true));
-        CompletableFuture<Void> first = waits(B, 0, 9, true);
-        CompletableFuture<Void> second = waits(C, 0, 9, true);
+        CompletableFuture<Boolean> first = waits(B, 0, 9, true);
+        CompletableFuture<Boolean> second = waits(C, 0, 9, true);
         assertTrue(first.cancel(false));
         locks.releaseAll(FILE, Kind.RECORD, A);
         assertTrue(first.isCancelled());
@@ -111,9 +119,10 @@ class FileLocksTest {
     @Test
     void aMountThatEndsHoldsAndAwaitsNothing() throws Exception {
         assertTrue(tries(A, 0, 9, true));
-        assertTrue(locks.tryAcquire(FILE + 1, Kind.FLOCK, lock(C, 0, FileLocks.END, true)));
-        CompletableFuture<Void> same = waits(B, 0, 9, true);
-        CompletableFuture<Void> other = waits(C, 0, 9, true);
+        assertTrue(locks.tryAcquire(FILE + 1, Kind.FLOCK, lock(C, 0, FileLocks.END, true))
+                .join());
+        CompletableFuture<Boolean> same = waits(B, 0, 9, true);
+        CompletableFuture<Boolean> other = waits(C, 0, 9, true);
         locks.releaseAll("one");
         assertTrue(same.isCancelled());
         assertTrue(other.isDone() && !other.isCancelled());
@@ -126,15 +135,15 @@ class FileLocksTest {
     void waitingInACircleIsRefused() throws Exception {
         assertTrue(tries(A, 0, 0, true));
         assertTrue(tries(B, 1, 1, true));
-        assertTrue(locks.tryAcquire(FILE + 1, Kind.RECORD, lock(C, 0, 0, false)));
-        CompletableFuture<Void> a = waits(A, 1, 1, false);
-        CompletableFuture<Void> b = locks.acquire(FILE + 1, Kind.RECORD, lock(B, 0, 9, true));
+        assertTrue(locks.tryAcquire(FILE + 1, Kind.RECORD, lock(C, 0, 0, false)).join());
+        CompletableFuture<Boolean> a = waits(A, 1, 1, false);
+        CompletableFuture<Boolean> b = locks.acquire(FILE + 1, Kind.RECORD, lock(B, 0, 9, true));
         FileSystemException refused = assertThrows(FileSystemException.class, () -> waits(C, 0, 0, true));
         assertEquals(Code.DEADLOCK, refused.code());
         locks.releaseAll(FILE + 1, Kind.RECORD, C);
         assertTrue(b.isDone());
         assertFalse(a.isDone());
-        CompletableFuture<Void> c = waits(C, 0, 0, true);
+        CompletableFuture<Boolean> c = waits(C, 0, 0, true);
         locks.releaseAll(FILE, Kind.RECORD, B);
         assertTrue(a.isDone());
         assertFalse(c.isDone());
@@ -144,7 +153,8 @@ class FileLocksTest {
     void thereIsAnEndToLocks() throws Exception {
         assertTrue(tries(B, 0, 1, true));
         for (int i = 1; i < FileLocks.COUNT_MAX; i++) {
-            assertTrue(locks.tryAcquire(FILE + i, Kind.RECORD, lock(A, 0, FileLocks.END, true)));
+            assertTrue(locks.tryAcquire(FILE + i, Kind.RECORD, lock(A, 0, FileLocks.END, true))
+                    .join());
         }
         FileSystemException refused = assertThrows(FileSystemException.class, () -> tries(A, 9, 9, true));
         assertEquals(Code.TOO_MANY_LOCKS, refused.code());
@@ -158,9 +168,114 @@ class FileLocksTest {
         assertTrue(locks.isEmpty());
     }
 
+    // ------------------------------------------------------------------------------------------------ other nodes
+
+    private static final CompletableFuture<Void> FRESH = CompletableFuture.completedFuture(null);
+
+    /** Keeps what is asked, for the test to answer. */
+    private static final class Others implements LockPort {
+        final List<LockQuestion> asked = new ArrayList<>();
+        boolean valid = true;
+
+        @Override
+        public boolean isValid() {
+            return valid;
+        }
+
+        @Override
+        public void ask(LockQuestion question) {
+            question.begin();
+            asked.add(question);
+        }
+
+        LockQuestion next() {
+            return asked.remove(0);
+        }
+    }
+
+    @Test
+    void whatOtherNodesMayHaveIsAskedForOnceAndLentWhenItIsFree() throws Exception {
+        Others others = new Others();
+        locks.share(others);
+        CompletableFuture<Boolean> first = waits(A, 0, 9, true);
+        LockQuestion question = others.next();
+        assertEquals(List.of(0L, 9L), List.of(question.start(), question.end()));
+        assertTrue(question.given(0, FileLocks.END, true, FRESH));
+        assertTrue(first.join());
+        assertTrue(tries(B, 10, 19, true)); // of what was given with it
+        assertTrue(others.asked.isEmpty());
+
+        CompletableFuture<@Nullable Lock> lent = locks.lend(FILE, Kind.RECORD, 0, 9, true, true);
+        assertFalse(lent.isDone());
+        assertEquals(
+                lock(B, 10, 19, true),
+                locks.lend(FILE, Kind.RECORD, 10, 12, false, false).join());
+        locks.releaseAll(FILE, Kind.RECORD, A);
+        assertNull(lent.join());
+        CompletableFuture<Boolean> refused = locks.tryAcquire(FILE, Kind.RECORD, lock(A, 0, 9, false));
+        others.next().denied(Lock.elsewhere(0, 9, true));
+        assertFalse(refused.join());
+        assertTrue(tries(B, 20, 29, true));
+
+        // Who leaves takes the question back; what is kept is what is held.
+        CompletableFuture<Boolean> leaves = waits(A, 0, 0, false);
+        assertTrue(leaves.cancel(false));
+        assertTrue(others.next().isOver());
+        assertEquals(
+                List.of(lock(B, 10, 29, true)),
+                locks.retreat().stream().map(FileLocks.HeldLock::lock).toList());
+        assertTrue(tries(B, 15, 20, false)); // within what it has
+        waits(A, 30, 30, true);
+        assertFalse(others.next().isOver());
+        locks.releaseAll("one");
+        assertTrue(locks.isIdle());
+        locks.retreat();
+        assertTrue(locks.isEmpty());
+    }
+
+    @Test
+    void anAnswerThatWasOvertakenAndAnEndOfTheLeaseCountForNothing() throws Exception {
+        Others others = new Others();
+        locks.share(others);
+        CompletableFuture<Boolean> first = waits(A, 0, 9, false);
+        LockQuestion question = others.next();
+        assertNull(locks.lend(FILE, Kind.RECORD, 100, 100, false, true).join()); // of which it has nothing
+        assertFalse(question.given(0, FileLocks.END, true, FRESH));
+        assertFalse(first.isDone());
+        question.begin();
+        CompletableFuture<Void> fresh = new CompletableFuture<>();
+        assertTrue(question.given(0, 9, false, fresh));
+        assertFalse(first.isDone(), "told before what others wrote is to be seen");
+        fresh.complete(null);
+        assertTrue(first.join());
+        waits(A, 0, 9, true); // shared only
+        LockQuestion more = others.next();
+        others.valid = false;
+        assertTrue(more.givenEverything(FRESH));
+        assertEquals(1, others.asked.size(), "asked again: nothing counts now");
+        others.valid = true;
+        assertTrue(others.next().givenEverything(FRESH));
+        assertTrue(tries(C, 50, 59, true));
+        assertTrue(others.asked.isEmpty());
+
+        assertTrue(locks.lose());
+        assertTrue(locks.held().isEmpty());
+        assertTrue(locks.hasLost(FILE, List.of(C)));
+        for (Owner owner : List.of(A, C)) {
+            assertEquals(
+                    Code.IO,
+                    assertThrows(FileSystemException.class, () -> waits(owner, 90, 90, true))
+                            .code());
+            locks.releaseAll(FILE, Kind.RECORD, owner);
+        }
+        assertFalse(locks.lose());
+        waits(C, 90, 90, true);
+        assertEquals(1, others.asked.size());
+    }
+
     // ------------------------------------------------------------------------------------------------ at random
 
-    private record Wait(Lock lock, CompletableFuture<Void> granted) {}
+    private record Wait(Lock lock, CompletableFuture<Boolean> granted) {}
 
     /** Who has each byte, and who waits: what {@link FileLocks} is to do, without ranges. */
     private static final class Model {
@@ -252,15 +367,15 @@ class FileLocksTest {
             int last = start + random.nextInt(Model.SIZE - start);
             boolean exclusive = random.nextBoolean();
             Owner who = new Owner(owner % 2, owner);
-            Lock lock = new Lock(who, start, last == Model.SIZE - 1 ? FileLocks.END : last, exclusive, owner);
+            Lock lock = new Lock(who, start, last == Model.SIZE - 1 ? FileLocks.END : last, exclusive, owner, 0);
             char type = exclusive ? 'w' : 'r';
             String what = step + ": " + lock;
             switch (random.nextInt(6)) {
                 case 0, 1 -> {
                     boolean free = !model.conflicts(owner, lock);
-                    Lock conflict = locks.conflict(FILE, Kind.RECORD, lock);
+                    Lock conflict = locks.conflict(FILE, Kind.RECORD, lock).join();
                     assertEquals(free, conflict == null, what);
-                    assertEquals(free, locks.tryAcquire(FILE, Kind.RECORD, lock), what);
+                    assertEquals(free, locks.tryAcquire(FILE, Kind.RECORD, lock).join(), what);
                     if (free) {
                         model.set(owner, lock, type);
                     }
@@ -340,7 +455,7 @@ class FileLocksTest {
             Random random = new Random(thread);
             results.add(threads.submit(() -> {
                 for (int i = 0; i < 2000; i++) {
-                    CompletableFuture<Void> granted = locks.acquire(FILE, Kind.RECORD, lock(owner, 0, 9, true));
+                    CompletableFuture<Boolean> granted = locks.acquire(FILE, Kind.RECORD, lock(owner, 0, 9, true));
                     if (random.nextInt(4) == 0 && granted.cancel(false)) {
                         continue;
                     }

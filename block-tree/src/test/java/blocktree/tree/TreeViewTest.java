@@ -229,10 +229,16 @@ class TreeViewTest {
         make(tree.fs, a, "f", "");
         FileSystem whole = tree.fs.view(ViewOptions.defaults());
         FileSystem part = tree.fs.view(ViewOptions.defaults().withSubtree(List.of(Name.of("a"))));
-        FileLocks.Lock lock = new FileLocks.Lock(new FileLocks.Owner("whole", 1), 0, FileLocks.END, true, 1);
-        assertTrue(whole.locks().tryAcquire(at(whole, "a", "f").inode(), FileLocks.Kind.FLOCK, lock));
-        FileLocks.Lock other = new FileLocks.Lock(new FileLocks.Owner("part", 1), 0, FileLocks.END, false, 2);
-        assertEquals(lock, part.locks().conflict(at(part, "f").inode(), FileLocks.Kind.FLOCK, other));
+        FileLocks.Lock lock = new FileLocks.Lock(new FileLocks.Owner("whole", 1), 0, FileLocks.END, true, 1, 0);
+        assertTrue(whole.locks()
+                .tryAcquire(at(whole, "a", "f").inode(), FileLocks.Kind.FLOCK, lock)
+                .join());
+        FileLocks.Lock other = new FileLocks.Lock(new FileLocks.Owner("part", 1), 0, FileLocks.END, false, 2, 0);
+        assertEquals(
+                lock,
+                part.locks()
+                        .conflict(at(part, "f").inode(), FileLocks.Kind.FLOCK, other)
+                        .join());
     }
 
     @Test

@@ -86,6 +86,14 @@ final class ControlCodec {
                     .setRefusal(admit.refusal()));
         } else if (request instanceof ControlRequest.Nodes) {
             message.setNodes(Empty.getDefaultInstance());
+        } else if (request instanceof ControlRequest.Locks) {
+            message.setLocks(Empty.getDefaultInstance());
+        } else if (request instanceof ControlRequest.Lock lock) {
+            message.setLock(ControlProto.Lock.newBuilder()
+                    .setPath(lock.path())
+                    .setShared(lock.shared())
+                    .setPatienceMillis(lock.patienceMillis())
+                    .setPid(lock.pid()));
         } else if (request instanceof ControlRequest.SetVoter change) {
             message.setSetVoter(
                     ControlProto.SetVoter.newBuilder().setNode(change.node()).setVoter(change.voter()));
@@ -142,6 +150,13 @@ final class ControlCodec {
                         message.getAdmit().getReadCapabilitiesList(),
                         message.getAdmit().getRefusal());
             case NODES -> new ControlRequest.Nodes();
+            case LOCKS -> new ControlRequest.Locks();
+            case LOCK ->
+                new ControlRequest.Lock(
+                        message.getLock().getPath(),
+                        message.getLock().getShared(),
+                        message.getLock().getPatienceMillis(),
+                        message.getLock().getPid());
             case SET_VOTER ->
                 new ControlRequest.SetVoter(
                         message.getSetVoter().getNode(), message.getSetVoter().getVoter());
@@ -234,6 +249,11 @@ final class ControlCodec {
             message.setNodes(ControlProto.Nodes.newBuilder()
                     .addAllNodes(
                             nodes.nodes().stream().map(ControlCodec::toProto).toList()));
+        } else if (reply instanceof ControlReply.Locks locks) {
+            message.setLocks(ControlProto.Locks.newBuilder()
+                    .addAllLocks(
+                            locks.locks().stream().map(ControlCodec::toProto).toList())
+                    .addAllSilent(locks.silent()));
         } else {
             message.setChecked(
                     ControlProto.Checked.newBuilder().putAllCounters(((ControlReply.Checked) reply).counters()));
@@ -334,6 +354,12 @@ final class ControlCodec {
                 new ControlReply.Nodes(message.getNodes().getNodesList().stream()
                         .map(ControlCodec::fromProto)
                         .toList());
+            case LOCKS ->
+                new ControlReply.Locks(
+                        message.getLocks().getLocksList().stream()
+                                .map(ControlCodec::fromProto)
+                                .toList(),
+                        message.getLocks().getSilentList());
             case EVENT, MESSAGE_NOT_SET -> throw malformed();
         };
         return new Reply(message.getId(), reply);
@@ -409,6 +435,33 @@ final class ControlCodec {
                 node.getSoftware(),
                 !node.getBlind(),
                 node.getPosition());
+    }
+
+    private static ControlProto.FileLock toProto(ControlReply.FileLock lock) {
+        return ControlProto.FileLock.newBuilder()
+                .setInode(lock.inode())
+                .setKind(lock.kind())
+                .setStart(lock.start())
+                .setEnd(lock.end())
+                .setExclusive(lock.exclusive())
+                .setNode(lock.node())
+                .setName(lock.name())
+                .setPid(lock.pid())
+                .setSinceMillis(lock.sinceMillis())
+                .build();
+    }
+
+    private static ControlReply.FileLock fromProto(ControlProto.FileLock lock) {
+        return new ControlReply.FileLock(
+                lock.getInode(),
+                lock.getKind(),
+                lock.getStart(),
+                lock.getEnd(),
+                lock.getExclusive(),
+                lock.getNode(),
+                lock.getName(),
+                lock.getPid(),
+                lock.getSinceMillis());
     }
 
     /** Length and message. */

@@ -161,6 +161,34 @@ public sealed interface ControlReply {
         }
     }
 
+    /** @param silent principals of nodes that did not answer */
+    record Locks(List<FileLock> locks, List<String> silent) implements ControlReply {
+        public Locks {
+            locks = List.copyOf(locks);
+            silent = List.copyOf(silent);
+        }
+    }
+
+    /**
+     * A lock that a program holds.
+     *
+     * @param kind record or flock
+     * @param end included; {@code Long.MAX_VALUE}: to the end of the file
+     * @param node principal of the node on which the program runs
+     * @param name of that node; empty where it is not known
+     * @param pid the program's, there
+     */
+    record FileLock(
+            long inode,
+            String kind,
+            long start,
+            long end,
+            boolean exclusive,
+            String node,
+            String name,
+            int pid,
+            long sinceMillis) {}
+
     /** A check came to its end. */
     record Checked(Map<String, Long> counters) implements ControlReply {
         public Checked {

@@ -101,6 +101,19 @@ public sealed interface ControlRequest {
         }
     }
 
+    /** Answered by {@link ControlReply.Locks}. */
+    record Locks() implements ControlRequest {}
+
+    /**
+     * Holds a lock of a file or directory, as by flock(2), while the client listens. Answered by {@link ControlReply.Progress} of the phases waiting and locked, as long as it lasts, last by {@link
+     * ControlReply.Failed} when it was not to be had or is lost.
+     *
+     * @param path inside the tree
+     * @param patienceMillis how long to wait for it; negative: for ever
+     * @param pid the process to name to others
+     */
+    record Lock(String path, boolean shared, long patienceMillis, int pid) implements ControlRequest {}
+
     /** An authority record. {@code kind} is its number in the tree's log. */
     record Record(int kind, ByteString payload) {}
 }

@@ -41,6 +41,8 @@ class ControlCodecTest {
                 new ControlRequest.Invite(3_600_000, true, false),
                 new ControlRequest.Admit("i", BYTES, List.of(BYTES, BYTES), "no"),
                 new ControlRequest.Nodes(),
+                new ControlRequest.Locks(),
+                new ControlRequest.Lock("a/b", true, -1, 42),
                 new ControlRequest.SetVoter("laptop", true),
                 new ControlRequest.Retire("p", List.of(new ControlRequest.Record(6, BYTES))),
                 new ControlRequest.AppendAuthority(List.of(new ControlRequest.Record(6, BYTES)), 17));
@@ -70,6 +72,9 @@ class ControlCodecTest {
                 new ControlReply.Checked(Map.of("blocks", 3L)),
                 new ControlReply.Invited("i", "CODE", 5),
                 new ControlReply.JoinAsked("i", BYTES, "laptop"),
+                new ControlReply.Locks(
+                        List.of(new ControlReply.FileLock(5, "flock", 0, Long.MAX_VALUE, true, "p", "n", 7, 8)),
+                        List.of("q")),
                 new ControlReply.Nodes(List.of(new ControlReply.NodeState(
                         "p",
                         "laptop",

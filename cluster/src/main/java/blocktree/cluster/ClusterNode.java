@@ -76,6 +76,7 @@ public final class ClusterNode implements AutoCloseable {
     private final ReplicatedTree tree;
     private final VoterChanges changes;
     private final WriteLease lease;
+    private final LockLeases locks;
 
     /** Held while this node begins to vote, or to follow. */
     private final Object turning = new Object();
@@ -103,7 +104,9 @@ public final class ClusterNode implements AutoCloseable {
         Parcels parcels = new Parcels(dir.resolve("parcels"));
         ParcelExchange exchange = new ParcelExchange(messenger, parcels, threads, this::isVoter);
         lease = new WriteLease(messenger, self, () -> agreement, ClusterNode::mayWrite, clock);
-        tree = new ReplicatedTree(store, parcels, exchange, self, clock, threads, lease.desk()::applied);
+        locks = new LockLeases(messenger, self, () -> agreement, lease, ClusterNode::mayWrite, clock, store);
+        tree = new ReplicatedTree(
+                store, parcels, exchange, self, clock, threads, lease.desk()::applied, locks.desk()::applied);
         changes = new VoterChanges(messenger, self, () -> agreement, ClusterNode::mayWrite, this::becomeVoter);
         FollowDesk desk = new FollowDesk(
                 messenger, store, parcels, exchange, () -> agreement, tree::applied, ClusterNode::mayWrite, threads);
@@ -348,6 +351,11 @@ public final class ClusterNode implements AutoCloseable {
         return lease.watch().cutOffMillis();
     }
 
+    /** What keeps the locks of this node's programs and of others' out of each other's way. */
+    public LockLeases locks() {
+        return locks;
+    }
+
     /** Who has the right to change the tree, as far as this node knows; null: nobody, or unknown. */
     public @Nullable PrincipalId writer() {
         return lease.desk().holder();
@@ -398,6 +406,7 @@ public final class ClusterNode implements AutoCloseable {
                 current.close();
             }
         }
+        locks.close();
         lease.close();
         tree.close();
         threads.shutdownNow();

@@ -234,7 +234,7 @@ final class FollowDesk {
             case PARCEL, CHANGE -> put(bytes);
             case PARCEL_NAME -> put(bytes, entry.getParcelName(), call.caller().principal());
             case CHANGE_NAME -> put(bytes, entry.getChangeName(), call.caller().principal());
-            case LEASE, WHAT_NOT_SET ->
+            case LEASE, LOCK_SESSIONS, WHAT_NOT_SET ->
                 CompletableFuture.completedFuture(reply(REFUSED, "only commits and changes of authority are proposed"));
         };
     }

@@ -33,7 +33,7 @@ final class LeaseDesk {
     private static final Logger log = LoggerFactory.getLogger(LeaseDesk.class);
 
     /** For so long a leader that was deposed may go on renewing: until it finds that no majority hears it. */
-    private static final long DEPOSED_MILLIS_MAX = 1_200;
+    static final long DEPOSED_MILLIS_MAX = 1_200;
 
     private static final long RECALL_MILLIS_MAX = 60_000;
     private static final long PROPOSE_SECONDS_MAX = 10;
@@ -192,7 +192,7 @@ final class LeaseDesk {
     }
 
     /** The agreement that this node leads, once all that was put in order under earlier leaders is applied here: who has the lease is in there. */
-    private Agreement confirmed() throws AgreementException, InterruptedException {
+    Agreement confirmed() throws AgreementException, InterruptedException {
         Agreement here = leading();
         if (here == null) {
             throw notHere();
@@ -301,7 +301,7 @@ final class LeaseDesk {
         }
     }
 
-    private static void propose(Agreement here, Entry entry) throws AgreementException, InterruptedException {
+    static void propose(Agreement here, Entry entry) throws AgreementException, InterruptedException {
         try {
             here.propose(entry.toByteString()).get(PROPOSE_SECONDS_MAX, TimeUnit.SECONDS);
         } catch (ExecutionException e) {

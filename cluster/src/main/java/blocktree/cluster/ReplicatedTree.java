@@ -2,6 +2,7 @@ package blocktree.cluster;
 
 import blocktree.btmsg.session.MessageException;
 import blocktree.cluster.ClusterProto.Entry;
+import blocktree.cluster.ClusterProto.LockSessions;
 import blocktree.cluster.ClusterProto.ParcelName;
 import blocktree.crypto.BlockId;
 import blocktree.crypto.Hash;
@@ -60,6 +61,12 @@ final class ReplicatedTree implements Machine, LogPort {
     /** A node that follows asks all voters so often for what each says that it does not have. */
     private static final int GONE_ROUNDS = 2;
 
+    /** Told which sessions of locks hold from here on; called again after a crash, perhaps. */
+    @FunctionalInterface
+    interface SessionsListener {
+        void applied(LockSessions sessions) throws StoreException;
+    }
+
     /** What was proposed; of a commit or change that comes by itself or by name. */
     private record Proposed(boolean isCommit, Hash hash) {}
 
@@ -75,6 +82,7 @@ final class ReplicatedTree implements Machine, LogPort {
     private final ExecutorService threads;
 
     private final Consumer<@Nullable PrincipalId> leased;
+    private final SessionsListener lockSessions;
     private volatile Runnable appliedMore = () -> {};
     private final Map<Proposed, Waiting> waiting = new ConcurrentHashMap<>();
 
@@ -96,7 +104,8 @@ final class ReplicatedTree implements Machine, LogPort {
             PrincipalId self,
             Clock clock,
             ExecutorService threads,
-            Consumer<@Nullable PrincipalId> leased) {
+            Consumer<@Nullable PrincipalId> leased,
+            SessionsListener lockSessions) {
         this.store = store;
         this.replica = store.replicatedLog();
         this.parcels = parcels;
@@ -105,6 +114,7 @@ final class ReplicatedTree implements Machine, LogPort {
         this.clock = clock;
         this.threads = threads;
         this.leased = leased;
+        this.lockSessions = lockSessions;
         this.startMillis = clock.millis();
     }
 
@@ -460,6 +470,10 @@ final class ReplicatedTree implements Machine, LogPort {
                 replica.pass(order);
                 ByteString holder = entry.getLease().getHolder();
                 leased.accept(holder.size() == Id.SIZE ? PrincipalId.of(holder.toByteArray()) : null);
+            }
+            case LOCK_SESSIONS -> {
+                lockSessions.applied(entry.getLockSessions());
+                replica.pass(order);
             }
             case WHAT_NOT_SET -> replica.pass(order);
         }

@@ -61,7 +61,7 @@ final class InodeOperations extends MountOperations {
         names = new KnownNames(NAMES_OF_AN_INODE * options.knownInodesMax());
         cache = new KernelCache(fuse, fileSystem, known, names);
         attributeRequests = new AttributeRequests(fileSystem, this);
-        lockRequests = new LockRequests(fuse, fileSystem.locks(), openFiles);
+        lockRequests = new LockRequests(fuse, fileSystem.locks(), openFiles, cache);
     }
 
     /**
@@ -547,6 +547,9 @@ final class InodeOperations extends MountOperations {
         long handle = request.bodyLong(0);
         OpenFile file = openFiles.get(handle);
         boolean ofPages = request.isPageWriteBack(); // which no program waits for: it has to sync them
+        if (file != null) {
+            lockRequests.requireNothingLost(file);
+        }
         int written = fileSystem.write(
                 caller,
                 file != null && file.appends && ofPages ? file.positionedHandle(fileSystem) : handle,

@@ -245,6 +245,11 @@ final class InodeRequestThread extends RequestThread {
         }
         byte[] body = new byte[bodySizeBytes];
         MEMORY.getByteArray(scratch, body, 0, bodySizeBytes);
+        replyAfter(work.thenApply(done -> body));
+    }
+
+    /** Answers with the body that {@code work} comes to, or with the error that it fails with; until then the request waits without a thread. */
+    void replyAfter(CompletableFuture<byte[]> work) {
         Operation waiting = Objects.requireNonNull(operation);
         long request = take();
         left = true;
@@ -253,7 +258,7 @@ final class InodeRequestThread extends RequestThread {
                 noted(new WaitingRequest(cameNanos, waiting, errno -> fuse.functions.fuse_reply_err(request, errno)));
         operations.waiting().answerAfter(event, unanswered, failure -> {
             int errno = failure == null ? 0 : MountOperations.errno(waiting, failure);
-            reply(fuse, request, errno, body);
+            reply(fuse, request, errno, errno == 0 ? work.join() : new byte[0]);
             return errno != 0;
         });
     }

@@ -246,6 +246,11 @@ final class KernelCache implements Changes.Listener {
                 });
     }
 
+    /** Completes once the kernel was told of all that was changed before, or soon. */
+    CompletableFuture<Void> told() {
+        return run(() -> {}).completeOnTimeout(null, SEEN_MILLIS_MAX, TimeUnit.MILLISECONDS);
+    }
+
     private CompletableFuture<Void> run(Runnable call) {
         try {
             return CompletableFuture.runAsync(call, notifier);

@@ -1,15 +1,16 @@
 package blocktree.fuse;
 
-import static blocktree.fuse.NativeFuse.MEMORY;
-
 import blocktree.tree.FileLocks;
 import blocktree.tree.FileLocks.Kind;
 import blocktree.tree.FileLocks.Lock;
 import blocktree.tree.FileLocks.Owner;
 import blocktree.tree.FileSystemException;
 import blocktree.tree.FileSystemException.Code;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import jnr.ffi.Pointer;
@@ -38,11 +39,7 @@ final class LockRequests {
 
     private static final int FLAG_FLOCK = 1;
 
-    /** Places of struct fuse_file_lock, and its size. */
-    private static final int OUT_END = 8;
-
-    private static final int OUT_TYPE = 16;
-    private static final int OUT_PID = 20;
+    /** Of struct fuse_file_lock: start, end, type, process. */
     private static final int OUT_SIZE_BYTES = 24;
 
     private static final int SHARED = 0;
@@ -51,6 +48,7 @@ final class LockRequests {
 
     private final FileLocks locks;
     private final Map<Long, OpenFile> openFiles;
+    private final KernelCache cache;
 
     /** Those who wait, by the numbers that libfuse is given for them. */
     private final Map<Long, Waiting> waiting = new ConcurrentHashMap<>();
@@ -60,19 +58,20 @@ final class LockRequests {
     private final Pointer interruptClosure;
 
     /** @param openFiles by handle; they note who has locked through them */
-    LockRequests(NativeFuse3 fuse, FileLocks locks, Map<Long, OpenFile> openFiles) {
+    LockRequests(NativeFuse3 fuse, FileLocks locks, Map<Long, OpenFile> openFiles, KernelCache cache) {
         this.locks = locks;
         this.openFiles = openFiles;
+        this.cache = cache;
         this.interruptClosure = fuse.closure(NativeFuse3.InterruptCallback.class, interruptCallback);
     }
 
     /** A request that waits for a lock, and may be interrupted before it has begun to. */
     private static final class Waiting {
         private boolean interrupted;
-        private @Nullable CompletableFuture<Void> lock;
+        private @Nullable CompletableFuture<Boolean> lock;
 
         void interrupt() {
-            CompletableFuture<Void> awaited;
+            CompletableFuture<Boolean> awaited;
             synchronized (this) {
                 interrupted = true;
                 awaited = lock;
@@ -82,7 +81,7 @@ final class LockRequests {
             }
         }
 
-        void await(CompletableFuture<Void> awaited) {
+        void await(CompletableFuture<Boolean> awaited) {
             boolean already;
             synchronized (this) {
                 lock = awaited;
@@ -112,20 +111,20 @@ final class LockRequests {
 
     /** F_GETLK. */
     void test(InodeRequestThread request) throws FileSystemException {
-        Lock found = locks.conflict(request.node(), kind(request), lock(request));
-        long out = request.replyBody();
-        if (found == null) {
-            MEMORY.putLong(out, request.bodyLong(START));
-            MEMORY.putLong(out + OUT_END, request.bodyLong(END));
-            MEMORY.putInt(out + OUT_TYPE, UNLOCKED);
-            MEMORY.putInt(out + OUT_PID, 0);
-        } else {
-            MEMORY.putLong(out, found.start());
-            MEMORY.putLong(out + OUT_END, found.end());
-            MEMORY.putInt(out + OUT_TYPE, found.exclusive() ? EXCLUSIVE : SHARED);
-            MEMORY.putInt(out + OUT_PID, found.pid());
-        }
-        request.reply(0, OUT_SIZE_BYTES);
+        Lock asked = lock(request);
+        request.replyAfter(
+                locks.conflict(request.node(), kind(request), asked).thenApply(found -> fileLock(asked, found)));
+    }
+
+    private static byte[] fileLock(Lock asked, @Nullable Lock found) {
+        Lock shown = found == null ? asked : found;
+        return ByteBuffer.allocate(OUT_SIZE_BYTES)
+                .order(ByteOrder.nativeOrder())
+                .putLong(shown.start())
+                .putLong(shown.end())
+                .putInt(found == null ? UNLOCKED : found.exclusive() ? EXCLUSIVE : SHARED)
+                .putInt(found == null ? 0 : found.pid())
+                .array();
     }
 
     /** F_SETLK and, when {@code waits}, F_SETLKW; flock(2) likewise. */
@@ -146,7 +145,35 @@ final class LockRequests {
         if (waits) {
             acquire(request, kind, lock);
         } else {
-            request.reply(locks.tryAcquire(request.node(), kind, lock) ? 0 : Errno.EAGAIN, 0);
+            CompletableFuture<Boolean> taken = locks.tryAcquire(request.node(), kind, lock);
+            request.answerErrorAfter(seen(taken), () -> errno(taken, false));
+        }
+    }
+
+    /** As {@code locked}, for a lock that was asked of other nodes once the kernel shows what was written under theirs. */
+    private CompletableFuture<?> seen(CompletableFuture<Boolean> locked) {
+        return locked.isDone() ? locked : locked.thenCompose(taken -> cache.told());
+    }
+
+    private static int errno(CompletableFuture<Boolean> locked, boolean interrupted) {
+        if (locked.isCancelled()) {
+            return interrupted ? Errno.EINTR : Errno.ENOTCONN;
+        }
+        try {
+            return locked.join() ? 0 : Errno.EAGAIN;
+        } catch (CompletionException e) {
+            return MountOperations.errno(Operation.SETLK, e);
+        }
+    }
+
+    /**
+     * Before something is written to a file.
+     *
+     * @throws FileSystemException IO when locks were lost that were taken through it: others may have them by now
+     */
+    void requireNothingLost(OpenFile file) throws FileSystemException {
+        if (locks.hasLost(file.inode, file.lockOwners)) {
+            throw new FileSystemException(Code.IO, "locks on the file were lost");
         }
     }
 
@@ -154,7 +181,7 @@ final class LockRequests {
         long number = lastNumber.incrementAndGet();
         Waiting entry = new Waiting();
         waiting.put(number, entry);
-        CompletableFuture<Void> granted;
+        CompletableFuture<Boolean> granted;
         try {
             request.onInterrupt(interruptClosure, number);
             granted = locks.acquire(request.node(), kind, lock);
@@ -163,9 +190,9 @@ final class LockRequests {
             throw e;
         }
         entry.await(granted);
-        request.answerErrorAfter(granted, () -> {
+        request.answerErrorAfter(seen(granted), () -> {
             waiting.remove(number);
-            return !granted.isCancelled() ? 0 : entry.wasInterrupted() ? Errno.EINTR : Errno.ENOTCONN;
+            return errno(granted, entry.wasInterrupted());
         });
     }
 
@@ -210,6 +237,12 @@ final class LockRequests {
         if (start < 0 || end < start) {
             throw new FileSystemException(Code.INVALID, "a lock from %d to %d".formatted(start, end));
         }
-        return new Lock(new Owner(this, request.bodyLong(OWNER)), start, end, exclusive, request.bodyInt(PID));
+        return new Lock(
+                new Owner(this, request.bodyLong(OWNER)),
+                start,
+                end,
+                exclusive,
+                request.bodyInt(PID),
+                System.currentTimeMillis());
     }
 }

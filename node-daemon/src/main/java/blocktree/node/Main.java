@@ -39,6 +39,8 @@ import picocli.CommandLine.Spec;
             VoteCommands.Demote.class,
             RetireCommand.class,
             RecoverCommand.class,
+            LocksCommand.class,
+            LockCommand.class,
             ConfigCommand.class,
             PathsCommand.class,
             StopCommand.class,

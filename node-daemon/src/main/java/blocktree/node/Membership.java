@@ -15,6 +15,7 @@ import blocktree.btmsg.session.PeerStats;
 import blocktree.cluster.AgreementException;
 import blocktree.cluster.AgreementStatus;
 import blocktree.cluster.ClusterNode;
+import blocktree.cluster.LockLeases;
 import blocktree.cluster.StoreCopies;
 import blocktree.cluster.WriteLease;
 import blocktree.cluster.raft.RaftEngine;
@@ -325,11 +326,13 @@ final class Membership implements AutoCloseable {
     void follow(TreeFileSystem files) {
         cluster.onChanges(files::changedElsewhere);
         cluster.writeLease().onLeaving(files::settle);
+        SharedLocks.connect(files.locks(), cluster.locks());
         files.changedElsewhere(List.of(store.rootBlock())); // it was read before
     }
 
     /** Gives back the right to change the tree, for which the tree has to be open still. */
     void stopChanging() {
+        cluster.locks().stop();
         cluster.writeLease().stop();
     }
 
@@ -535,6 +538,29 @@ final class Membership implements AutoCloseable {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new NodeException(ExitCode.FAILED, "to compare the logs", "the node stops", "try again", e);
+        }
+    }
+
+    /** What programs hold, on all nodes. */
+    ControlReply.Locks locks() throws NodeException {
+        List<ControlReply.FileLock> locks = new ArrayList<>();
+        List<String> silent = new ArrayList<>();
+        try {
+            for (LockLeases.NodeLocks each : cluster.locks().list()) {
+                NodeRecord record = store.authority().node(each.node());
+                if (each.locks() == null) {
+                    silent.add(each.node().toHex());
+                } else {
+                    each.locks()
+                            .forEach(lock -> locks.add(
+                                    SharedLocks.toReply(lock, each.node(), record == null ? "" : record.name())));
+                }
+            }
+            return new ControlReply.Locks(locks, silent);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new NodeException(
+                    ExitCode.FAILED, "to ask all nodes for their locks", "the node stops", "start it again", e);
         }
     }
 

@@ -51,6 +51,10 @@ final class NodeControl implements ControlHandler {
         } else if (request instanceof ControlRequest.Nodes) {
             return new ControlReply.Nodes(
                     node.membership("to list the nodes of the tree").nodes());
+        } else if (request instanceof ControlRequest.Locks) {
+            return node.tree().locks();
+        } else if (request instanceof ControlRequest.Lock lock) {
+            node.tree().hold(lock, stream);
         } else if (request instanceof ControlRequest.Invite invite) {
             node.membership("to invite a machine")
                     .invite(

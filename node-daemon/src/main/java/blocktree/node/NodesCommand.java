@@ -91,7 +91,7 @@ final class NodesCommand implements Callable<Integer> {
         return value;
     }
 
-    private static String table(List<List<String>> rows) {
+    static String table(List<List<String>> rows) {
         int columns = rows.get(0).size();
         int[] widths = new int[columns];
         for (List<String> row : rows) {

@@ -1,5 +1,6 @@
 package blocktree.node;
 
+import blocktree.btmsg.ControlHandler;
 import blocktree.btmsg.ControlMount;
 import blocktree.btmsg.ControlReply;
 import blocktree.btmsg.ControlRequest;
@@ -8,6 +9,7 @@ import blocktree.crypto.BlockId;
 import blocktree.crypto.CryptoException;
 import blocktree.crypto.Identity;
 import blocktree.crypto.KeyRing;
+import blocktree.crypto.PrincipalId;
 import blocktree.crypto.RecordKind;
 import blocktree.crypto.TreeFounding;
 import blocktree.crypto.TreeId;
@@ -76,13 +78,19 @@ final class OpenTree implements AutoCloseable {
     private final @Nullable TreeFileSystem files;
 
     private final @Nullable Membership membership;
+    private final PrincipalId principal;
     private final boolean openedReadOnly;
 
     private OpenTree(
-            BlockStore store, @Nullable Membership membership, @Nullable TreeFileSystem files, boolean openedReadOnly) {
+            BlockStore store,
+            @Nullable Membership membership,
+            @Nullable TreeFileSystem files,
+            PrincipalId principal,
+            boolean openedReadOnly) {
         this.store = store;
         this.membership = membership;
         this.files = files;
+        this.principal = principal;
         this.openedReadOnly = openedReadOnly;
     }
 
@@ -130,7 +138,7 @@ final class OpenTree implements AutoCloseable {
             if (files == null) {
                 log.atInfo().addKeyValue("principal", node.id()).log("node_blind");
             }
-            return new OpenTree(store, membership, files, settings.readOnly());
+            return new OpenTree(store, membership, files, node.id(), settings.readOnly());
         } catch (StoreException e) {
             throw Failures.of(tried, e);
         } catch (NodeException e) {
@@ -315,6 +323,24 @@ final class OpenTree implements AutoCloseable {
 
     static ControlReply.Latency latency(String name, long failures, LatencyHistogram.Snapshot latency) {
         return new ControlReply.Latency(name, failures, latency.totalNanos(), latency.counts());
+    }
+
+    /** Holds a lock while the client listens. */
+    void hold(ControlRequest.Lock lock, ControlHandler.Stream client) throws NodeException {
+        LockHold.hold(files("to lock " + lock.path()), lock, client);
+    }
+
+    /** What programs hold, on all nodes. */
+    ControlReply.Locks locks() throws NodeException {
+        if (membership != null) {
+            return membership.locks();
+        }
+        return new ControlReply.Locks(
+                new SharedLocks(files("to show locks").locks())
+                        .held().stream()
+                                .map(lock -> SharedLocks.toReply(lock, principal, ""))
+                                .toList(),
+                List.of());
     }
 
     List<ControlReply.Snapshot> snapshots() throws NodeException {

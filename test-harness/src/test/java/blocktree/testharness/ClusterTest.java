@@ -20,6 +20,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -263,6 +264,172 @@ class ClusterTest {
         String passphrase = cluster.directory(0).passphraseFile().toString();
         return cluster.directory(0)
                 .command("key rotate-root", "--passphrase-file", passphrase, "--new-passphrase-file", passphrase);
+    }
+
+    /** What is left of a program's lines once it has ended. */
+    private static String python(Path mount, String lines) {
+        return Program.in(mount, "/usr/bin/python3", "-c", "import fcntl, os, struct, sys\n" + lines)
+                .run()
+                .strip();
+    }
+
+    private Process holding(Path mount, String... command) throws Exception {
+        Path output = Files.createTempFile(folder, "held", "");
+        Process process = Program.in(mount, command).start(ProcessBuilder.Redirect.to(output.toFile()));
+        Await.until(PATIENCE, String.join(" ", command), () -> Files.size(output) > 0);
+        return process;
+    }
+
+    private static boolean isFree(Path mount, String file) {
+        return Program.in(mount, "flock", "-n", file, "true").result().exitCode() == 0;
+    }
+
+    @Test
+    void locksOfProgramsHoldOnAllNodesAndOverTheEndOfOne() throws Exception {
+        Program.require("flock", "sqlite3");
+        int leader = cluster.awaitLeader(FAIL_OVER);
+        int one = (leader + 1) % 3;
+        int two = (leader + 2) % 3;
+        for (int i = 0; i < 3; i++) {
+            mountOn(i);
+        }
+        Files.writeString(mount(one).resolve("file"), "0");
+        for (int i = 0; i < 3; i++) {
+            Path file = mount(i).resolve("file");
+            Await.until(PATIENCE, "the file is everywhere", () -> Files.exists(file));
+        }
+
+        // flock(1), and a command of btnode without a mount, in each other's way.
+        Process held = holding(mount(one), "flock", "--no-fork", "file", "sh", "-c", "echo held; exec sleep 1000");
+        assertFalse(isFree(mount(two), "file"));
+        assertFalse(isFree(mount(leader), "file"));
+        CommandResult refused =
+                cluster.directory(two).command("lock", "--wait", "0", "file", "--", "echo", "not printed");
+        assertEquals(11, refused.exitCode(), refused.errors());
+        assertEquals("", refused.output());
+        CommandResult shown = cluster.directory(two).command("locks");
+        assertEquals(0, shown.exitCode(), shown.errors());
+        assertEquals(2, shown.output().lines().count(), shown.output());
+        assertTrue(shown.output().contains("node" + one) && shown.output().contains("flock"), shown.output());
+        // Who waits can be interrupted, and gets it once it is free.
+        assertEquals("interrupted", python(mount(two), """
+                        import signal
+                        def alarm(*args): raise InterruptedError
+                        signal.signal(signal.SIGALRM, alarm); signal.setitimer(signal.ITIMER_REAL, 0.3)
+                        try: fcntl.flock(os.open('file', os.O_RDWR), fcntl.LOCK_EX)
+                        except InterruptedError: print('interrupted')
+                        """));
+        CompletableFuture<String> waiting = new CompletableFuture<>();
+        Thread waiter = new Thread(() -> waiting.complete(
+                Program.in(mount(two), "flock", "file", "echo", "mine").run().strip()));
+        waiter.start();
+        Thread.sleep(200);
+        assertFalse(waiting.isDone());
+        held.destroy();
+        assertEquals("mine", waiting.get(10, TimeUnit.SECONDS));
+        CommandResult locked = cluster.directory(two).command("lock", "file", "--", "sh", "-c", "echo mine; exit 7");
+        assertEquals(7, locked.exitCode(), locked.errors());
+        assertEquals("mine\n", locked.output());
+
+        // Ranges, by fcntl(2) and of open files; whoever has the lock sees what was written under it.
+        Process ranges = holding(mount(one), "/usr/bin/python3", "-uc", """
+                import fcntl, os, struct, time
+                f = os.open('file', os.O_RDWR)
+                fcntl.lockf(f, fcntl.LOCK_EX, 10, 100)
+                fcntl.fcntl(f, 37, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 200, 10, 0)) # F_OFD_SETLK
+                print('held'); time.sleep(1000)
+                """);
+        assertEquals("refused 100 10 0 refused taken", python(mount(two), """
+                f = os.open('file', os.O_RDWR)
+                def take(start):
+                    try: fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, start); return 'taken'
+                    except OSError: return 'refused'
+                first = take(105)
+                _, _, start, size, pid = struct.unpack('hhqqi4x', fcntl.fcntl(
+                    f, fcntl.F_GETLK, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 0, 0, 0)))
+                print(first, start, size, pid, take(205), take(300))
+                """));
+        List<CompletableFuture<Void>> counters = new ArrayList<>();
+        for (int i = 0; i < 3; i++) {
+            Path mount = mount(i);
+            CompletableFuture<Void> counter = new CompletableFuture<>();
+            counters.add(counter);
+            new Thread(() -> {
+                        try {
+                            python(mount, """
+                                    f = os.open('file', os.O_RDWR)
+                                    for i in range(20):
+                                        fcntl.lockf(f, fcntl.LOCK_EX, 1, 0)
+                                        n = int(os.pread(f, 9, 0)) + 1
+                                        os.pwrite(f, str(n).encode(), 0)
+                                        fcntl.lockf(f, fcntl.LOCK_UN, 1, 0)
+                                    """);
+                            counter.complete(null);
+                        } catch (Throwable e) {
+                            counter.completeExceptionally(e);
+                        }
+                    })
+                    .start();
+        }
+        for (CompletableFuture<Void> counter : counters) {
+            counter.get(60, TimeUnit.SECONDS);
+        }
+        assertEquals("60", Files.readString(mount(two).resolve("file")).strip());
+        String insert = "sqlite3 -cmd '.timeout 20000' db 'create table if not exists t(x); insert into t values(1);'";
+        for (int i = 0; i < 4; i++) {
+            Program.shell(mount(i % 2 == 0 ? one : two), insert).run();
+        }
+        assertEquals(
+                "4",
+                Program.shell(mount(two), "sqlite3 db 'select count(*) from t'")
+                        .run()
+                        .strip());
+
+        // The leader is killed: what is held stays, and what it held is free. Nobody else waits long.
+        Process ofLeader = holding(mount(leader), "flock", "--no-fork", "db", "sh", "-c", "echo held; exec sleep 1000");
+        assertFalse(isFree(mount(one), "db"));
+        cluster.node(leader).kill();
+        long killedNanos = System.nanoTime();
+        Await.until(PATIENCE, "the dead node's lock is free", () -> isFree(mount(two), "db"));
+        long freeMillis = (System.nanoTime() - killedNanos) / 1_000_000;
+        System.out.printf("a killed leader's lock was another's after %d ms%n", freeMillis);
+        assertTrue(freeMillis < 8_000, freeMillis + " ms");
+        assertEquals("refused", python(mount(two), """
+                f = os.open('file', os.O_RDWR)
+                try: fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 105); print('taken')
+                except OSError: print('refused')
+                """));
+        ofLeader.destroy();
+        ranges.destroy();
+        Program.shell(folder, "fusermount -u -z " + mount(leader)).result();
+        cluster.startNode(leader, NodeOptions.defaults());
+
+        // One that stood still for longer than its session has lost its locks, and its programs hear of it.
+        Process loser = Program.in(mount(one), "/usr/bin/python3", "-uc", """
+                import fcntl, os, sys, time
+                f = os.open('file', os.O_RDWR)
+                fcntl.flock(f, fcntl.LOCK_EX)
+                open(sys.argv[1] + '/locked', 'w').close()
+                while not os.path.exists(sys.argv[1] + '/go'): time.sleep(0.05)
+                def tell(call):
+                    try: call(); return 'done'
+                    except OSError as e: return str(e.errno)
+                print(tell(lambda: os.pwrite(f, b'x', 0)), tell(lambda: fcntl.flock(f, fcntl.LOCK_EX)))
+                g = os.open('file', os.O_RDWR); print(tell(lambda: fcntl.flock(g, fcntl.LOCK_EX)))
+                """, folder.toString())
+                .start(ProcessBuilder.Redirect.to(folder.resolve("lost").toFile()));
+        Await.until(PATIENCE, "it has the lock", () -> Files.exists(folder.resolve("locked")));
+        assertFalse(isFree(mount(two), "file"));
+        cluster.node(one).freeze();
+        Await.until(PATIENCE, "the frozen node's lock is free", () -> isFree(mount(two), "file"));
+        cluster.node(one).thaw();
+        Await.until(
+                PATIENCE,
+                "the node knows",
+                () -> cluster.directory(one).command("locks").output().lines().count() == 1);
+        Files.createFile(folder.resolve("go"));
+        assertTrue(loser.waitFor(20, TimeUnit.SECONDS));
+        assertEquals("5 5\ndone\n", Files.readString(folder.resolve("lost")));
     }
 
     @Test

@@ -15,9 +15,11 @@ import com.networknt.schema.SchemaLocation;
 import com.networknt.schema.SchemaRegistry;
 import com.networknt.schema.SpecificationVersion;
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.Set;
@@ -106,6 +108,10 @@ class JsonOutputTest {
             prints(0, data, "top", "--count", "2", "--interval", "100ms");
             prints(0, data, "bench", "--size", "4M", "--time", "50ms");
             prints(0, data, "unmount", extra);
+            try (FileChannel locked = FileChannel.open(node.mount().resolve("file"), StandardOpenOption.WRITE)) {
+                locked.lock();
+                prints(0, data, "locks");
+            }
             prints(0, data, "snapshot create", "a\nb");
             prints(0, data, "snapshot list");
             prints(0, data, "snapshot delete", "a\nb");
