@@ -30,6 +30,17 @@ public final class Changes {
     }
 
     private final List<Listener> listeners = new CopyOnWriteArrayList<>();
+    private final boolean shared;
+
+    /** @param shared whether other nodes may change the file system, too */
+    Changes(boolean shared) {
+        this.shared = shared;
+    }
+
+    /** Whether other nodes may change the file system, too. If not, {@link Listener#anythingChanged} is never called. */
+    public boolean areShared() {
+        return shared;
+    }
 
     public void add(Listener listener) {
         listeners.add(listener);

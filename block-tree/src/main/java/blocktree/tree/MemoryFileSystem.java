@@ -44,7 +44,7 @@ public final class MemoryFileSystem implements FileSystem {
     private final Object namespace = new Object();
     private final Map<Long, Inode> inodes = new ConcurrentHashMap<>();
     private final Map<Long, Handle> handles = new ConcurrentHashMap<>();
-    private final Changes changes = new Changes();
+    private final Changes changes = new Changes(false);
     private final FileLocks locks = new FileLocks();
     private final AtomicLong lastInode = new AtomicLong(ROOT_INODE);
     private final AtomicLong lastHandle = new AtomicLong();

@@ -52,7 +52,7 @@ public final class TreeFileSystem implements FileSystem {
     private final Flusher flusher;
     private final ReadAhead readAhead = new ReadAhead();
     private final History history;
-    private final Changes changes = new Changes();
+    private final Changes changes;
     private final ChangesElsewhere elsewhere;
     private final ChangeGate changeGate;
     private final Passage passage = new Passage();
@@ -84,6 +84,7 @@ public final class TreeFileSystem implements FileSystem {
         this.store = store;
         this.options = options;
         this.changeGate = changeGate;
+        changes = new Changes(changeGate != ChangeGate.OPEN);
         cache = new Cache(options.cleanBytesMax());
         accessTimes = new AccessTimes(store);
         pool = new BufferPool(
@@ -196,8 +197,12 @@ public final class TreeFileSystem implements FileSystem {
      * does.
      *
      * @param blocks any number, known here or not; not of a commit of this node that has not returned yet
+     * @throws IllegalStateException when the tree was opened as one that nobody shares
      */
     public void changedElsewhere(Collection<BlockId> blocks) {
+        if (!changes.areShared()) {
+            throw new IllegalStateException("the tree was opened without a gate");
+        }
         elsewhere.changed(blocks);
     }
 

@@ -24,6 +24,15 @@ import org.jspecify.annotations.Nullable;
 
 /** Two nodes, each with a store and a tree of its own: what one commits is applied to both stores in one order, and the other tree is told. */
 final class TwoNodes implements AutoCloseable {
+    /** Who changes what when is up to the test. */
+    private static final ChangeGate NO_TURNS = new ChangeGate() {
+        @Override
+        public void enter() {}
+
+        @Override
+        public void leave() {}
+    };
+
     private final Identity root = Identity.generate();
     private final Identity identity = Identity.generate();
     private long lastIndex; // guarded by this
@@ -107,8 +116,8 @@ final class TwoNodes implements AutoCloseable {
 
     static TwoNodes open(Path directory, TreeOptions options) throws Exception {
         TwoNodes nodes = new TwoNodes(directory, options);
-        nodes.a.open(ChangeGate.OPEN);
-        nodes.b.open(ChangeGate.OPEN);
+        nodes.a.open(NO_TURNS);
+        nodes.b.open(NO_TURNS);
         return nodes;
     }
 

@@ -58,7 +58,7 @@ final class InodeOperations extends MountOperations {
     InodeOperations(NativeFuse3 fuse, FileSystem fileSystem, MountOptions options) {
         super(fileSystem, options);
         known = new KnownInodes(options.knownInodesMax());
-        names = new KnownNames(NAMES_OF_AN_INODE * options.knownInodesMax());
+        names = new KnownNames(fileSystem.changes().areShared(), NAMES_OF_AN_INODE * options.knownInodesMax());
         cache = new KernelCache(fuse, fileSystem, known, names);
         attributeRequests = new AttributeRequests(fileSystem, this);
         lockRequests = new LockRequests(fuse, fileSystem.locks(), openFiles, cache);

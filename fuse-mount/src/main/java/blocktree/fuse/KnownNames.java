@@ -24,6 +24,7 @@ final class KnownNames {
     private static final long TAKEN_NANOS = TimeUnit.SECONDS.toNanos(10);
     private static final int SWEPT_MIN = 1024;
 
+    private final boolean kept;
     private final int countMax;
 
     // Guarded by this:
@@ -31,7 +32,9 @@ final class KnownNames {
     private int count;
     private int sweepAt = SWEPT_MIN;
 
-    KnownNames(int countMax) {
+    /** @param kept false: nobody will ask for them, and the kernel may use as many as it likes */
+    KnownNames(boolean kept, int countMax) {
+        this.kept = kept;
         this.countMax = countMax;
     }
 
@@ -41,10 +44,11 @@ final class KnownNames {
      * @param inode 0: nothing
      * @return how long it may use that: {@code validNanos}, or 0 when there is no room
      */
-    synchronized long give(long directory, Name name, long inode, long validNanos) {
-        if (validNanos == 0) {
-            return 0;
-        }
+    long give(long directory, Name name, long inode, long validNanos) {
+        return kept && validNanos != 0 ? keep(directory, name, inode, validNanos) : validNanos;
+    }
+
+    private synchronized long keep(long directory, Name name, long inode, long validNanos) {
         long now = System.nanoTime();
         if (count >= sweepAt) {
             sweep(now);

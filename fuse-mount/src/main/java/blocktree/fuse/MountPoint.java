@@ -13,6 +13,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -256,12 +257,22 @@ final class MountPoint {
         }
     }
 
-    /** Waits for the end of its input, which comes with the end of this process, then detaches the mount, if it is still the same. */
+    /**
+     * Waits for the end of its input, or for a signal, which come with the end of this process; then detaches the mount, if it is still the same. The connection is aborted first: a thread of this process may be waiting in the kernel,
+     * for a directory that a request has locked which nobody will answer. It does not end before that, and as long keeps the rest of the process, /dev/fuse included.
+     */
     private static final String WATCHER = """
-            trap '' HUP INT TERM
-            cat >/dev/null
-            [ "$(findmnt -rn -o MAJ:MIN --mountpoint "$2" | tail -n 1)" = "0:$1" ] || exit 0
-            fusermount -u -z -- "$2" || umount -l -- "$2"
+            trap '' HUP INT QUIT ABRT TERM
+            end() {
+                trap '' USR1
+                [ "$(findmnt -rn -o MAJ:MIN --mountpoint "$2" | tail -n 1)" = "0:$1" ] || exit 0
+                echo 1 >"/sys/fs/fuse/connections/$1/abort"
+                umount -f -l -- "$2" || fusermount -u -z -- "$2"
+                exit
+            }
+            trap 'end "$@"' USR1
+            read -r nothing
+            end "$@"
             """;
 
     /**
@@ -270,17 +281,45 @@ final class MountPoint {
      */
     @Nullable
     Process watch(int connection) {
+        CompletableFuture<Process> started = new CompletableFuture<>();
+        Thread thread = new Thread(
+                () -> {
+                    try {
+                        Process watcher = startWatcher(connection);
+                        started.complete(watcher);
+                        watcher.waitFor(); // the kernel sends the signal when the thread that started it ends
+                    } catch (IOException | InterruptedException e) {
+                        started.completeExceptionally(e);
+                    }
+                },
+                "mount-watch");
+        thread.setDaemon(true);
+        thread.start();
         try {
-            return new ProcessBuilder(
-                            "/bin/sh", "-c", WATCHER, "blocktree-watch", String.valueOf(connection), path.toString())
-                    .directory(Path.of("/").toFile())
-                    .redirectOutput(ProcessBuilder.Redirect.DISCARD)
-                    .redirectError(ProcessBuilder.Redirect.DISCARD)
-                    .start();
-        } catch (IOException e) {
-            log.atWarn().addKeyValue("mount_point", path).setCause(e).log("mount_unwatched");
+            return started.join();
+        } catch (CompletionException e) {
+            log.atWarn().addKeyValue("mount_point", path).setCause(e.getCause()).log("mount_unwatched");
             return null;
         }
+    }
+
+    private Process startWatcher(int connection) throws IOException {
+        String[] command = {
+            "setpriv",
+            "--pdeathsig",
+            "USR1",
+            "/bin/sh",
+            "-c",
+            WATCHER,
+            "blocktree-watch",
+            String.valueOf(connection),
+            path.toString()
+        };
+        return new ProcessBuilder(command)
+                .directory(Path.of("/").toFile())
+                .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+                .redirectError(ProcessBuilder.Redirect.DISCARD)
+                .start();
     }
 
     static final String INSTALL_FUSE = "install fusermount: apt-get install fuse3";

@@ -15,6 +15,7 @@ import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -26,10 +27,12 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -64,14 +67,15 @@ class FuseMountTest {
 
     @AfterEach
     void clearAway() throws Exception {
-        for (Process process : processes) {
-            process.destroyForcibly().waitFor();
-        }
         run(
                 "sh",
                 "-c",
-                "while grep -q '" + directory.getFileName() + "' /proc/self/mountinfo && umount -l \"$0\"; do :; done",
+                "while grep -q '" + directory.getFileName()
+                        + "' /proc/self/mountinfo && umount -f -l \"$0\"; do :; done",
                 point.toString());
+        for (Process process : processes) {
+            process.destroyForcibly().waitFor();
+        }
     }
 
     private MountOptions defaults() {
@@ -226,18 +230,25 @@ class FuseMountTest {
                 "a namespace of its own",
                 () -> Files.readString(container.resolve("comm")).equals("sleep\n"));
         assertTrue(Files.readString(container.resolve("mountinfo")).contains("fuse.blocktree"));
+        withConnections(() -> {
+            mount.unmount(Duration.ZERO);
+            return null;
+        });
+        assertFalse(mount.isMounted());
+    }
+
+    private static void withConnections(Callable<@Nullable Void> step) throws Exception {
         boolean mounts = run("mountpoint", "-q", CONNECTIONS) != 0;
         if (mounts) {
             assertEquals(0, run("mount", "-t", "fusectl", "none", CONNECTIONS));
         }
         try {
-            mount.unmount(Duration.ZERO);
+            step.call();
         } finally {
             if (mounts) {
                 assertEquals(0, run("umount", CONNECTIONS));
             }
         }
-        assertFalse(mount.isMounted());
     }
 
     private Process mountInChild(String... arguments) throws Exception {
@@ -301,6 +312,41 @@ class FuseMountTest {
         mount(defaults()).unmount(LONG);
     }
 
+    /** A thread of the process waits in the kernel for an answer that only the process could give. */
+    @Test
+    void aKilledProcessThatWaitsForItselfLeavesNoMountBehind() throws Exception {
+        killWaitingForItself(mountInChild("stuck"), List.of());
+        mount(defaults()).unmount(LONG);
+    }
+
+    private void killWaitingForItself(Process process, List<String> prefix) throws Exception {
+        List<String> command = new ArrayList<>(prefix);
+        command.addAll(List.of("stat", point.resolve("file").toString()));
+        Process stat = new ProcessBuilder(command).start();
+        processes.add(stat);
+        if (library == Library.LIBFUSE3) {
+            Await.until("the kernel is told of a change, and waits", () -> isWaiting(process, "fuse-notify"));
+        }
+        process.destroyForcibly();
+        assertTrue(stat.waitFor(LONG.toMillis(), TimeUnit.MILLISECONDS), "the program goes on");
+        assertEquals(1, stat.exitValue());
+        assertTrue(process.waitFor(LONG.toMillis(), TimeUnit.MILLISECONDS), "the process ends");
+        Await.until("the watcher has unmounted", this::answers);
+    }
+
+    /** Whether a thread waits in the kernel, for what no signal ends. */
+    private static boolean isWaiting(Process process, String thread) throws IOException {
+        try (DirectoryStream<Path> threads = Files.newDirectoryStream(Path.of("/proc/" + process.pid() + "/task"))) {
+            for (Path each : threads) {
+                String status = Files.readString(each.resolve("status"));
+                if (status.startsWith("Name:\t" + thread + "\n")) {
+                    return status.contains("State:\tD");
+                }
+            }
+        }
+        return false;
+    }
+
     @Test
     void aStaleMountIsClearedByTheNext() throws Exception {
         Process process = mountInChild("no_auto_unmount");
@@ -326,7 +372,8 @@ class FuseMountTest {
 
     private void mountAsNobody() throws Exception {
         List<String> nobody = List.of("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups");
-        Process process = mountInChild(nobody, publicClassPath());
+        String classPath = publicClassPath();
+        Process process = mountInChild(nobody, classPath);
         List<String> touch = new ArrayList<>(nobody);
         touch.addAll(List.of("touch", point.resolve("file").toString()));
         assertEquals(0, run(touch.toArray(String[]::new)));
@@ -337,6 +384,10 @@ class FuseMountTest {
         assertTrue(process.waitFor(LONG.toMillis(), TimeUnit.MILLISECONDS));
         assertEquals(0, process.exitValue());
         assertTrue(answers());
+        withConnections(() -> {
+            killWaitingForItself(mountInChild(nobody, classPath, "stuck"), nobody);
+            return null;
+        });
     }
 
     // ------------------------------------------------------------------------------------------------ file systems

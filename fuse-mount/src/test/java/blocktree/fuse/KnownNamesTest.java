@@ -33,7 +33,7 @@ class KnownNamesTest {
 
     @Test
     void theLastThatWasSaidOfANameCounts() {
-        KnownNames names = new KnownNames(100);
+        KnownNames names = new KnownNames(true, 100);
         assertEquals(MINUTE, names.give(1, name("a"), 0, MINUTE));
         assertEquals(MINUTE, names.give(1, name("a"), 17, MINUTE));
         assertEquals(0, names.give(1, name("b"), 18, 0));
@@ -52,7 +52,7 @@ class KnownNamesTest {
 
     @Test
     void renamesMoveWhatIsKnown() {
-        KnownNames names = new KnownNames(100);
+        KnownNames names = new KnownNames(true, 100);
         names.give(1, name("a"), 17, MINUTE);
         names.give(2, name("b"), 18, MINUTE);
         names.move(1, name("a"), 2, name("b"), RenameMode.EXCHANGE);
@@ -68,7 +68,7 @@ class KnownNamesTest {
 
     @Test
     void thoseThatAreOverGo() {
-        KnownNames names = new KnownNames(1 << 20);
+        KnownNames names = new KnownNames(true, 1 << 20);
         for (int i = 0; i < 100_000; i++) {
             names.give(i % 100, name("n" + i), i, i % 1_000 == 0 ? MINUTE : OVER);
         }
@@ -79,8 +79,17 @@ class KnownNamesTest {
     }
 
     @Test
+    void noneAreKeptOfATreeThatNobodyShares() {
+        KnownNames names = new KnownNames(false, 1);
+        assertEquals(MINUTE, names.give(1, name("a"), 17, MINUTE));
+        assertEquals(MINUTE, names.give(1, name("b"), 18, MINUTE));
+        names.move(1, name("a"), 1, name("c"), RenameMode.REPLACE);
+        assertEquals(0, names.count());
+    }
+
+    @Test
     void whereThereIsNoRoomTheKernelHasToAsk() {
-        KnownNames names = new KnownNames(2_000);
+        KnownNames names = new KnownNames(true, 2_000);
         int kept = 0;
         for (int i = 0; i < 5_000; i++) {
             kept += names.give(1, name("n" + i), i, MINUTE) > 0 ? 1 : 0;

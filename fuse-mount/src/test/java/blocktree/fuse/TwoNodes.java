@@ -11,6 +11,7 @@ import blocktree.store.Parcel;
 import blocktree.store.SealedCommit;
 import blocktree.store.StoreException;
 import blocktree.store.StoreOptions;
+import blocktree.tree.ChangeGate;
 import blocktree.tree.TreeFileSystem;
 import blocktree.tree.TreeOptions;
 import java.io.ByteArrayInputStream;
@@ -21,6 +22,15 @@ import java.nio.file.Path;
 
 /** Two nodes, each with a store and a tree of its own: what one commits is applied to the other's store, and its tree is told. */
 final class TwoNodes implements AutoCloseable {
+    /** Who changes what when is up to the test. */
+    private static final ChangeGate NO_TURNS = new ChangeGate() {
+        @Override
+        public void enter() {}
+
+        @Override
+        public void leave() {}
+    };
+
     private final Identity root = Identity.generate();
     private final Identity identity = Identity.generate();
     private final BlockStore[] stores = new BlockStore[2];
@@ -49,7 +59,7 @@ final class TwoNodes implements AutoCloseable {
         }
         TreeFileSystem.format(stores[0], 0, 0, 0755);
         for (int i = 0; i < 2; i++) {
-            trees[i] = TreeFileSystem.open(stores[i], TreeOptions.defaults());
+            trees[i] = TreeFileSystem.open(stores[i], TreeOptions.defaults(), NO_TURNS);
         }
     }
 

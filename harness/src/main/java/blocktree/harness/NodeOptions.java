@@ -32,6 +32,12 @@ public record NodeOptions(
         return new NodeOptions(List.of(mountPoints), List.of(), Map.of(), Duration.ofMinutes(1));
     }
 
+    public NodeOptions withMount(Path mountPoint) {
+        List<Path> all = new ArrayList<>(mounts);
+        all.add(mountPoint);
+        return new NodeOptions(all, arguments, environment, readyTimeout);
+    }
+
     public NodeOptions withArguments(String... more) {
         List<String> all = new ArrayList<>(arguments);
         all.addAll(List.of(more));

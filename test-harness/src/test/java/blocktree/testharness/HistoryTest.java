@@ -7,7 +7,6 @@ import blocktree.btmsg.ControlEvent;
 import blocktree.harness.CommandResult;
 import blocktree.harness.HarnessException;
 import blocktree.harness.NodeCluster;
-import blocktree.harness.NodeOptions;
 import blocktree.harness.NodeProcess;
 import blocktree.harness.NodeProgram;
 import blocktree.testharness.history.Bounds;
@@ -37,7 +36,6 @@ import java.util.concurrent.TimeoutException;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import org.junit.jupiter.api.io.CleanupMode;
 import org.junit.jupiter.api.io.TempDir;
 import org.slf4j.Logger;
@@ -47,25 +45,30 @@ import org.slf4j.LoggerFactory;
  * Clients on the mounts of three nodes, all on the same few names, while nodes are killed, frozen and cut off; what each of them saw and when is judged
  * afterwards by {@link HistoryCheck}, which says what is promised. Then all mounts show the same tree, and checks are clean.
  *
- * <p>System properties: {@code blocktree.history.seconds} (60) and {@code blocktree.history.seed} (drawn; a failure names it). The seed decides what is
+ * <p>System properties: {@code blocktree.history.seconds}, without which it is a sample of 10, and {@code blocktree.history.seed} (drawn; a failure names it). The seed decides what is
  * done, not how threads and processes meet. What was seen in a failed part is left in {@code target/history-SEED}, with the logs of the nodes.
  */
 class HistoryTest {
     private static final Logger log = LoggerFactory.getLogger(HistoryTest.class);
     private static final int NODE_COUNT = 3;
     private static final int CLIENTS_PER_NODE = 2;
-    private static final int SECONDS = Integer.getInteger("blocktree.history.seconds", 60);
+    private static final String LONG_FORM = "blocktree.history.seconds";
+    private static final int SECONDS = Integer.getInteger(LONG_FORM, 10);
+    /** Other tests load the machine beside the short form. */
+    private static final int SLACK = System.getProperty(LONG_FORM) == null ? 3 : 1;
     /** Each part has a directory and a history of its own. */
     private static final int PART_SECONDS_MAX = 60;
 
-    private static final int OPERATIONS_PER_SECOND_MIN = 5;
+    /** Fewer show nothing; how many there are is up to the machine. */
+    private static final int OPERATIONS_MIN = 20;
+
     private static final long SLOW_LINE_BITS_PER_SECOND = 1_000_000;
-    private static final Duration HEALING = Duration.ofSeconds(30);
+    private static final Duration HEALING = Duration.ofSeconds(30L * SLACK);
     /** A node may have dropped what it lost for so long before it said so. */
     private static final long SAID_MILLIS_MAX = 2_000;
 
     private static final Bounds BOUNDS = new Bounds(
-            TimeUnit.MILLISECONDS.toNanos(1_000), TimeUnit.MILLISECONDS.toNanos(1_000), TimeUnit.SECONDS.toNanos(10));
+            TimeUnit.SECONDS.toNanos(SLACK), TimeUnit.SECONDS.toNanos(SLACK), TimeUnit.SECONDS.toNanos(10L * SLACK));
 
     private final long seed = Long.getLong("blocktree.history.seed", System.nanoTime());
     private final Random random = new Random(seed);
@@ -79,7 +82,6 @@ class HistoryTest {
     private final Map<Integer, List<NodeProcess>> lives = new HashMap<>();
 
     @Test
-    @EnabledIfSystemProperty(named = "blocktree.history.seconds", matches = "[0-9]+")
     @Timeout(value = 6, unit = TimeUnit.HOURS)
     void whatIsPromisedHoldsWhateverFails() throws Exception {
         Program.require("fusermount", "ip", "tc", "nsenter");
@@ -87,8 +89,8 @@ class HistoryTest {
         try {
             cluster = NodeCluster.startApart(folder, NodeProgram.find(), NODE_COUNT);
             for (int node = 0; node < NODE_COUNT; node++) {
-                assertEquals(0, cluster.node(node).terminate());
-                live(node, cluster.startNode(node, NodeOptions.mountedOn(mount(node))));
+                cluster.mount(node, Files.createDirectory(mount(node)));
+                live(node, cluster.node(node));
             }
             long endNanos = System.nanoTime() + TimeUnit.SECONDS.toNanos(SECONDS);
             for (int part = 0; System.nanoTime() < endNanos; part++) {
@@ -191,10 +193,7 @@ class HistoryTest {
                 .addKeyValue("synced", synced)
                 .addKeyValue("failed", failed)
                 .log("history_part");
-        long seconds = TimeUnit.NANOSECONDS.toSeconds(history.now());
-        assertTrue(
-                operations.size() > OPERATIONS_PER_SECOND_MIN * seconds,
-                () -> where + ": " + operations.size() + " operations in " + seconds + " s");
+        assertTrue(operations.size() >= OPERATIONS_MIN, () -> where + ": only " + operations.size() + " operations");
     }
 
     /** When a node said that it has lost something. */
