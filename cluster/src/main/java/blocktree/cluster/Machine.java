@@ -14,7 +14,7 @@ public interface Machine {
         public static final Mark NONE = new Mark(0, -1);
     }
 
-    /** The newest entry that is applied; after a restart, the newest whose effect is there. */
+    /** The newest entry that is applied, so that whoever looks sees it; nobody who waits for an entry is told before. After a restart, the newest whose effect is there. */
     Mark applied();
 
     /**

@@ -86,6 +86,9 @@ final class ReplicatedTree implements Machine, LogPort {
     private volatile Runnable appliedMore = () -> {};
     private final Map<Proposed, Waiting> waiting = new ConcurrentHashMap<>();
 
+    /** Later than what the store says: all that keep something of it have been told by then. */
+    private volatile Mark applied;
+
     /** What is asked for at this moment. */
     private final Set<Hash> fetching = ConcurrentHashMap.newKeySet();
 
@@ -116,6 +119,12 @@ final class ReplicatedTree implements Machine, LogPort {
         this.leased = leased;
         this.lockSessions = lockSessions;
         this.startMillis = clock.millis();
+        try {
+            Order order = replica.applied();
+            applied = order == null ? Mark.NONE : new Mark(order.term(), order.index());
+        } catch (StoreException e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     /** From now on what the store puts in its log goes to {@code agreed}. */
@@ -334,12 +343,7 @@ final class ReplicatedTree implements Machine, LogPort {
 
     @Override
     public Mark applied() {
-        try {
-            Order order = replica.applied();
-            return order == null ? Mark.NONE : new Mark(order.term(), order.index());
-        } catch (StoreException e) {
-            throw new IllegalStateException(e);
-        }
+        return applied;
     }
 
     @Override
@@ -434,17 +438,21 @@ final class ReplicatedTree implements Machine, LogPort {
     @Override
     public void apply(Mark mark, ByteString bytes) throws StoreException, IOException, InterruptedException {
         if (mark.index() > applied().index()) {
-            applyNext(mark, bytes);
+            Runnable answer = applyNext(mark, bytes);
+            applied = mark;
+            answer.run();
             appliedMore.run();
         }
     }
 
-    private void applyNext(Mark mark, ByteString bytes) throws StoreException, IOException, InterruptedException {
+    /** What is to be done once it counts as applied: whoever waits for it is told. */
+    private Runnable applyNext(Mark mark, ByteString bytes) throws StoreException, IOException, InterruptedException {
+        Runnable answer = () -> {};
         Entry entry = parse(bytes);
         Order order = new Order(mark.term(), mark.index(), entry == null ? 0 : entry.getTimeMillis());
         if (entry == null) {
             replica.pass(order);
-            return;
+            return answer;
         }
         if (entry.getVersion() != VERSION) {
             throw new IOException(
@@ -454,15 +462,15 @@ final class ReplicatedTree implements Machine, LogPort {
             caughtUp = true;
         }
         switch (entry.getWhatCase()) {
-            case PARCEL -> apply(order, new Proposed(true, hashOf(entry.getParcel())), entry);
-            case CHANGE -> apply(order, new Proposed(false, hashOf(entry.getChange())), entry);
+            case PARCEL -> answer = apply(order, new Proposed(true, hashOf(entry.getParcel())), entry);
+            case CHANGE -> answer = apply(order, new Proposed(false, hashOf(entry.getChange())), entry);
             case PARCEL_NAME, CHANGE_NAME -> {
                 ParcelName name = nameIn(entry);
                 Hash hash = name == null ? null : ParcelExchange.hashOf(name);
                 if (hash == null) {
                     replica.pass(order);
                 } else {
-                    apply(order, new Proposed(entry.hasParcelName(), hash), entry);
+                    answer = apply(order, new Proposed(entry.hasParcelName(), hash), entry);
                     parcels.applied(hash);
                 }
             }
@@ -477,6 +485,7 @@ final class ReplicatedTree implements Machine, LogPort {
             }
             case WHAT_NOT_SET -> replica.pass(order);
         }
+        return answer;
     }
 
     /** As {@link #apply}; false, and nothing done, when what the entry names is not here. */
@@ -497,13 +506,14 @@ final class ReplicatedTree implements Machine, LogPort {
         return Hash.of(digest.digest());
     }
 
-    private void apply(Order order, Proposed what, Entry entry)
+    private Runnable apply(Order order, Proposed what, Entry entry)
             throws StoreException, IOException, InterruptedException {
         Waiting own = waiting.remove(what);
         boolean done = false;
         try {
-            apply(order, what, entry, own);
+            Runnable answer = apply(order, what, entry, own);
             done = true;
+            return answer;
         } finally {
             if (!done && own != null && !own.placed.isDone()) {
                 waiting.putIfAbsent(what, own); // it is applied by whoever goes on from here
@@ -511,31 +521,25 @@ final class ReplicatedTree implements Machine, LogPort {
         }
     }
 
-    private void apply(Order order, Proposed what, Entry entry, @Nullable Waiting own)
+    private Runnable apply(Order order, Proposed what, Entry entry, @Nullable Waiting own)
             throws StoreException, IOException, InterruptedException {
         SealedCommit commit = own == null ? null : own.commit;
         CompletableFuture<Placed> result = own == null ? new CompletableFuture<>() : own.placed;
         boolean again = false;
-        while (!result.isDone()) {
+        while (true) {
             try {
-                if (commit != null) {
-                    result.complete(replica.apply(order, commit));
-                    return;
-                }
-                try (ReadableByteChannel bytes = open(what.hash, entry)) {
-                    result.complete(
-                            what.isCommit
-                                    ? replica.apply(order, what.hash, bytes)
-                                    : replica.applyChange(order, what.hash, bytes));
-                }
+                Placed placed =
+                        commit == null ? apply(order, what, open(what.hash, entry)) : replica.apply(order, commit);
+                return () -> result.complete(placed);
             } catch (StoreException e) {
                 if (e.isRefusal()) {
                     log.atDebug()
                             .addKeyValue("index", order.index())
                             .addKeyValue("reason", e.getMessage())
                             .log("commit_refused");
-                    result.completeExceptionally(e);
-                } else if (e.code() == StoreException.Code.NO_SPACE) {
+                    return () -> result.completeExceptionally(e);
+                }
+                if (e.code() == StoreException.Code.NO_SPACE) {
                     awaitSpace(e);
                 } else if (e.code() == StoreException.Code.CORRUPT
                         && commit == null
@@ -548,6 +552,14 @@ final class ReplicatedTree implements Machine, LogPort {
                     throw e;
                 }
             }
+        }
+    }
+
+    private Placed apply(Order order, Proposed what, ReadableByteChannel from) throws StoreException, IOException {
+        try (ReadableByteChannel bytes = from) {
+            return what.isCommit
+                    ? replica.apply(order, what.hash, bytes)
+                    : replica.applyChange(order, what.hash, bytes);
         }
     }
 

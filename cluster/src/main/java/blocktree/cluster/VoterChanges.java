@@ -33,6 +33,10 @@ final class VoterChanges {
     /** A new voter takes over what it lacks within this time, or is not taken in. */
     private static final Duration PATIENCE = Duration.ofSeconds(30);
 
+    /** Longer than an election, and than a node that votes no more needs to find whom to follow. */
+    private static final Duration LEADER_PATIENCE = Duration.ofSeconds(5);
+
+    private static final long PAUSE_MILLIS = 20;
     private static final Duration READY_PATIENCE = Duration.ofSeconds(5);
     private static final int HOPS_MAX = 3;
 
@@ -94,8 +98,12 @@ final class VoterChanges {
             throw new AgreementException(
                     AgreementException.Code.STOPPED, "this node does not take part in the agreement");
         }
-        AgreementStatus status = here.status();
-        PrincipalId leader = status.leader();
+        long deadlineNanos = System.nanoTime() + LEADER_PATIENCE.toNanos();
+        PrincipalId leader = here.status().leader();
+        while (leader == null && System.nanoTime() - deadlineNanos < 0) {
+            TimeUnit.MILLISECONDS.sleep(PAUSE_MILLIS);
+            leader = here.status().leader();
+        }
         if (leader == null || hops == HOPS_MAX) {
             throw new AgreementException(
                     AgreementException.Code.NO_LEADER, "nobody leads: a majority of the voters has to be there");

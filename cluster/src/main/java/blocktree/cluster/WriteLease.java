@@ -60,9 +60,12 @@ public final class WriteLease implements AutoCloseable {
     static final String RELEASE = "cluster.lease.release";
     static final String RECALL = "cluster.lease.recall";
     private static final String SETTLE = "cluster.lease.settle";
+    private static final String INDEX = "cluster.lease.index";
 
     /** Who has the lease has so long to write what it has changed, before what is here has to do. */
     private static final long REFRESH_MILLIS_MAX = 1_000;
+
+    private static final Duration REFRESH_PATIENCE = Duration.ofMillis(REFRESH_MILLIS_MAX);
 
     /** It is not asked again for so long when it was not reached. */
     private static final long REFRESH_PAUSE_MILLIS = 2_000;
@@ -133,6 +136,7 @@ public final class WriteLease implements AutoCloseable {
         this.desk = new LeaseDesk(messenger, self, agreement, mayWrite, this::giveBack);
         messenger.register(Service.ofMessages(RECALL, 2, 16, this::recalled).onlyFor(mayWrite));
         messenger.register(Service.ofMessages(SETTLE, 2, 64, this::settle).onlyFor(mayWrite));
+        messenger.register(Service.ofMessages(INDEX, 2, 64, this::index).onlyFor(mayWrite));
         renewing.scheduleWithFixedDelay(this::renewOrRelease, RENEW_MILLIS, RENEW_MILLIS, TimeUnit.MILLISECONDS);
     }
 
@@ -201,11 +205,10 @@ public final class WriteLease implements AutoCloseable {
 
     /**
      * Has who has the lease write what it has changed so far, and returns when that is applied here, within a second: so what was finished on any node before
-     * the call is seen after it. Whoever is not reached within that time is not asked again for a while. False, at once, when nobody else has it.
+     * the call is seen after it. Nobody is asked for a while after somebody was not reached within that time. False, at once, when this node has it.
      */
     public boolean refresh() {
-        PrincipalId holder = desk.holder();
-        if (holder == null || holder.equals(self)) {
+        if (isHeld()) {
             return false;
         }
         CompletableFuture<Void> round;
@@ -247,8 +250,11 @@ public final class WriteLease implements AutoCloseable {
                 refreshFromHolder();
                 round.complete(null);
             } catch (ExecutionException | TimeoutException e) {
-                synchronized (refreshing) {
-                    refreshNotBeforeNanos = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(REFRESH_PAUSE_MILLIS);
+                Agreement current = agreement.get();
+                if (current != null && current.status().leader() != null) {
+                    synchronized (refreshing) {
+                        refreshNotBeforeNanos = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(REFRESH_PAUSE_MILLIS);
+                    }
                 }
                 round.completeExceptionally(e);
             } catch (InterruptedException e) {
@@ -258,21 +264,66 @@ public final class WriteLease implements AutoCloseable {
         }
     }
 
+    /** The holder is asked first, who needs nobody else to answer. When it is not, the order says who is, up to where the leader has it: this node may not have heard. */
     private void refreshFromHolder() throws ExecutionException, TimeoutException, InterruptedException {
-        PrincipalId holder = desk.holder();
         Agreement current = agreement.get();
-        if (holder == null || holder.equals(self) || current == null) {
+        if (current == null) {
             return;
         }
         long deadlineNanos = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(REFRESH_MILLIS_MAX);
-        byte[] answer = messenger
-                .peer(holder)
-                .request(SETTLE, new byte[0], Duration.ofMillis(REFRESH_MILLIS_MAX))
+        PrincipalId asked = null;
+        PrincipalId holder = desk.holder();
+        while (true) {
+            if (holder != null && !holder.equals(self)) {
+                asked = holder;
+                byte[] answer = answer(holder, SETTLE);
+                if (answer.length > 0) {
+                    awaitApplied(current, indexIn(answer), deadlineNanos);
+                    return;
+                }
+            }
+            awaitApplied(current, indexOfLeader(current), deadlineNanos);
+            holder = desk.holder();
+            if (holder == null || holder.equals(self) || Objects.equals(holder, asked)) {
+                return; // who has it now, and said no, has not begun or has ended
+            }
+        }
+    }
+
+    private long indexOfLeader(Agreement current) throws ExecutionException, TimeoutException, InterruptedException {
+        PrincipalId leader = current.status().leader();
+        if (leader == null) {
+            throw new TimeoutException("nobody leads");
+        }
+        try {
+            return leader.equals(self) ? ordered() : indexIn(answer(leader, INDEX));
+        } catch (AgreementException e) {
+            throw new ExecutionException(e);
+        }
+    }
+
+    private byte[] answer(PrincipalId node, String what)
+            throws ExecutionException, TimeoutException, InterruptedException {
+        return messenger
+                .peer(node)
+                .request(what, new byte[0], REFRESH_PATIENCE)
                 .get(REFRESH_MILLIS_MAX, TimeUnit.MILLISECONDS);
+    }
+
+    /** Up to where the order goes, on the leader; includes all that earlier leaders have put in it. */
+    private long ordered() throws AgreementException, InterruptedException {
+        return desk.confirmed().status().committed();
+    }
+
+    private static long indexIn(byte[] answer) throws TimeoutException {
         if (answer.length != Long.BYTES) {
             throw new TimeoutException("no answer of a node that knows how");
         }
-        long index = ByteBuffer.wrap(answer).getLong();
+        return ByteBuffer.wrap(answer).getLong();
+    }
+
+    private static void awaitApplied(Agreement current, long index, long deadlineNanos)
+            throws TimeoutException, InterruptedException {
         while (current.status().applied() < index) {
             if (System.nanoTime() - deadlineNanos > 0) {
                 throw new TimeoutException("not applied here in time");
@@ -281,8 +332,28 @@ public final class WriteLease implements AutoCloseable {
         }
     }
 
-    /** What this node has changed is written; the answer is an index of the order at or behind it. */
+    private CompletionStage<byte[]> index(Call call) throws MessageException {
+        try {
+            return CompletableFuture.completedFuture(bytes(ordered()));
+        } catch (AgreementException e) {
+            throw new MessageException(MessageException.Code.FAILED, String.valueOf(e.getMessage()));
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new MessageException(MessageException.Code.CANCELLED, "the node stops");
+        }
+    }
+
+    private static byte[] bytes(long index) {
+        return ByteBuffer.allocate(Long.BYTES).putLong(index).array();
+    }
+
+    /** What this node has changed is written; the answer is an index of the order at or behind it. Empty when this node does not have the lease. */
     private CompletionStage<byte[]> settle(Call call) throws MessageException {
+        synchronized (this) {
+            if (!held) {
+                return CompletableFuture.completedFuture(new byte[0]);
+            }
+        }
         try {
             settling.settle();
         } catch (InterruptedException e) {
@@ -296,9 +367,7 @@ public final class WriteLease implements AutoCloseable {
         if (current == null) {
             throw new MessageException(MessageException.Code.FAILED, "the node does not take part yet");
         }
-        return CompletableFuture.completedFuture(ByteBuffer.allocate(Long.BYTES)
-                .putLong(current.status().applied())
-                .array());
+        return CompletableFuture.completedFuture(bytes(current.status().applied()));
     }
 
     /** Whether this node has it now. */

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import blocktree.cluster.TreeCluster.Node;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -109,6 +110,42 @@ class WriteLeaseTest {
         }
     }
 
+    /** What a node has not written yet when another asks for it; also right after it has got the lease, of which the other has not heard. */
+    @Test
+    void whatWasFinishedAnywhereIsHereAfterARefresh() throws Exception {
+        try (TreeCluster cluster = new TreeCluster(directory, 3)) {
+            List<AtomicReference<String>> unwritten = new ArrayList<>();
+            for (Node node : cluster.nodes) {
+                AtomicReference<String> mine = new AtomicReference<>();
+                unwritten.add(mine);
+                node.cluster().writeLease().onLeaving(() -> {
+                    String name = mine.getAndSet(null);
+                    if (name != null) {
+                        node.store().createSnapshot(name.getBytes(StandardCharsets.UTF_8));
+                    }
+                });
+            }
+            for (int i = 0; i < 40; i++) {
+                String name = "change" + i;
+                Node writer = cluster.nodes.get(i % 3);
+                Node reader = cluster.nodes.get((i + 1 + i / 3 % 2) % 3);
+                once(writer, () -> unwritten.get(writer.number).set(name));
+                long startNanos = System.nanoTime();
+                boolean refreshed = reader.cluster().writeLease().refresh();
+                long millis = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - startNanos);
+                assertTrue(
+                        reader.store().snapshots().stream()
+                                .anyMatch(snapshot -> new String(snapshot.name(), StandardCharsets.UTF_8).equals(name)),
+                        name + ", refreshed " + refreshed + " in " + millis + " ms");
+                if (i % 13 == 0) {
+                    TreeCluster.await(
+                            "it is given back",
+                            () -> cluster.nodes.get(0).cluster().writer() == null ? true : null);
+                }
+            }
+        }
+    }
+
     @Test
     void anotherGetsItWhenWhoHasItIsGone() throws Exception {
         try (TreeCluster cluster = new TreeCluster(directory, 3)) {
@@ -168,6 +205,7 @@ class WriteLeaseTest {
             assertEquals(AgreementException.Code.NO_LEADER, refused.code());
             assertFalse(one.cluster().writeLease().isHeld());
             cluster.nodes.get(1).start();
+            cluster.awaitLeader();
             once(one, () -> {});
         }
     }

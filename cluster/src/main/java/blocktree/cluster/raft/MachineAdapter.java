@@ -56,7 +56,6 @@ final class MachineAdapter extends BaseStateMachine {
 
     private volatile RaftServer.@Nullable Division division;
     private volatile LifeCycle.State state = LifeCycle.State.RUNNING;
-    private volatile Mark applied;
     private volatile Mark synced;
     private volatile boolean failed;
     private volatile @Nullable CatchUp catchUp;
@@ -72,9 +71,8 @@ final class MachineAdapter extends BaseStateMachine {
         this.prepared = prepared;
         this.proposals = proposals;
         this.stop = stop;
-        this.applied = machine.applied();
-        this.synced = applied;
-        setLastAppliedTermIndex(termIndex(applied));
+        this.synced = machine.applied();
+        setLastAppliedTermIndex(termIndex(synced));
     }
 
     /** Before the engine starts. */
@@ -87,7 +85,7 @@ final class MachineAdapter extends BaseStateMachine {
     }
 
     Mark applied() {
-        return applied;
+        return machine.applied();
     }
 
     private static TermIndex termIndex(Mark mark) {
@@ -218,7 +216,7 @@ final class MachineAdapter extends BaseStateMachine {
         if (failed) {
             throw new IllegalStateException("the machine has failed before");
         }
-        if (mark.index() <= applied.index()) {
+        if (mark.index() <= machine.applied().index()) {
             return;
         }
         try {
@@ -232,7 +230,6 @@ final class MachineAdapter extends BaseStateMachine {
     }
 
     private void setApplied(Mark mark) {
-        applied = mark;
         setLastAppliedTermIndex(termIndex(mark));
         prepared.release(mark.index());
     }
@@ -267,7 +264,7 @@ final class MachineAdapter extends BaseStateMachine {
         CatchUp begun = new CatchUp(first.getIndex(), new CompletableFuture<>());
         log.atInfo()
                 .addKeyValue("leader", leader)
-                .addKeyValue("applied", applied.index())
+                .addKeyValue("applied", machine.applied().index())
                 .log("catch_up_began");
         CompletableFuture.supplyAsync(() -> {
                     synchronized (applying) {
@@ -280,7 +277,7 @@ final class MachineAdapter extends BaseStateMachine {
                     if (failure == null) {
                         log.atInfo().addKeyValue("applied", mark.index()).log("catch_up_done");
                         synced = mark;
-                        if (mark.index() > applied.index()) {
+                        if (mark.index() > getLastAppliedTermIndex().getIndex()) {
                             setApplied(mark);
                         }
                         begun.result().complete(mark);
