@@ -34,7 +34,7 @@ final class VoterChanges {
     private static final Duration PATIENCE = Duration.ofSeconds(30);
 
     /** Longer than an election, and than a node that votes no more needs to find whom to follow. */
-    private static final Duration LEADER_PATIENCE = Duration.ofSeconds(5);
+    private static final Duration TURNING_PATIENCE = Duration.ofSeconds(5);
 
     private static final long PAUSE_MILLIS = 20;
     private static final Duration READY_PATIENCE = Duration.ofSeconds(5);
@@ -98,7 +98,7 @@ final class VoterChanges {
             throw new AgreementException(
                     AgreementException.Code.STOPPED, "this node does not take part in the agreement");
         }
-        long deadlineNanos = System.nanoTime() + LEADER_PATIENCE.toNanos();
+        long deadlineNanos = System.nanoTime() + TURNING_PATIENCE.toNanos();
         PrincipalId leader = here.status().leader();
         while (leader == null && System.nanoTime() - deadlineNanos < 0) {
             TimeUnit.MILLISECONDS.sleep(PAUSE_MILLIS);
@@ -126,10 +126,14 @@ final class VoterChanges {
             return;
         }
         if (votes) {
-            if (!isReady(node)) {
-                throw new AgreementException(
-                        AgreementException.Code.NO_LEADER,
-                        node + " is not connected to the leader, or not ready to vote");
+            long deadlineNanos = System.nanoTime() + TURNING_PATIENCE.toNanos();
+            while (!isReady(node)) {
+                if (System.nanoTime() - deadlineNanos > 0) {
+                    throw new AgreementException(
+                            AgreementException.Code.NO_LEADER,
+                            node + " is not connected to the leader, or not ready to vote");
+                }
+                TimeUnit.MILLISECONDS.sleep(PAUSE_MILLIS);
             }
             voters.add(node);
         } else {

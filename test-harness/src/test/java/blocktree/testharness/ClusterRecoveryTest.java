@@ -155,7 +155,7 @@ class ClusterRecoveryTest {
         left.command("recover", "--passphrase-file", passphrase, "--yes").orThrow();
         left.command("recover", "--passphrase-file", passphrase, "--yes").orThrow(); // as after one that was cut off
 
-        cluster.startAgain(0);
+        cluster.startNode(0, NodeOptions.defaults());
         mount(0);
         assertTrue(counted(mounted) >= counted, counted + " was acknowledged, not " + counted(mounted));
         writeDurably(mounted.resolve("alone"), "alone".getBytes(UTF_8));

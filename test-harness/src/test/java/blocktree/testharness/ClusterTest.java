@@ -180,7 +180,9 @@ class ClusterTest {
         int replica = (leader + 2) % 3;
         change(killed, "demote", replica);
         for (int node : List.of(leader, killed, replica)) {
-            mountOn(node);
+            if (node != again || node == killed) {
+                mountOn(node);
+            }
         }
         for (int node : List.of(replica, leader, killed)) {
             writeDurably(mount(node).resolve("file"), ("by " + node).getBytes(StandardCharsets.UTF_8));
