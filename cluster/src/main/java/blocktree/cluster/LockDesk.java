@@ -319,7 +319,7 @@ final class LockDesk {
         return known;
     }
 
-    private synchronized Map<PrincipalId, Long> ordered() {
+    synchronized Map<PrincipalId, Long> ordered() {
         return ordered;
     }
 

@@ -628,8 +628,11 @@ public final class LockLeases implements AutoCloseable {
     public List<NodeLocks> list() throws InterruptedException {
         Agreement current = agreement.get();
         Map<PrincipalId, CompletableFuture<byte[]>> answers = new LinkedHashMap<>();
-        for (PrincipalId node :
-                current == null ? Set.<PrincipalId>of() : current.status().voters()) {
+        Set<PrincipalId> nodes = new LinkedHashSet<>(desk.ordered().keySet());
+        if (current != null) {
+            nodes.addAll(current.status().voters());
+        }
+        for (PrincipalId node : nodes) {
             if (!node.equals(self)) {
                 answers.put(node, messenger.peer(node).request(LIST, new byte[0], LIST_PATIENCE));
             }
