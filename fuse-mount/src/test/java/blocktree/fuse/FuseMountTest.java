@@ -338,7 +338,12 @@ class FuseMountTest {
     private static boolean isWaiting(Process process, String thread) throws IOException {
         try (DirectoryStream<Path> threads = Files.newDirectoryStream(Path.of("/proc/" + process.pid() + "/task"))) {
             for (Path each : threads) {
-                String status = Files.readString(each.resolve("status"));
+                String status;
+                try {
+                    status = Files.readString(each.resolve("status"));
+                } catch (IOException e) {
+                    continue; // it has ended
+                }
                 if (status.startsWith("Name:\t" + thread + "\n")) {
                     return status.contains("State:\tD");
                 }
